@@ -1,0 +1,48 @@
+//! What the dispatcher tells whoever counts and logs.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::{CallbackId, Kind, Next, Timestamp};
+use crate::store::{Attempt, Origin};
+
+/// An attempt that has ended and been recorded.
+#[derive(Debug)]
+pub struct FinishedAttempt<'a> {
+    /// The callback.
+    pub id: CallbackId,
+    /// Payment or refund; `None` when the row could not be read.
+    pub kind: Option<Kind>,
+    /// The app, if the row could be read.
+    pub app_id: &'a str,
+    /// Whom it went to: scheme, host and port, never path or query.
+    pub origin: &'a Origin,
+    /// When the gateway queued it.
+    pub created_at: Timestamp,
+    /// Counted attempts in this round, this one included if it counts.
+    pub attempts: u32,
+    /// How it went.
+    pub attempt: &'a Attempt,
+    /// What follows.
+    pub next: Next,
+    /// When it was recorded.
+    pub now: Timestamp,
+}
+
+/// Hears of what the dispatcher does. Called on its hot path: must be quick and must not block.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// An attempt was recorded.
+    fn attempt_finished(&self, finished: &FinishedAttempt<'_>);
+
+    /// So many attempts are under way now.
+    fn in_flight(&self, attempts: usize);
+
+    /// The loop is alive. Called at least once a second by a healthy dispatcher.
+    fn beat(&self, now: Timestamp);
+}
+
+/// Hears how long the store's commits take.
+pub trait CommitObserver: fmt::Debug + Send + Sync + 'static {
+    /// A transaction with `writes` requests in it took `duration` from BEGIN to durable.
+    fn committed(&self, duration: Duration, writes: usize);
+}

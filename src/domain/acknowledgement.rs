@@ -1,0 +1,187 @@
+//! The merchant's answer: `{ "transResult": "SUCCESS" }` and nothing less
+//! (document, section 4.4, 1.1 and 2.1).
+//!
+//! serde's derive would also take `["SUCCESS"]`, and a `serde_json::Value` would take a doubled
+//! member; hence a visitor of its own that accepts maps only and counts.
+
+use std::fmt;
+
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+
+/// What the body of a 2xx answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// One JSON object with `transResult: "SUCCESS"`.
+    Acknowledged,
+    /// One JSON object without it; the text says what stood there.
+    Refused(String),
+    /// No single JSON object; the text says why.
+    Unreadable(String),
+}
+
+/// How much of a foreign `transResult` is quoted.
+const QUOTE_CHARS_MAX: usize = 64;
+
+/// Reads the whole body of a 2xx answer.
+pub fn read_answer(body: &[u8]) -> Answer {
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Answer::Unreadable("the body is not UTF-8".to_owned());
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_ascii().is_empty() {
+        return Answer::Unreadable("the body is empty".to_owned());
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = json
+        .deserialize_map(ObjectVisitor)
+        .and_then(|member| json.end().map(|()| member));
+    match read {
+        Ok(Some(TransResult::Success)) => Answer::Acknowledged,
+        Ok(Some(TransResult::Other(found))) => {
+            Answer::Refused(format!("transResult is {found}, not \"SUCCESS\""))
+        }
+        Ok(None) => Answer::Refused("the object has no transResult".to_owned()),
+        Err(error) => Answer::Unreadable(format!("not one JSON object: {error}")),
+    }
+}
+
+/// The value of the member `transResult`.
+enum TransResult {
+    Success,
+    Other(String),
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Option<TransResult>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_trans_result) = map.next_key_seed(NameSeed)? {
+            if !is_trans_result {
+                map.next_value::<IgnoredAny>()?;
+            } else if found.is_some() {
+                return Err(A::Error::custom("transResult stands there twice"));
+            } else {
+                found = Some(map.next_value()?);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Reads a member's name; true for `transResult`.
+struct NameSeed;
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<bool, E> {
+        Ok(name == "transResult")
+    }
+}
+
+impl<'de> Deserialize<'de> for TransResult {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+/// Takes any JSON value, and walks it to its end so that what follows is read in its place.
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = TransResult;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<TransResult, E> {
+        if text == "SUCCESS" {
+            return Ok(TransResult::Success);
+        }
+        let quote: String = text.chars().take(QUOTE_CHARS_MAX).collect();
+        Ok(TransResult::Other(format!("{quote:?}")))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<TransResult, E> {
+        Ok(TransResult::Other(value.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<TransResult, E> {
+        Ok(TransResult::Other(value.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<TransResult, E> {
+        Ok(TransResult::Other(value.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<TransResult, E> {
+        Ok(TransResult::Other(value.to_string()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<TransResult, E> {
+        Ok(TransResult::Other("null".to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<TransResult, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(TransResult::Other("an array".to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TransResult, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(TransResult::Other("an object".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_name_is_the_same_name() {
+        let body = br#"{"trans\u0052esult":"SUCCESS"}"#;
+        assert_eq!(read_answer(body), Answer::Acknowledged);
+    }
+
+    #[test]
+    fn depth_is_no_danger() {
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(30_000), "]".repeat(30_000));
+        assert!(matches!(read_answer(deep.as_bytes()), Answer::Refused(_)));
+        let deep = format!(
+            "{{\"transResult\":{}1{}}}",
+            "[".repeat(30_000),
+            "]".repeat(30_000)
+        );
+        assert!(matches!(read_answer(deep.as_bytes()), Answer::Refused(_)));
+    }
+
+    #[test]
+    fn says_what_stood_there() {
+        assert_eq!(
+            read_answer(br#"{"transResult":"FAIL"}"#),
+            Answer::Refused("transResult is \"FAIL\", not \"SUCCESS\"".to_owned())
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! What happened on the network, as data, and the judgement on it.
+//!
+//! A failed delivery is not an `Err` anywhere in this program: it is an [`Exchange`] that
+//! [`judge`] turns into a [`Verdict`].
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::acknowledgement::{Answer, read_answer};
+use super::outcome::Outcome;
+
+/// How a POST went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// An answer came, head and as much of the body as the cap lets in.
+    Answered {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: CappedBody,
+        /// Who answered.
+        remote_addr: Option<SocketAddr>,
+    },
+    /// The connection broke, or the deadline passed.
+    Failed(Fault),
+    /// The egress policy forbids the address; nothing was sent.
+    Blocked {
+        /// What was forbidden and which setting would allow it.
+        reason: String,
+    },
+}
+
+/// A body as far as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CappedBody {
+    /// At most the cap.
+    pub bytes: Vec<u8>,
+    /// Whether there was more than the cap.
+    pub oversized: bool,
+}
+
+/// Where and why an exchange came to no complete answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// How far it had come.
+    pub phase: Phase,
+    /// What went wrong there.
+    pub cause: Cause,
+    /// In words, with the sizes or times that matter.
+    pub detail: String,
+    /// The status, when the head of an answer had come.
+    pub status: Option<u16>,
+    /// Who was dialled, as far as known.
+    pub remote_addr: Option<SocketAddr>,
+}
+
+/// What ended an exchange early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A deadline passed.
+    Deadline,
+    /// The other side, or the way to it, failed.
+    Remote,
+    /// This host failed: no route, no file descriptor, no resolver. Not the merchant's doing.
+    Local,
+}
+
+/// The stages of an exchange, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Resolving the host's name.
+    Dns,
+    /// The TCP handshake.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// Sending the request and waiting for the head of the answer.
+    Head,
+    /// Reading the body of the answer.
+    Body,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dns => "resolving the name",
+            Self::Connect => "connecting",
+            Self::Tls => "the TLS handshake",
+            Self::Head => "waiting for the head of the answer",
+            Self::Body => "reading the body of the answer",
+        })
+    }
+}
+
+/// The judgement on an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The contract's word for it.
+    pub outcome: Outcome,
+    /// Whether the merchant's budget is charged.
+    pub counted: bool,
+    /// Why, in words, for the operator.
+    pub detail: String,
+}
+
+/// Turns what happened into the contract's outcome.
+pub fn judge(exchange: &Exchange) -> Verdict {
+    match exchange {
+        Exchange::Answered { status, body, .. } => judge_answer(*status, body),
+        Exchange::Failed(fault) => judge_fault(fault),
+        Exchange::Blocked { reason } => verdict(Outcome::Blocked, reason.clone()),
+    }
+}
+
+fn judge_answer(status: u16, body: &CappedBody) -> Verdict {
+    if !is_success(status) {
+        let hint = if (300..400).contains(&status) {
+            "; redirects are not followed, correct the callBackUrl"
+        } else {
+            ""
+        };
+        return verdict(Outcome::HttpStatus, format!("HTTP status {status}{hint}"));
+    }
+    if body.oversized {
+        let cap = body.bytes.len();
+        return verdict(
+            Outcome::Unreadable,
+            format!("the body is larger than {cap} bytes (delivery.max_response_bytes)"),
+        );
+    }
+    match read_answer(&body.bytes) {
+        Answer::Acknowledged => verdict(Outcome::Acknowledged, String::new()),
+        Answer::Refused(why) => verdict(Outcome::Refused, why),
+        Answer::Unreadable(why) => verdict(Outcome::Unreadable, why),
+    }
+}
+
+fn judge_fault(fault: &Fault) -> Verdict {
+    // A status outside 2xx has decided already: the rest of the body can't make it better.
+    if let Some(status) = fault.status.filter(|status| !is_success(*status)) {
+        return verdict(
+            Outcome::HttpStatus,
+            format!("HTTP status {status}; then {}", fault.detail),
+        );
+    }
+    let outcome = match (fault.cause, fault.phase) {
+        (Cause::Deadline, _) => Outcome::Timeout,
+        (_, Phase::Dns) => Outcome::Dns,
+        (_, Phase::Connect) => Outcome::Connect,
+        (_, Phase::Tls) => Outcome::Tls,
+        (_, Phase::Head | Phase::Body) => Outcome::Protocol,
+    };
+    Verdict {
+        outcome,
+        counted: fault.cause != Cause::Local,
+        detail: fault.detail.clone(),
+    }
+}
+
+const fn is_success(status: u16) -> bool {
+    status >= 200 && status < 300
+}
+
+const fn verdict(outcome: Outcome, detail: String) -> Verdict {
+    Verdict {
+        outcome,
+        counted: outcome.is_counted(),
+        detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, body: &str) -> Exchange {
+        Exchange::Answered {
+            status,
+            body: CappedBody {
+                bytes: body.as_bytes().to_vec(),
+                oversized: false,
+            },
+            remote_addr: None,
+        }
+    }
+
+    fn failed(phase: Phase, cause: Cause, status: Option<u16>) -> Exchange {
+        Exchange::Failed(Fault {
+            phase,
+            cause,
+            detail: "why".to_owned(),
+            status,
+            remote_addr: None,
+        })
+    }
+
+    #[test]
+    fn every_exchange_has_its_outcome() {
+        let good = r#"{"transResult":"SUCCESS"}"#;
+        let table = [
+            (answered(200, good), Outcome::Acknowledged),
+            (answered(299, good), Outcome::Acknowledged),
+            (answered(300, good), Outcome::HttpStatus),
+            (answered(199, good), Outcome::HttpStatus),
+            (answered(200, "{}"), Outcome::Refused),
+            (answered(200, ""), Outcome::Unreadable),
+            (failed(Phase::Dns, Cause::Remote, None), Outcome::Dns),
+            (
+                failed(Phase::Connect, Cause::Remote, None),
+                Outcome::Connect,
+            ),
+            (failed(Phase::Tls, Cause::Remote, None), Outcome::Tls),
+            (failed(Phase::Head, Cause::Remote, None), Outcome::Protocol),
+            (
+                failed(Phase::Body, Cause::Remote, Some(200)),
+                Outcome::Protocol,
+            ),
+            (
+                failed(Phase::Body, Cause::Deadline, Some(200)),
+                Outcome::Timeout,
+            ),
+            (
+                failed(Phase::Body, Cause::Deadline, Some(503)),
+                Outcome::HttpStatus,
+            ),
+            (failed(Phase::Dns, Cause::Deadline, None), Outcome::Timeout),
+            (
+                Exchange::Blocked {
+                    reason: "loopback".to_owned(),
+                },
+                Outcome::Blocked,
+            ),
+        ];
+        for (exchange, outcome) in table {
+            assert_eq!(judge(&exchange).outcome, outcome, "{exchange:?}");
+        }
+    }
+
+    #[test]
+    fn a_good_body_over_the_cap_is_no_acknowledgement() {
+        let exchange = Exchange::Answered {
+            status: 200,
+            body: CappedBody {
+                bytes: br#"{"transResult":"SUCCESS"}"#.to_vec(),
+                oversized: true,
+            },
+            remote_addr: None,
+        };
+        assert_eq!(judge(&exchange).outcome, Outcome::Unreadable);
+    }
+
+    #[test]
+    fn our_own_fault_is_not_charged() {
+        assert!(!judge(&failed(Phase::Connect, Cause::Local, None)).counted);
+        assert!(judge(&failed(Phase::Connect, Cause::Remote, None)).counted);
+    }
+}

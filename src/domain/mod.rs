@@ -1,0 +1,38 @@
+//! What the source document says of callbacks, as pure code.
+//!
+//! Nothing here does I/O, reads a clock or knows of tokio: every function is a
+//! table that a test can write down. The one way through it is
+//! [`Callback`] → [`Message::members`] → [`Convention::canonical_form`] → [`SigningKey::sign`] →
+//! *(the POST happens elsewhere)* → [`judge`] → [`Schedule::next`].
+//!
+//! Deliberately absent: SQL, HTTP, configuration syntax, and the moment "now",
+//! which always arrives as a [`Timestamp`].
+
+mod acknowledgement;
+mod callback;
+mod exchange;
+mod keyring;
+mod outcome;
+mod payment;
+mod refund;
+mod schedule;
+mod signature;
+mod timestamp;
+mod wire;
+
+pub use acknowledgement::{Answer, read_answer};
+pub use callback::{
+    Amount, Callback, CallbackId, Currency, InvalidValue, Kind, Message, NewCallback, PayMethod,
+    Settlement, TransactionResult,
+};
+pub use exchange::{CappedBody, Cause, Exchange, Fault, Phase, Verdict, judge};
+pub use keyring::{KeyEntry, KeyError, Keyring};
+pub use outcome::Outcome;
+pub use payment::Payment;
+pub use refund::Refund;
+pub use schedule::{LOCAL_FAULT_WAIT, Next, Schedule};
+pub use signature::{
+    Algorithm, Convention, EmptyValues, Encoding, InvalidKey, Secret, SigningKey, Unsignable,
+};
+pub use timestamp::Timestamp;
+pub use wire::{Member, Value, body};

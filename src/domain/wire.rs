@@ -1,0 +1,70 @@
+//! The JSON body of a callback, and the members that it and the signature are made from.
+
+use std::io;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// One member of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// The document's name for it.
+    pub name: &'a str,
+    /// Its value.
+    pub value: Value<'a>,
+}
+
+/// A member's value: the document knows only strings and ints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A JSON string.
+    Text(&'a str),
+    /// A JSON number.
+    Number(i64),
+}
+
+impl<'a> Member<'a> {
+    pub(super) const fn text(name: &'static str, value: &'a str) -> Self {
+        Self {
+            name,
+            value: Value::Text(value),
+        }
+    }
+
+    pub(super) const fn number(name: &'static str, value: i64) -> Self {
+        Self {
+            name,
+            value: Value::Number(value),
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => serializer.serialize_i64(*number),
+        }
+    }
+}
+
+/// The body to POST: one compact UTF-8 JSON object, `members` in their order, then `sign`.
+pub fn body(members: &[Member<'_>], sign: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512);
+    write_object(&mut bytes, members, sign)
+        .expect("strings and integers under string names serialise into memory without fail");
+    bytes
+}
+
+fn write_object(
+    into: impl io::Write,
+    members: &[Member<'_>],
+    sign: &str,
+) -> serde_json::Result<()> {
+    let mut serializer = serde_json::Serializer::new(into);
+    let mut object = serializer.serialize_map(Some(members.len() + 1))?;
+    for member in members {
+        object.serialize_entry(member.name, &member.value)?;
+    }
+    object.serialize_entry("sign", sign)?;
+    object.end()
+}

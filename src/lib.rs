@@ -1,0 +1,3 @@
+//! Delivers signed payment and refund results to merchants.
+
+pub mod domain;

@@ -1,0 +1,143 @@
+//! What can go wrong between us and the database.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::{Attempt, Lease};
+use crate::domain::Next;
+
+/// Why a database can't be opened as the queue.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another dispatcher works on this queue.
+    #[error("{path} is held by another dispatcher ({holder}); stop that one first")]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// What the holder wrote there of itself.
+        holder: String,
+    },
+    /// There is no such database.
+    #[error("{path} does not exist; create it with `callback-dispatcher init`")]
+    Missing {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file belongs to another program.
+    #[error("{path} is a database of another program ({fault}); set store.url to another file")]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+        /// How that is known.
+        fault: String,
+    },
+    /// The schema is newer than this program.
+    #[error(
+        "{path} has schema version {found}, this program knows up to {known}; \
+         install the newer callback-dispatcher"
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// The schema is older and this opening may not migrate it.
+    #[error(
+        "{path} has schema version {found}, this program works with {known}; \
+         run `callback-dispatcher init` to migrate it"
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version needed.
+        known: i64,
+    },
+    /// The file system refused.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("{path}: {source}")]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What it said.
+        source: StoreError,
+    },
+}
+
+/// Why the database did not do what was asked. Nothing was changed by it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// Another process has held the write lock for longer than we wait at a time.
+    #[error("another process holds the database's write lock: {0}")]
+    Busy(String),
+    /// No space is left.
+    #[error("the disk or the database is full: {0}; free some space")]
+    Full(String),
+    /// The file can't be written.
+    #[error("the database is read-only: {0}; check its owner and mode and its file system")]
+    ReadOnly(String),
+    /// Reading or writing the file failed.
+    #[error("the database file can't be read or written: {0}")]
+    Io(String),
+    /// The file is damaged.
+    #[error("the database is damaged: {0}; restore it from a backup")]
+    Corrupt(String),
+    /// A rule of the schema was broken.
+    #[error("the database refused the row: {0}")]
+    Refused(String),
+    /// Anything else that the database says.
+    #[error("the database failed: {0}")]
+    Other(String),
+    /// The store was closed before.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the file is beyond what waiting can heal.
+    pub const fn is_permanent(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Closed)
+    }
+}
+
+/// Why a batch was not queued. Nothing of it was.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnqueueError {
+    /// One of its rows was refused.
+    #[error("callback {position}: {source}")]
+    Row {
+        /// Which, from 0.
+        position: usize,
+        /// Why.
+        source: StoreError,
+    },
+    /// The whole batch failed.
+    #[error(transparent)]
+    Batch(#[from] StoreError),
+}
+
+/// An outcome that could not be recorded, with all that is needed to try again.
+#[derive(Debug, Error)]
+#[error("attempt of callback {} not recorded: {error}", lease.id())]
+pub struct Unrecorded {
+    /// Why.
+    pub error: StoreError,
+    /// The lease, still good.
+    pub lease: Lease,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What was to follow.
+    pub next: Next,
+}

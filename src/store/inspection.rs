@@ -1,0 +1,181 @@
+//! The people's side of the queue: what the reading commands, the admin port and tests ask.
+
+use std::fmt;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use super::{Origin, StoreError};
+use crate::domain::{CallbackId, InvalidValue, Timestamp};
+
+/// A callback's state as people are shown it: the column `state`, but `in_flight` while an
+/// attempt is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShownState {
+    /// Waiting for its next attempt.
+    Pending,
+    /// An attempt is under way.
+    InFlight,
+    /// Acknowledged.
+    Delivered,
+    /// Given up.
+    Exhausted,
+    /// Called off by an operator.
+    Cancelled,
+}
+
+impl ShownState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::InFlight,
+        Self::Delivered,
+        Self::Exhausted,
+        Self::Cancelled,
+    ];
+
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InFlight => "in_flight",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for ShownState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for ShownState {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| {
+                InvalidValue::new(
+                    "state",
+                    text,
+                    "pending, in_flight, delivered, exhausted or cancelled",
+                )
+            })
+    }
+}
+
+/// One row of `callback_queue`, every column as it stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns are documented in schema.sql")]
+pub struct CallbackRow {
+    pub id: CallbackId,
+    pub kind: String,
+    pub callback_url: String,
+    pub app_id: String,
+    pub pay_method: i64,
+    pub amount: String,
+    pub currency: String,
+    pub newpay_order_no: String,
+    pub order_no: String,
+    pub newpay_refund_order_no: Option<String>,
+    pub refund_order_no: Option<String>,
+    pub subject: String,
+    pub extra: String,
+    pub result: String,
+    pub trans_info: String,
+    pub settlement_status: Option<i64>,
+    pub created_at: Timestamp,
+    pub state: ShownState,
+    pub attempts: u32,
+    pub next_attempt_at: Option<Timestamp>,
+    pub leased_until: Option<Timestamp>,
+    pub last_outcome: Option<String>,
+    pub finished_at: Option<Timestamp>,
+    pub origin: Origin,
+}
+
+/// One row of `callback_attempt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns are documented in schema.sql")]
+pub struct AttemptRow {
+    pub callback_id: CallbackId,
+    pub seq: i64,
+    pub started_at: Timestamp,
+    pub duration_ms: i64,
+    pub outcome: String,
+    pub counted: bool,
+    pub http_status: Option<i64>,
+    pub detail: String,
+    pub response_excerpt: Option<String>,
+    pub remote_addr: Option<String>,
+    pub sent_timestamp: Option<i64>,
+    pub sign: Option<String>,
+    pub key_id: Option<String>,
+    pub body_sha256: Option<String>,
+}
+
+/// Which callbacks to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In this state.
+    pub state: Option<ShownState>,
+    /// Of this app.
+    pub app_id: Option<String>,
+    /// Queued at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Whose newest attempt ended so.
+    pub outcome: Option<String>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// One row of the view `merchant_health`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the columns are documented in schema.sql")]
+pub struct MerchantRow {
+    pub app_id: String,
+    pub pending: i64,
+    pub retrying: i64,
+    pub delivered_24h: i64,
+    pub exhausted_24h: i64,
+    pub delivered_percent_24h: Option<f64>,
+    pub mean_lag_seconds_24h: Option<f64>,
+    pub last_delivered_at: Option<String>,
+    pub oldest_pending_created_at: Option<String>,
+}
+
+/// The queue in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Callbacks in each state; every state is there.
+    pub depth: Vec<(ShownState, u64)>,
+    /// The earliest moment at which a callback that waits was or is due.
+    pub oldest_due: Option<Timestamp>,
+}
+
+/// Reads the queue; never writes.
+#[async_trait]
+pub trait Inspection: fmt::Debug + Send + Sync + 'static {
+    /// Callbacks with this id, or this order or refund number of either side; newest first, at
+    /// most 100.
+    async fn find(&self, order: &str) -> Result<Vec<CallbackRow>, StoreError>;
+
+    /// Every attempt of a callback, in order.
+    async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError>;
+
+    /// Callbacks by filter, newest first.
+    async fn list(&self, filter: Filter) -> Result<Vec<CallbackRow>, StoreError>;
+
+    /// Counts by state. Costs a walk over an index: not for every second.
+    async fn stats(&self) -> Result<Stats, StoreError>;
+
+    /// The view `merchant_health`.
+    async fn merchants(&self) -> Result<Vec<MerchantRow>, StoreError>;
+}

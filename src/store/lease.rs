@@ -1,0 +1,32 @@
+//! The proof of a claim.
+
+use crate::domain::CallbackId;
+
+/// Permission to record one attempt of one callback, once.
+///
+/// Made by a store's claim only, not `Clone`, consumed by [`super::Queue::record`]: code that
+/// compiles can't record an attempt that was never claimed, nor record one twice. The database
+/// compares the token, so a holder whose claim was taken over changes nothing.
+///
+/// It is not a lock on the merchant, nor a promise that the POST was sent.
+#[derive(Debug)]
+pub struct Lease {
+    id: CallbackId,
+    token: i64,
+}
+
+impl Lease {
+    pub(super) const fn new(id: CallbackId, token: i64) -> Self {
+        Self { id, token }
+    }
+
+    /// The callback in flight.
+    pub const fn id(&self) -> CallbackId {
+        self.id
+    }
+
+    /// What the row's `lease_token` must be.
+    pub(super) const fn token(&self) -> i64 {
+        self.token
+    }
+}

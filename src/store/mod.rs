@@ -1,0 +1,207 @@
+//! The queue in a database, by use case.
+//!
+//! | who | what |
+//! |---|---|
+//! | the gateway | INSERTs into `callback_queue`, in any language, past this code |
+//! | [`Queue`] | the dispatcher's side: claim, record, reclaim, prune |
+//! | [`Inspection`] | the people's side: find, list, count; never writes |
+//! | [`Lease`] | proof that a callback was claimed and its attempt may be recorded |
+//!
+//! A claim is committed before the first byte of its POST leaves, and the outcome after the last
+//! came, each in a transaction of its own. So after a crash the callbacks that were perhaps sent
+//! are known exactly: those whose lease stands.
+//!
+//! Deliberately absent: a transaction that outlives a call, and a clock. Every moment is a
+//! parameter.
+
+mod attempt;
+mod error;
+mod inspection;
+mod lease;
+pub mod sqlite;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{Callback, CallbackId, NewCallback, Next, Timestamp};
+
+pub use attempt::{Attempt, RESPONSE_EXCERPT_BYTES_MAX, Sent, excerpt};
+pub use error::{EnqueueError, OpenError, StoreError, Unrecorded};
+pub use inspection::{
+    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, ShownState, Stats,
+};
+pub use lease::Lease;
+
+/// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(Arc<str>);
+
+impl Origin {
+    /// Takes the column's text.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The column's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// When an origin's earliest claimable callback is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginDue {
+    /// The origin.
+    pub origin: Origin,
+    /// When its earliest callback is due.
+    pub due: Timestamp,
+}
+
+/// Rows that were not there before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// What is due where, one entry per origin among the rows read.
+    pub due: Vec<OriginDue>,
+    /// The highest id read: where the next look begins. `None`: there was nothing new.
+    pub newest: Option<CallbackId>,
+    /// Whether there may be more than were read.
+    pub more: bool,
+}
+
+/// What the dispatcher wants to take on.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// How many of which origin, in the order of service.
+    pub wants: Vec<Want>,
+    /// The moment of the claim.
+    pub now: Timestamp,
+    /// How long the lease stands.
+    pub lease: Duration,
+}
+
+/// A share of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Whose callbacks.
+    pub origin: Origin,
+    /// At most how many.
+    pub limit: usize,
+}
+
+/// What a claim brought.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// The callbacks, in flight from now on.
+    pub callbacks: Vec<ClaimedCallback>,
+    /// For each origin asked for, in the same order: when its next callback is due, if it has one.
+    pub then_due: Vec<Option<Timestamp>>,
+}
+
+/// A callback whose attempt may begin.
+#[derive(Debug)]
+pub struct ClaimedCallback {
+    /// What [`Queue::record`] asks for.
+    pub lease: Lease,
+    /// Whom it goes to.
+    pub origin: Origin,
+    /// The callback, or why the row can't be read as one.
+    pub callback: Result<Callback, Malformed>,
+    /// Counted attempts in this round so far.
+    pub attempts: u32,
+    /// When the gateway queued it.
+    pub created_at: Timestamp,
+}
+
+/// A row that the schema should have refused, for instance a text that is not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("callback_queue row {id}, column {column}: {fault}; cancel it and queue a corrected one")]
+pub struct Malformed {
+    /// The row.
+    pub id: CallbackId,
+    /// The column.
+    pub column: &'static str,
+    /// What is wrong.
+    pub fault: String,
+}
+
+/// Whether a recorded outcome took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Recorded {
+    /// The row and the attempt log have it.
+    Applied,
+    /// The row had moved on without this lease; nothing was changed.
+    LeaseLost,
+}
+
+/// Rows to remove in one small batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Delivered and cancelled callbacks that finished before this moment.
+    pub delivered_before: Timestamp,
+    /// Exhausted callbacks that finished before this moment.
+    pub exhausted_before: Timestamp,
+    /// At most this many rows.
+    pub limit: usize,
+}
+
+/// The dispatcher's side of the queue.
+#[async_trait]
+pub trait Queue: fmt::Debug + Send + Sync + 'static {
+    /// Looks for rows with an id above `after`, at most `limit` of them.
+    async fn arrivals(&self, after: CallbackId, limit: usize) -> Result<Arrivals, StoreError>;
+
+    /// Goes round the origins that have claimable callbacks, due or not, in the order of their
+    /// names from beyond `after`, at most `limit` of them.
+    async fn survey(
+        &self,
+        after: Option<Origin>,
+        limit: usize,
+    ) -> Result<Vec<OriginDue>, StoreError>;
+
+    /// Puts due callbacks in flight.
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
+
+    /// Writes an attempt to the log and moves its callback on, both or neither.
+    async fn record(
+        &self,
+        lease: Lease,
+        attempt: Attempt,
+        next: Next,
+    ) -> Result<Recorded, Unrecorded>;
+
+    /// Ends every attempt that a dispatcher before this one left in flight as `interrupted`, and
+    /// makes its callback due at once. Only for who holds the queue alone. Returns how many.
+    async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Queues all of `callbacks` or none, as of `now`; returns their ids in order.
+    async fn enqueue(
+        &self,
+        callbacks: Vec<NewCallback>,
+        now: Timestamp,
+    ) -> Result<Vec<CallbackId>, EnqueueError>;
+
+    /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
+    async fn prune(&self, retention: Retention) -> Result<usize, StoreError>;
+
+    /// Gives space back to the file system and keeps the log of recent writes short.
+    async fn maintain(&self) -> Result<(), StoreError>;
+
+    /// Whether a commit would go through now.
+    async fn probe(&self) -> Result<(), StoreError>;
+
+    /// Returns when another process has perhaps committed something. May return for nothing.
+    async fn nudged(&self);
+
+    /// Finishes what was asked and closes the database.
+    async fn close(&self);
+}
