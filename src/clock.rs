@@ -36,7 +36,10 @@ const NAP_MAX: Duration = Duration::from_secs(30);
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where the time comes from"
+        )]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         Timestamp::from_millis(0).after(since_epoch.unwrap_or_default())
     }
@@ -59,7 +62,10 @@ pub struct Stopwatch(Instant);
 impl Stopwatch {
     /// Starts measuring.
     pub fn start() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is where durations come from")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is where durations come from"
+        )]
         Self(Instant::now())
     }
 

@@ -1,3 +1,19 @@
-//! Delivers signed payment and refund results to merchants.
+//! Delivers signed payment and refund results to merchants: takes rows from a queue table, signs
+//! and POSTs them, and lets only `{"transResult":"SUCCESS"}` count as delivered.
+//!
+//! The layers, each importing only those above it in this list:
+//!
+//! 1. [`domain`]: what the source document says, pure.
+//! 2. [`clock`]: time as a parameter.
+//! 3. [`store`]: the queue in a database.
+//! 4. [`delivery`]: from a due row to a recorded outcome.
+//! 5. [`config`], [`telemetry`], [`admin`], [`merchant`]: what surrounds it.
 
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod delivery;
 pub mod domain;
+pub mod merchant;
+pub mod store;
+pub mod telemetry;

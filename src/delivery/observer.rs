@@ -1,7 +1,6 @@
 //! What the dispatcher tells whoever counts and logs.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::domain::{CallbackId, Kind, Next, Timestamp};
 use crate::store::{Attempt, Origin};
@@ -39,10 +38,4 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 
     /// The loop is alive. Called at least once a second by a healthy dispatcher.
     fn beat(&self, now: Timestamp);
-}
-
-/// Hears how long the store's commits take.
-pub trait CommitObserver: fmt::Debug + Send + Sync + 'static {
-    /// A transaction with `writes` requests in it took `duration` from BEGIN to durable.
-    fn committed(&self, duration: Duration, writes: usize);
 }

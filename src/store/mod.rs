@@ -30,9 +30,7 @@ use crate::domain::{Callback, CallbackId, NewCallback, Next, Timestamp};
 
 pub use attempt::{Attempt, RESPONSE_EXCERPT_BYTES_MAX, Sent, excerpt};
 pub use error::{EnqueueError, OpenError, StoreError, Unrecorded};
-pub use inspection::{
-    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, ShownState, Stats,
-};
+pub use inspection::{AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, ShownState, Stats};
 pub use lease::Lease;
 
 /// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.
@@ -204,4 +202,10 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
 
     /// Finishes what was asked and closes the database.
     async fn close(&self);
+}
+
+/// Hears how long the store's commits take.
+pub trait CommitObserver: fmt::Debug + Send + Sync + 'static {
+    /// A transaction with `writes` requests in it took `duration` from BEGIN to durable.
+    fn committed(&self, duration: Duration, writes: usize);
 }

@@ -1,0 +1,1 @@
+//! A merchant to test against.
