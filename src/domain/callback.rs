@@ -100,7 +100,7 @@ pub struct InvalidValue {
 }
 
 impl InvalidValue {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &'static str,
         found: impl fmt::Display,
         expected: &'static str,
