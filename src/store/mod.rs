@@ -34,24 +34,32 @@ pub use inspection::{AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, S
 pub use lease::Lease;
 
 /// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin(Arc<str>);
+///
+/// Bytes, because a database may hold text that is no UTF-8, and such a row must be found too.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin(Arc<[u8]>);
 
 impl Origin {
     /// Takes the column's text.
-    pub fn new(text: &str) -> Self {
-        Self(text.into())
+    pub fn new(text: impl AsRef<[u8]>) -> Self {
+        Self(text.as_ref().into())
     }
 
-    /// The column's text.
-    pub fn as_str(&self) -> &str {
+    /// The column's text as it stands there.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Origin({:?})", String::from_utf8_lossy(&self.0))
     }
 }
 
@@ -64,7 +72,7 @@ pub struct OriginDue {
     pub due: Timestamp,
 }
 
-/// Rows that were not there before.
+/// What other processes have committed since the last look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrivals {
     /// What is due where, one entry per origin among the rows read.
@@ -73,6 +81,8 @@ pub struct Arrivals {
     pub newest: Option<CallbackId>,
     /// Whether there may be more than were read.
     pub more: bool,
+    /// Whether another process has committed anything at all, new rows or not.
+    pub changed_elsewhere: bool,
 }
 
 /// What the dispatcher wants to take on.
@@ -155,6 +165,9 @@ pub struct Retention {
 /// The dispatcher's side of the queue.
 #[async_trait]
 pub trait Queue: fmt::Debug + Send + Sync + 'static {
+    /// The highest id in the queue: rows above it are arrivals.
+    async fn newest(&self) -> Result<CallbackId, StoreError>;
+
     /// Looks for rows with an id above `after`, at most `limit` of them.
     async fn arrivals(&self, after: CallbackId, limit: usize) -> Result<Arrivals, StoreError>;
 

@@ -1,1 +1,240 @@
 //! The queue in an SQLite file.
+//!
+//! | who | what |
+//! |---|---|
+//! | [`SqliteQueue`] | the dispatcher's side; holds the [instance lock](lock) |
+//! | [`SqliteProducer`] | queues rows from a command, beside a running dispatcher |
+//! | [`SqliteInspection`] | reads, on connections of its own |
+//! | [`writer`] | the one thread that writes for this process, in groups |
+//! | [`wake`] | hears other processes' commits |
+//!
+//! Every write of this process goes through one thread and one connection, so SQLite's lock is
+//! only ever contended by other processes. That thread commits all that has gathered meanwhile in
+//! one transaction: one fsync for many claims and outcomes.
+//!
+//! Deliberately absent: any opening of the database file past SQLite (closing it would drop
+//! SQLite's POSIX locks), and any age-based rescue of leases: the instance lock says who is alive.
+
+mod arrivals;
+mod claim;
+mod connection;
+mod enqueue;
+mod inspection;
+mod lock;
+mod prune;
+mod record;
+mod rows;
+mod schema;
+mod wake;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+
+use super::{
+    Arrivals, Attempt, Claim, Claimed, CommitObserver, EnqueueError, Lease, OpenError, Origin,
+    OriginDue, Queue, Recorded, Retention, StoreError, Unrecorded,
+};
+use crate::domain::{CallbackId, NewCallback, Next, Timestamp};
+
+pub use inspection::SqliteInspection;
+pub use schema::{SCHEMA, SCHEMA_VERSION};
+
+use lock::InstanceLock;
+use wake::Wake;
+use writer::Writer;
+
+/// The version of the SQLite library that is linked into this program.
+pub fn library_version() -> &'static str {
+    rusqlite::version()
+}
+
+/// The dispatcher's side of a queue in an SQLite file. There is one per file, in all processes.
+#[derive(Debug)]
+pub struct SqliteQueue {
+    writer: Writer,
+    wake: Wake,
+    /// As of the last look at arrivals.
+    data_version: AtomicI64,
+    /// Held as long as this lives.
+    _lock: InstanceLock,
+}
+
+impl SqliteQueue {
+    /// Opens the queue at `path` for dispatching; creates it if it is missing and migrates it if
+    /// it is older. `holder` tells others who holds it. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Held`] if another dispatcher has it, else what the file or the database said.
+    pub fn open(
+        path: &Path,
+        holder: &str,
+        observer: Arc<dyn CommitObserver>,
+    ) -> Result<Self, OpenError> {
+        let path = connection::canonical(path)?;
+        let lock = InstanceLock::acquire(&path, holder)?;
+        let connection = connection::open_or_create(&path)?;
+        Ok(Self {
+            wake: Wake::watch(&path),
+            data_version: AtomicI64::new(0),
+            writer: Writer::start(path, connection, observer)?,
+            _lock: lock,
+        })
+    }
+}
+
+/// Creates the database at `path` if it is missing and migrates it if it is older. Returns its
+/// true path and whether it was created.
+///
+/// # Errors
+///
+/// What the file or the database said.
+pub fn init(path: &Path) -> Result<(PathBuf, bool), OpenError> {
+    let path = connection::canonical(path)?;
+    let fresh = !path.exists();
+    let lock = InstanceLock::acquire(&path, "callback-dispatcher init");
+    match (connection::open_current(&path), lock) {
+        // Up to date: a dispatcher may be at work on it.
+        (Ok(_), _) => Ok((path, false)),
+        (Err(_), Err(held)) => Err(held),
+        (Err(_), Ok(_lock)) => connection::open_or_create(&path).map(|_| (path, fresh)),
+    }
+}
+
+/// Checks that `path` is a queue of this version that can be written.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check(path: &Path) -> Result<(), OpenError> {
+    let path = connection::canonical(path)?;
+    connection::open_current(&path)
+        .and_then(|connection| connection::check_writable(&connection, &path))
+}
+
+/// A writing connection that adds to the queue beside a running dispatcher.
+#[derive(Debug)]
+pub struct SqliteProducer {
+    connection: rusqlite::Connection,
+}
+
+impl SqliteProducer {
+    /// Opens an existing queue of this version.
+    ///
+    /// # Errors
+    ///
+    /// What the file or the database said.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let path = connection::canonical(path)?;
+        connection::open_current(&path).map(|connection| Self { connection })
+    }
+
+    /// Queues all of `callbacks` or none, as of `now`; returns their ids in order.
+    ///
+    /// # Errors
+    ///
+    /// Which callback was refused, or that the database failed.
+    pub fn enqueue(
+        &mut self,
+        callbacks: &[NewCallback],
+        now: Timestamp,
+    ) -> Result<Vec<CallbackId>, EnqueueError> {
+        connection::in_transaction(&mut self.connection, |db| {
+            enqueue::enqueue(db, callbacks, now)
+        })
+    }
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    async fn newest(&self) -> Result<CallbackId, StoreError> {
+        self.writer.read((), |db, ()| arrivals::newest(db)).await
+    }
+
+    async fn arrivals(&self, after: CallbackId, limit: usize) -> Result<Arrivals, StoreError> {
+        let (mut arrivals, version) = self
+            .writer
+            .read((after, limit), |db, &(after, limit)| {
+                let version = arrivals::data_version(db)?;
+                Ok((arrivals::arrivals(db, after, limit)?, version))
+            })
+            .await?;
+        arrivals.changed_elsewhere = self.data_version.swap(version, Ordering::AcqRel) != version;
+        Ok(arrivals)
+    }
+
+    async fn survey(
+        &self,
+        after: Option<Origin>,
+        limit: usize,
+    ) -> Result<Vec<OriginDue>, StoreError> {
+        self.writer
+            .read((after, limit), |db, (after, limit)| {
+                arrivals::survey(db, after.as_ref(), *limit)
+            })
+            .await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
+        self.writer.write(claim, claim::claim).await.1
+    }
+
+    async fn record(
+        &self,
+        lease: Lease,
+        attempt: Attempt,
+        next: Next,
+    ) -> Result<Recorded, Unrecorded> {
+        let outcome = (lease, attempt, next);
+        let ((lease, attempt, next), result) = self.writer.write(outcome, record::record).await;
+        result.map_err(|error| Unrecorded {
+            error,
+            lease,
+            attempt,
+            next,
+        })
+    }
+
+    async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.writer.write(now, record::interrupt_in_flight).await.1
+    }
+
+    async fn enqueue(
+        &self,
+        callbacks: Vec<NewCallback>,
+        now: Timestamp,
+    ) -> Result<Vec<CallbackId>, EnqueueError> {
+        let (_, result) = self
+            .writer
+            .write((callbacks, now), |db, (callbacks, now)| {
+                // A refused row undoes the batch alone, not the group that it shares a commit with.
+                connection::in_savepoint(db, |db| enqueue::enqueue(db, callbacks, *now))
+            })
+            .await;
+        result?
+    }
+
+    async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
+        self.writer.write(retention, prune::prune).await.1
+    }
+
+    async fn maintain(&self) -> Result<(), StoreError> {
+        self.writer.read((), |db, ()| prune::maintain(db)).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.write((), connection::touch).await.1
+    }
+
+    async fn nudged(&self) {
+        self.wake.nudged().await;
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,176 @@
+//! Opening the file, and the words for what SQLite says.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::schema;
+use crate::store::{EnqueueError, OpenError, StoreError};
+
+/// How long SQLite itself waits for another process's write lock before it says "busy".
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Page cache of a connection, in KiB: the upper levels of every index of millions of rows.
+const CACHE_KIB: i64 = 8 * 1024;
+
+/// Statements kept prepared.
+const STATEMENTS_MAX: usize = 64;
+
+/// The one true path of the file, so that two names of it meet in one lock. The folder must exist.
+pub(super) fn canonical(path: &Path) -> Result<PathBuf, OpenError> {
+    let failed = |source| OpenError::File {
+        path: path.to_owned(),
+        source,
+    };
+    if let Ok(found) = path.canonicalize() {
+        return Ok(found);
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| failed(std::io::Error::other("not the name of a file")))?;
+    Ok(folder.canonicalize().map_err(failed)?.join(name))
+}
+
+/// Opens for writing; creates or migrates as needed.
+pub(super) fn open_or_create(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let mut connection = open(path, flags)?;
+    schema::bring_up_to_date(&mut connection, path)?;
+    Ok(connection)
+}
+
+/// Opens for writing what is there and current.
+pub(super) fn open_current(path: &Path) -> Result<Connection, OpenError> {
+    require_file(path)?;
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    schema::require_current(&connection, path)?;
+    Ok(connection)
+}
+
+/// Opens for reading what is there and current.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, OpenError> {
+    require_file(path)?;
+    // A reader of a WAL file wants to create the -shm file when it is the first to come, so
+    // read-write is tried before read-only; query_only then forbids the writing.
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .or_else(|_| open(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+    schema::require_current(&connection, path)?;
+    connection
+        .pragma_update(None, "query_only", true)
+        .map_err(|error| database_error(path, &error))?;
+    Ok(connection)
+}
+
+/// Whether a transaction can begin and write.
+pub(super) fn check_writable(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    connection
+        .execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+        .map_err(|error| database_error(path, &error))
+}
+
+fn require_file(path: &Path) -> Result<(), OpenError> {
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(OpenError::Missing {
+            path: path.to_owned(),
+        }),
+        Err(source) => Err(OpenError::File {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    // Each connection has one user at a time: SQLite's own mutexes are not needed.
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+        .and_then(|connection| prepare(&connection).map(|()| connection))
+        .map_err(|error| database_error(path, &error))
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // FULL: a commit that we have told anyone of survives a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
+/// Runs `work` in a transaction of its own: all of it or nothing.
+pub(super) fn in_transaction<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Connection) -> Result<T, EnqueueError>,
+) -> Result<T, EnqueueError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| store_error(&error))?;
+    let result = work(&transaction)?;
+    transaction.commit().map_err(|error| store_error(&error))?;
+    Ok(result)
+}
+
+/// Runs `work` inside a transaction so that its failure undoes its own writes alone.
+pub(super) fn in_savepoint<T>(
+    db: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, EnqueueError>,
+) -> Result<Result<T, EnqueueError>, StoreError> {
+    let batch = |sql| db.execute_batch(sql).map_err(|error| store_error(&error));
+    batch("SAVEPOINT alone")?;
+    let result = work(db);
+    if result.is_err() {
+        batch("ROLLBACK TO alone")?;
+    }
+    batch("RELEASE alone")?;
+    Ok(result)
+}
+
+/// Writes without changing anything: fails where a real write would.
+pub(super) fn touch(db: &Connection, (): &()) -> Result<(), StoreError> {
+    // The version number is written anew in the file's header, which makes a true commit.
+    db.pragma_update(None, "user_version", schema::SCHEMA_VERSION)
+        .map_err(|error| store_error(&error))
+}
+
+/// What SQLite said while a file was being opened.
+pub(super) fn database_error(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let fault = store_error(error);
+    if let rusqlite::Error::SqliteFailure(code, _) = error
+        && code.code == ErrorCode::NotADatabase
+    {
+        return OpenError::Foreign {
+            path: path.to_owned(),
+            fault: "not an SQLite file".to_owned(),
+        };
+    }
+    OpenError::Database {
+        path: path.to_owned(),
+        source: fault,
+    }
+}
+
+/// What SQLite said, in the store's words.
+pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
+    let text = error.to_string();
+    let rusqlite::Error::SqliteFailure(code, _) = error else {
+        return StoreError::Other(text);
+    };
+    match code.code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Busy(text),
+        ErrorCode::DiskFull => StoreError::Full(text),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StoreError::ReadOnly(text),
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => StoreError::Io(text),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(text),
+        ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => {
+            StoreError::Refused(text)
+        }
+        _ => StoreError::Other(text),
+    }
+}

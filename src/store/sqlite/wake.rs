@@ -1,0 +1,102 @@
+//! Hears other processes' commits: every commit writes to the `-wal` file, and inotify tells.
+//!
+//! Only a hint. It also fires for our own commits, it may fire for nothing, and where inotify
+//! can't be had it never fires; the dispatcher's slow poll is the safety net.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use inotify::{Inotify, WatchMask};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// Watches a database's folder as long as it lives.
+#[derive(Debug)]
+pub(super) struct Wake {
+    nudge: Arc<Notify>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Wake {
+    /// Begins to watch the database at `path`.
+    pub(super) fn watch(path: &Path) -> Self {
+        let nudge = Arc::new(Notify::new());
+        let task = match events(path) {
+            Ok(task) => Some(tokio::spawn(task.forward(Arc::clone(&nudge)))),
+            Err(error) => {
+                tracing::warn!(%error, "inotify is not available; new rows are found by polling");
+                None
+            }
+        };
+        Self { nudge, task }
+    }
+
+    /// Returns after the next nudge; one that came since the last call counts.
+    pub(super) async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+struct Events {
+    inotify: Inotify,
+    /// The files whose changes are commits.
+    names: [OsString; 2],
+}
+
+fn events(path: &Path) -> io::Result<Events> {
+    let no_folder = || io::Error::other("the database has no folder");
+    let folder = path.parent().ok_or_else(no_folder)?;
+    let database = path.file_name().ok_or_else(no_folder)?.to_owned();
+    let mut wal = database.clone();
+    wal.push("-wal");
+    let inotify = Inotify::init()?;
+    // The folder, not the file: the -wal file vanishes with the last connection and comes again.
+    inotify
+        .watches()
+        .add(folder, WatchMask::MODIFY | WatchMask::CREATE)?;
+    Ok(Events {
+        inotify,
+        names: [database, wal],
+    })
+}
+
+impl Events {
+    async fn forward(self, nudge: Arc<Notify>) {
+        let mut stream = match self.inotify.into_event_stream([0; 4096]) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "inotify is not available; new rows are found by polling");
+                return;
+            }
+        };
+        while let Some(event) = stream.next().await {
+            match event {
+                // An overflow of the event queue has no name, and may have swallowed a commit.
+                Ok(event)
+                    if event
+                        .name
+                        .as_ref()
+                        .is_none_or(|name| self.names.contains(name)) =>
+                {
+                    nudge.notify_one();
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "inotify failed; new rows are found by polling");
+                    return;
+                }
+            }
+        }
+    }
+}
