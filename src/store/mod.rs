@@ -105,13 +105,13 @@ pub struct Want {
     pub limit: usize,
 }
 
-/// What a claim brought.
+/// What a claim brought for one [`Want`].
 #[derive(Debug, Default)]
-pub struct Claimed {
+pub struct Share {
     /// The callbacks, in flight from now on.
     pub callbacks: Vec<ClaimedCallback>,
-    /// For each origin asked for, in the same order: when its next callback is due, if it has one.
-    pub then_due: Vec<Option<Timestamp>>,
+    /// When the origin's next callback is due, if it has one.
+    pub then_due: Option<Timestamp>,
 }
 
 /// A callback whose attempt may begin.
@@ -119,8 +119,6 @@ pub struct Claimed {
 pub struct ClaimedCallback {
     /// What [`Queue::record`] asks for.
     pub lease: Lease,
-    /// Whom it goes to.
-    pub origin: Origin,
     /// The callback, or why the row can't be read as one.
     pub callback: Result<Callback, Malformed>,
     /// Counted attempts in this round so far.
@@ -179,8 +177,8 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<OriginDue>, StoreError>;
 
-    /// Puts due callbacks in flight.
-    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError>;
+    /// Puts due callbacks in flight. Returns one share for each want, in the same order.
+    async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError>;
 
     /// Writes an attempt to the log and moves its callback on, both or neither.
     async fn record(

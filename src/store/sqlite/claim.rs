@@ -2,11 +2,10 @@
 
 use rusqlite::Connection;
 
-use super::arrivals::origin;
 use super::connection::store_error;
 use super::rows;
 use crate::domain::{CallbackId, Timestamp};
-use crate::store::{Claim, Claimed, ClaimedCallback, Lease, Origin, StoreError, Want};
+use crate::store::{Claim, ClaimedCallback, Lease, Origin, Share, StoreError, Want};
 
 /// Takes the earliest due callbacks of an origin. Which rows is decided by a walk along the index
 /// `callback_due`, which ends after `limit` of them: it costs the same at any depth.
@@ -18,7 +17,7 @@ WHERE id IN (
   WHERE state = 'pending' AND leased_until IS NULL
     AND origin = CAST(?4 AS TEXT) AND next_attempt_at <= ?2
   ORDER BY next_attempt_at, id LIMIT ?5)
-RETURNING id, origin, attempts, created_at, ";
+RETURNING id, attempts, created_at, ";
 
 /// When the next callback of an origin is due.
 const THEN_DUE: &str = "
@@ -27,19 +26,23 @@ WHERE state = 'pending' AND leased_until IS NULL AND origin = CAST(?1 AS TEXT)
 ORDER BY next_attempt_at LIMIT 1";
 
 /// Where the gateway's columns begin in [`CLAIM`]'s answer.
-const GATEWAY_COLUMNS_AT: usize = 4;
+const GATEWAY_COLUMNS_AT: usize = 3;
 
-pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
+pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreError> {
     // One token per claim is enough: id and token together name a lease.
     let token = new_token()?;
-    let mut claimed = Claimed::default();
-    for want in &claim.wants {
-        take(db, claim, want, token, &mut claimed.callbacks)
-            .and_then(|()| then_due(db, &want.origin))
-            .map(|due| claimed.then_due.push(due))
-            .map_err(|error| store_error(&error))?;
-    }
-    Ok(claimed)
+    let share = |want| {
+        Ok(Share {
+            callbacks: take(db, claim, want, token)?,
+            then_due: then_due(db, &want.origin)?,
+        })
+    };
+    claim
+        .wants
+        .iter()
+        .map(share)
+        .collect::<rusqlite::Result<_>>()
+        .map_err(|error| store_error(&error))
 }
 
 fn take(
@@ -47,8 +50,7 @@ fn take(
     claim: &Claim,
     want: &Want,
     token: i64,
-    into: &mut Vec<ClaimedCallback>,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Vec<ClaimedCallback>> {
     let mut statement = db.prepare_cached(&format!("{CLAIM}{}", rows::GATEWAY_COLUMNS))?;
     let mut found = statement.query((
         claim.now.after(claim.lease).as_millis(),
@@ -57,17 +59,17 @@ fn take(
         want.origin.as_bytes(),
         want.limit,
     ))?;
+    let mut callbacks = Vec::with_capacity(want.limit);
     while let Some(row) = found.next()? {
         let id = CallbackId(row.get(0)?);
-        into.push(ClaimedCallback {
+        callbacks.push(ClaimedCallback {
             lease: Lease::new(id, token),
-            origin: origin(row, 1)?,
-            attempts: row.get(2)?,
-            created_at: rows::timestamp(row, 3)?,
+            attempts: row.get(1)?,
+            created_at: rows::timestamp(row, 2)?,
             callback: rows::callback(row, id, GATEWAY_COLUMNS_AT),
         });
     }
-    Ok(())
+    Ok(callbacks)
 }
 
 fn then_due(db: &Connection, origin: &Origin) -> rusqlite::Result<Option<Timestamp>> {

@@ -35,8 +35,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, Attempt, Claim, Claimed, CommitObserver, EnqueueError, Lease, OpenError, Origin,
-    OriginDue, Queue, Recorded, Retention, StoreError, Unrecorded,
+    Arrivals, Attempt, Claim, CommitObserver, EnqueueError, Lease, OpenError, Origin, OriginDue,
+    Queue, Recorded, Retention, Share, StoreError, Unrecorded,
 };
 use crate::domain::{CallbackId, NewCallback, Next, Timestamp};
 
@@ -179,7 +179,7 @@ impl Queue for SqliteQueue {
             .await
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError> {
         self.writer.write(claim, claim::claim).await.1
     }
 
