@@ -7,13 +7,15 @@
 //! 2. [`clock`]: time as a parameter.
 //! 3. [`store`]: the queue in a database.
 //! 4. [`delivery`]: from a due row to a recorded outcome.
-//! 5. [`config`], [`telemetry`], [`admin`], [`merchant`]: what surrounds it.
+//! 5. [`housekeeping`]: what has to be done now and then.
+//! 6. [`config`], [`telemetry`], [`admin`], [`merchant`]: what surrounds it.
 
 pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod domain;
+pub mod housekeeping;
 pub mod merchant;
 pub mod store;
 pub mod telemetry;

@@ -9,7 +9,7 @@ use super::schema;
 use crate::store::{EnqueueError, OpenError, StoreError};
 
 /// How long SQLite itself waits for another process's write lock before it says "busy".
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Page cache of a connection, in KiB: the upper levels of every index of millions of rows.
 const CACHE_KIB: i64 = 8 * 1024;

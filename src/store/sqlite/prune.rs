@@ -1,8 +1,10 @@
 //! Forgetting what is long finished, and keeping the file in shape.
 
-use rusqlite::Connection;
+use std::time::Duration;
 
-use super::connection::store_error;
+use rusqlite::{Connection, ErrorCode};
+
+use super::connection::{BUSY_TIMEOUT, store_error};
 use crate::store::{Retention, StoreError};
 
 /// The attempts go along by trigger.
@@ -38,16 +40,22 @@ pub(super) fn maintain(db: &Connection) -> Result<(), StoreError> {
         let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES_MAX})"))?;
         let mut freed = vacuum.query([])?;
         while freed.next()?.is_some() {}
-        // TRUNCATE waits for no one: with a reader in the way it copies what it can and leaves.
-        let (_busy, _frames, _copied) =
-            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, i64>(2)?,
-                ))
-            })?;
+        truncate_wal(db)?;
         db.execute_batch("PRAGMA optimize")
     };
     run().map_err(|error| store_error(&error))
+}
+
+/// Copies the write-ahead log into the database and empties it, if nobody is in the way: a reader
+/// or another writer must not make deliveries wait. Then the next time does it.
+fn truncate_wal(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(Duration::ZERO)?;
+    let checkpoint = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        row.get::<_, bool>(0)
+    });
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    match checkpoint {
+        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(error),
+        Err(_) | Ok(_) => Ok(()),
+    }
 }

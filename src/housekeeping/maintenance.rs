@@ -1,0 +1,30 @@
+//! Keeps the database's files small.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Chore;
+use crate::store::{Queue, StoreError};
+
+/// Checkpoints the write-ahead log and gives free pages back, every five minutes.
+#[derive(Debug)]
+pub struct Maintenance {
+    /// The queue to maintain.
+    pub queue: Arc<dyn Queue>,
+}
+
+#[async_trait]
+impl Chore for Maintenance {
+    fn name(&self) -> &'static str {
+        "maintain"
+    }
+
+    fn cron(&self) -> &'static str {
+        "40 */5 * * * *"
+    }
+
+    async fn run(&self) -> Result<(), StoreError> {
+        self.queue.maintain().await
+    }
+}
