@@ -1,0 +1,194 @@
+//! A line of NDJSON as a callback to queue.
+//!
+//! The members are the document's own names, plus `kind`, `callBackUrl` and `result` in words:
+//! nobody has to know that the two status codes are opposite to each other.
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::callback::{
+    Amount, Currency, InvalidValue, Message, NewCallback, PayMethod, Settlement, TransactionResult,
+};
+use super::{Payment, Refund};
+
+/// Why a line is not a callback.
+#[derive(Debug, Error)]
+pub enum IntakeError {
+    /// Not JSON, or a member is missing, unknown or of another type.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A value that the document does not allow.
+    #[error(transparent)]
+    Value(#[from] InvalidValue),
+    /// An empty text where one is needed.
+    #[error("{member} is empty; give its value")]
+    Empty {
+        /// Which.
+        member: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    #[serde(rename_all = "camelCase")]
+    Payment {
+        #[serde(rename = "callBackUrl")]
+        callback_url: String,
+        app_id: String,
+        pay_method: i64,
+        #[serde(rename = "orderAmt")]
+        amount: String,
+        currency: String,
+        newpay_order_no: String,
+        order_no: String,
+        #[serde(default)]
+        subject: String,
+        result: String,
+        #[serde(default)]
+        trans_info: String,
+        settlement_status: i64,
+        #[serde(default)]
+        extra: String,
+    },
+    #[serde(rename_all = "camelCase")]
+    Refund {
+        #[serde(rename = "callBackUrl")]
+        callback_url: String,
+        app_id: String,
+        pay_method: i64,
+        #[serde(rename = "refundOrderAmt")]
+        amount: String,
+        currency: String,
+        newpay_order_no: String,
+        newpay_refund_order_no: String,
+        order_no: String,
+        refund_order_no: String,
+        result: String,
+        #[serde(default)]
+        trans_info: String,
+    },
+}
+
+impl NewCallback {
+    /// Reads one line.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with it.
+    pub fn from_json_line(line: &str) -> Result<Self, IntakeError> {
+        let line: Line = serde_json::from_str(line)?;
+        let (callback_url, message) = match line {
+            Line::Payment {
+                callback_url,
+                app_id,
+                pay_method,
+                amount,
+                currency,
+                newpay_order_no,
+                order_no,
+                subject,
+                result,
+                trans_info,
+                settlement_status,
+                extra,
+            } => {
+                let message = Message::Payment(Payment {
+                    app_id: not_empty("appId", app_id)?,
+                    pay_method: PayMethod::try_from(pay_method)?,
+                    amount: amount.parse::<Amount>()?,
+                    currency: currency.parse::<Currency>()?,
+                    newpay_order_no: not_empty("newpayOrderNo", newpay_order_no)?,
+                    order_no: not_empty("orderNo", order_no)?,
+                    subject,
+                    result: result.parse::<TransactionResult>()?,
+                    trans_info,
+                    settlement: Settlement::try_from(settlement_status)?,
+                    extra,
+                });
+                (callback_url, message)
+            }
+            Line::Refund {
+                callback_url,
+                app_id,
+                pay_method,
+                amount,
+                currency,
+                newpay_order_no,
+                newpay_refund_order_no,
+                order_no,
+                refund_order_no,
+                result,
+                trans_info,
+            } => {
+                let message = Message::Refund(Refund {
+                    app_id: not_empty("appId", app_id)?,
+                    pay_method: PayMethod::try_from(pay_method)?,
+                    amount: amount.parse::<Amount>()?,
+                    currency: currency.parse::<Currency>()?,
+                    newpay_order_no: not_empty("newpayOrderNo", newpay_order_no)?,
+                    newpay_refund_order_no: not_empty(
+                        "newpayRefundOrderNo",
+                        newpay_refund_order_no,
+                    )?,
+                    order_no: not_empty("orderNo", order_no)?,
+                    refund_order_no: not_empty("refundOrderNo", refund_order_no)?,
+                    result: result.parse::<TransactionResult>()?,
+                    trans_info,
+                });
+                (callback_url, message)
+            }
+        };
+        Ok(Self {
+            callback_url,
+            message,
+        })
+    }
+}
+
+fn not_empty(member: &'static str, text: String) -> Result<String, IntakeError> {
+    if text.is_empty() {
+        Err(IntakeError::Empty { member })
+    } else {
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYMENT: &str = r#"{"kind":"payment","callBackUrl":"https://shop.example/cb","appId":"6","payMethod":1,"orderAmt":"123.00","currency":"LAK","newpayOrderNo":"N1","orderNo":"O1","result":"success","settlementStatus":1}"#;
+    const REFUND: &str = r#"{"kind":"refund","callBackUrl":"https://shop.example/cb","appId":"6","payMethod":4,"refundOrderAmt":"1.5","currency":"USD","newpayOrderNo":"N1","newpayRefundOrderNo":"R1","orderNo":"O1","refundOrderNo":"RO1","result":"failure","transInfo":"no"}"#;
+
+    #[test]
+    fn reads_both_kinds() {
+        let payment = NewCallback::from_json_line(PAYMENT).expect("a payment");
+        assert_eq!(payment.callback_url, "https://shop.example/cb");
+        assert!(matches!(payment.message, Message::Payment(p) if p.extra.is_empty()));
+        let refund = NewCallback::from_json_line(REFUND).expect("a refund");
+        assert!(matches!(refund.message, Message::Refund(r) if r.refund_order_no == "RO1"));
+    }
+
+    #[test]
+    fn names_what_is_wrong() {
+        let table = [
+            (PAYMENT.replace("\"123.00\"", "123.00"), "expected a string"),
+            (PAYMENT.replace("\"123.00\"", "\"1.234\""), "amount"),
+            (PAYMENT.replace("LAK", "THB"), "currency"),
+            (PAYMENT.replace("\"payMethod\":1", "\"payMethod\":2"), "payMethod"),
+            (PAYMENT.replace("\"orderNo\":\"O1\",", ""), "orderNo"),
+            (PAYMENT.replace("\"O1\"", "\"\""), "orderNo is empty"),
+            (PAYMENT.replace("\"orderNo\"", "\"orderNumber\""), "orderNumber"),
+            (PAYMENT.replace("success", "0"), "result"),
+            (PAYMENT.replace("payment", "transfer"), "transfer"),
+            (REFUND.replace("refundOrderAmt", "orderAmt"), "orderAmt"),
+            ("[]".to_owned(), "invalid type"),
+            (format!("{PAYMENT}x"), "trailing"),
+        ];
+        for (line, part) in table {
+            let error = NewCallback::from_json_line(&line).expect_err(&line);
+            assert!(error.to_string().contains(part), "{line}: {error}");
+        }
+    }
+}

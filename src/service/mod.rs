@@ -1,0 +1,285 @@
+//! The daemon put together: queue, dispatcher, housekeeping and admin port, as `run` starts it.
+//!
+//! Tests and `demo` start the same thing; they only hand in another clock or another
+//! configuration. What a reload replaces: keys, signing, schedule, limits, egress, shield,
+//! housekeeping and the log's level. What it can't: `store.url`, `admin.listen` and `log.format`
+//! hold for the life of the process.
+
+mod reload;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, AdminState, Beat};
+use crate::clock::SharedClock;
+use crate::config::{Configuration, Settings, StoreUrl};
+use crate::delivery::egress::Policy;
+use crate::delivery::transport::{Transport, TransportError, TransportSettings};
+use crate::delivery::{Dispatcher, Observer, Terms};
+use crate::domain::{Keyring, Timestamp};
+use crate::housekeeping::{
+    Chore, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics, StatsSink,
+};
+use crate::store::sqlite::{self, SqliteInspection, SqliteQueue};
+use crate::store::{CommitObserver, Inspection, OpenError, Queue, Stats, StoreError};
+use crate::telemetry::{AttemptLog, Metrics, Observers};
+
+pub use reload::ReloadError;
+
+/// Why the daemon can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The queue can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The way out can't be set up.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The admin port can't be had.
+    #[error("admin.listen {listen}: {source}; choose a free address, or \"\" for none")]
+    Admin {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The chores can't be scheduled.
+    #[error(transparent)]
+    Housekeeping(#[from] HousekeepingError),
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Service {
+    settings: Settings,
+    clock: SharedClock,
+    queue: Arc<dyn Queue>,
+    inspection: Arc<dyn Inspection>,
+    metrics: Arc<Metrics>,
+    beat: Arc<Beat>,
+    terms: watch::Sender<Arc<Terms>>,
+    stop: watch::Sender<bool>,
+    housekeeping: Housekeeping,
+    dispatcher: JoinHandle<Result<usize, StoreError>>,
+    /// What the dispatcher ended with.
+    ended: Option<Result<usize, StoreError>>,
+    admin: Option<Admin>,
+}
+
+#[derive(Debug)]
+struct Admin {
+    addr: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Service {
+    /// Opens the queue and starts to dispatch.
+    ///
+    /// # Errors
+    ///
+    /// What could not be opened, bound or scheduled. Nothing keeps running then.
+    pub async fn start(
+        configuration: Configuration,
+        clock: SharedClock,
+    ) -> Result<Self, StartError> {
+        let Configuration { settings, keys } = configuration;
+        let terms = terms(&settings, keys.keyring)?;
+        let metrics = Arc::new(Metrics::new(sqlite::library_version()));
+        let (queue, inspection) = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let beat = Arc::new(Beat::default());
+        let (stop, stopping) = watch::channel(false);
+        let (terms, under) = watch::channel(Arc::new(terms));
+        let admin = match settings.admin.listen {
+            Some(listen) => {
+                let state = AdminState {
+                    metrics: Arc::clone(&metrics),
+                    queue: Arc::clone(&queue),
+                    beat: Arc::clone(&beat),
+                    keys: keys_check(under.clone()),
+                    clock: Arc::clone(&clock),
+                };
+                Some(serve_admin(listen, state, stopping.clone()).await?)
+            }
+            None => None,
+        };
+        let chores = chores(&settings, &queue, &inspection, &clock, &metrics);
+        let housekeeping = Housekeeping::start(chores).await?;
+        let observer: Arc<dyn Observer> = Arc::new(Observers::new(vec![
+            Arc::clone(&metrics) as Arc<dyn Observer>,
+            Arc::clone(&beat) as Arc<dyn Observer>,
+            Arc::new(AttemptLog),
+        ]));
+        let dispatcher = Dispatcher::new(Arc::clone(&queue), Arc::clone(&clock), observer, under);
+        let dispatcher = tokio::spawn(dispatcher.run(stopping, settings.delivery.drain_timeout));
+        Ok(Self {
+            settings,
+            clock,
+            queue,
+            inspection,
+            metrics,
+            beat,
+            terms,
+            stop,
+            housekeeping,
+            dispatcher,
+            ended: None,
+            admin,
+        })
+    }
+
+    /// Where the admin port listens.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.addr)
+    }
+
+    /// The queue that it dispatches.
+    pub fn queue(&self) -> &Arc<dyn Queue> {
+        &self.queue
+    }
+
+    /// The people's side of it.
+    pub fn inspection(&self) -> &Arc<dyn Inspection> {
+        &self.inspection
+    }
+
+    /// Why the loop is not alive; `None` if it is.
+    pub fn fault(&self) -> Option<String> {
+        self.beat.fault(self.clock.now())
+    }
+
+    /// Returns when the dispatcher has ended by itself, which only a broken store makes it do.
+    pub async fn ended(&mut self) {
+        if self.ended.is_none() {
+            self.ended = Some(match (&mut self.dispatcher).await {
+                Ok(ended) => ended,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            });
+        }
+    }
+
+    /// Drains and closes everything. Returns how many attempts were cut off.
+    ///
+    /// # Errors
+    ///
+    /// The store has broken.
+    pub async fn stop(mut self) -> Result<usize, StoreError> {
+        self.stop.send_replace(true);
+        self.ended().await;
+        self.housekeeping.stop().await;
+        if let Some(admin) = self.admin {
+            // It ends by the same signal; a panic in it was reported when it happened.
+            let _ = admin.task.await;
+        }
+        self.queue.close().await;
+        self.ended.unwrap_or(Ok(0))
+    }
+}
+
+fn open(
+    settings: &Settings,
+    now: Timestamp,
+    observer: Arc<dyn CommitObserver>,
+) -> Result<(Arc<dyn Queue>, Arc<dyn Inspection>), OpenError> {
+    match &settings.store.url {
+        StoreUrl::Sqlite(path) => {
+            let queue = SqliteQueue::open(path, &holder(now), observer)?;
+            let inspection = SqliteInspection::open(path)?;
+            Ok((Arc::new(queue), Arc::new(inspection)))
+        }
+        StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
+    }
+}
+
+/// How this process introduces itself to one that comes later.
+fn holder(now: Timestamp) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.as_deref().map_or("this host", str::trim);
+    format!("process {} on {host}, since {now}", std::process::id())
+}
+
+fn terms(settings: &Settings, keyring: Keyring) -> Result<Terms, TransportError> {
+    let transport = Transport::new(TransportSettings {
+        connect_timeout: settings.delivery.connect_timeout,
+        timeout: settings.delivery.timeout,
+        max_response_bytes: settings.delivery.max_response_bytes,
+        policy: policy(settings),
+        extra_ca_file: settings.egress.extra_ca_file.clone(),
+        proxy: settings.egress.proxy.clone(),
+    })?;
+    Ok(Terms {
+        keyring,
+        convention: settings.signing.convention,
+        schedule: settings.retry.schedule.clone(),
+        in_flight_max: settings.delivery.max_in_flight,
+        in_flight_per_origin_max: settings.delivery.max_in_flight_per_merchant,
+        timeout: settings.delivery.timeout,
+        shield: settings.shield.enabled,
+        post: Arc::new(transport),
+    })
+}
+
+/// Who may be called, by `[egress]`.
+pub fn policy(settings: &Settings) -> Policy {
+    Policy {
+        allow_http: settings.egress.allow_http,
+        allow_networks: settings.egress.allow_networks.clone(),
+    }
+}
+
+async fn serve_admin(
+    listen: SocketAddr,
+    state: AdminState,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<Admin, StartError> {
+    let unavailable = |source| StartError::Admin { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(unavailable)?;
+    let addr = listener.local_addr().map_err(unavailable)?;
+    let shutdown = async move {
+        // A sender that is gone means the same.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    };
+    let task = tokio::spawn(admin::serve(listener, state, shutdown));
+    tracing::info!(%addr, "admin port open");
+    Ok(Admin { addr, task })
+}
+
+fn chores(
+    settings: &Settings,
+    queue: &Arc<dyn Queue>,
+    inspection: &Arc<dyn Inspection>,
+    clock: &SharedClock,
+    metrics: &Arc<Metrics>,
+) -> Vec<Arc<dyn Chore>> {
+    vec![
+        Arc::new(Pruning {
+            queue: Arc::clone(queue),
+            clock: Arc::clone(clock),
+            keep_delivered: settings.housekeeping.keep_delivered,
+            keep_exhausted: settings.housekeeping.keep_exhausted,
+            cron: settings.housekeeping.prune_cron.clone(),
+        }),
+        Arc::new(Maintenance {
+            queue: Arc::clone(queue),
+        }),
+        Arc::new(Statistics::new(
+            Arc::clone(inspection),
+            Arc::clone(clock),
+            Arc::new(Gauges(Arc::clone(metrics))),
+        )),
+    ]
+}
+
+/// Hands the counts to the metrics.
+#[derive(Debug)]
+struct Gauges(Arc<Metrics>);
+
+impl StatsSink for Gauges {
+    fn queue_counted(&self, stats: &Stats, now: Timestamp) {
+        self.0.set_queue(stats, now);
+    }
+}

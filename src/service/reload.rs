@@ -1,0 +1,69 @@
+//! Taking up a changed configuration without a pause.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::{Service, chores, terms};
+use crate::config::{Configuration, Settings};
+use crate::delivery::transport::TransportError;
+use crate::housekeeping::{Housekeeping, HousekeepingError};
+
+/// Why a configuration was not taken up. The one before stays in force.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// The way out can't be set up.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The chores can't be scheduled.
+    #[error(transparent)]
+    Housekeeping(#[from] HousekeepingError),
+}
+
+impl Service {
+    /// Takes up `configuration`: attempts that begin from now on are made under it, those in
+    /// flight end under the one that they began under. Returns the keys that have changed but
+    /// only take effect with a restart.
+    ///
+    /// # Errors
+    ///
+    /// What could not be set up; nothing has changed then.
+    pub async fn reload(
+        &mut self,
+        configuration: Configuration,
+    ) -> Result<Vec<&'static str>, ReloadError> {
+        let Configuration { settings, keys } = configuration;
+        let terms = terms(&settings, keys.keyring)?;
+        let chores = chores(
+            &settings,
+            &self.queue,
+            &self.inspection,
+            &self.clock,
+            &self.metrics,
+        );
+        let housekeeping = Housekeeping::start(chores).await?;
+        std::mem::replace(&mut self.housekeeping, housekeeping)
+            .stop()
+            .await;
+        self.terms.send_replace(Arc::new(terms));
+        let unchanged = needs_restart(&self.settings, &settings);
+        Ok(unchanged)
+    }
+}
+
+/// The keys that differ and hold for the life of the process.
+fn needs_restart(running: &Settings, new: &Settings) -> Vec<&'static str> {
+    let fixed = [
+        ("store.url", running.store.url != new.store.url),
+        ("admin.listen", running.admin.listen != new.admin.listen),
+        ("log.format", running.log.format != new.log.format),
+        (
+            "delivery.drain_timeout",
+            running.delivery.drain_timeout != new.delivery.drain_timeout,
+        ),
+    ];
+    fixed
+        .into_iter()
+        .filter_map(|(key, changed)| changed.then_some(key))
+        .collect()
+}
