@@ -91,6 +91,9 @@ mod tests {
         let explicit = locate(Some(missing), working.path());
         assert_eq!(explicit, Some(working.path().join(missing)));
         let absolute = Path::new("/etc/other.toml");
-        assert_eq!(locate(Some(absolute), working.path()).as_deref(), Some(absolute));
+        assert_eq!(
+            locate(Some(absolute), working.path()).as_deref(),
+            Some(absolute)
+        );
     }
 }

@@ -44,7 +44,12 @@ impl<'a> KeyReader<'a> {
     ) -> Self {
         let names: Vec<String> = ["app_id", "id"]
             .iter()
-            .filter_map(|name| Some(format!("{name} {:?}", fields.get(*name)?.get_ref().as_str()?)))
+            .filter_map(|name| {
+                Some(format!(
+                    "{name} {:?}",
+                    fields.get(*name)?.get_ref().as_str()?
+                ))
+            })
             .collect();
         let subject = match names.is_empty() {
             true => format!("key {number}"),

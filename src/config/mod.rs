@@ -67,15 +67,16 @@ impl Configuration {
     pub fn load(inputs: &Inputs) -> Result<Self, Invalid> {
         let mut reading = Reading::of(inputs);
         let credentials_directory = inputs.credentials_directory.as_deref();
-        let keys = reading
-            .signing
-            .and_then(|signing| match Keys::load(&signing, credentials_directory) {
-                Ok(keys) => Some(keys),
-                Err(invalid) => {
-                    reading.faults.extend(invalid.faults);
-                    None
-                }
-            });
+        let keys =
+            reading.signing.and_then(
+                |signing| match Keys::load(&signing, credentials_directory) {
+                    Ok(keys) => Some(keys),
+                    Err(invalid) => {
+                        reading.faults.extend(invalid.faults);
+                        None
+                    }
+                },
+            );
         match (reading.settings, keys) {
             (Some(settings), Some(keys)) => Ok(Self { settings, keys }),
             _ => Err(Invalid {

@@ -119,7 +119,9 @@ impl<'a> Reader<'a> {
         self.read(name, |written| match written {
             Written::Boolean(value) => Ok(*value),
             Written::Variable(text) => text.parse().map_err(|_| {
-                Problem::Invalid(format!("{text:?} is neither true nor false; write one of them"))
+                Problem::Invalid(format!(
+                    "{text:?} is neither true nor false; write one of them"
+                ))
             }),
             other => Err(wrong_type("true or false", other)),
         })

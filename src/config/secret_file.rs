@@ -88,13 +88,24 @@ mod tests {
         ] {
             let permissions = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(&path, permissions).expect("own file");
-            assert_eq!(read(&path, Access::OwnerOnly).is_ok(), owner_only, "{mode:o}");
-            assert_eq!(read(&path, Access::NotOthers).is_ok(), not_others, "{mode:o}");
+            assert_eq!(
+                read(&path, Access::OwnerOnly).is_ok(),
+                owner_only,
+                "{mode:o}"
+            );
+            assert_eq!(
+                read(&path, Access::NotOthers).is_ok(),
+                not_others,
+                "{mode:o}"
+            );
         }
         let problem = read(&path, Access::OwnerOnly).expect_err("mode 0601");
         assert_eq!(
             problem.to_string(),
-            format!("others may read it (mode 0601); chmod 600 {}", path.display())
+            format!(
+                "others may read it (mode 0601); chmod 600 {}",
+                path.display()
+            )
         );
         let problem = read(Path::new("/nonexistent/keys.toml"), Access::OwnerOnly);
         assert!(matches!(problem, Err(Problem::Unreadable { .. })));

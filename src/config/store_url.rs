@@ -86,7 +86,14 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_file() {
-        for text in ["", "queue.db", "sqlite:", "sqlite::memory:", "sqlite:a?mode=ro", "mysql://h"] {
+        for text in [
+            "",
+            "queue.db",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:a?mode=ro",
+            "mysql://h",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         let problem = parse("mysql://u:hunter2@h/d").expect_err("no such driver");
