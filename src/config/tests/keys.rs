@@ -102,13 +102,17 @@ fn an_rsa_key_has_to_fit() {
         "{found:?}"
     );
 
-    // A PEM file on a single line: the decoder's own message would quote it.
-    place.write(
-        "rsa.pem",
-        &format!("-----BEGIN PRIVATE KEY----- {SECRET}\n"),
-    );
+    // A PEM file on a single line: the decoder's own message has that line in it, as a list of
+    // bytes that a search for the text would miss. So the whole message is compared.
+    place.write("rsa.pem", &format!("-----BEGIN PRIVATE KEY {SECRET}\n"));
     let found = faults(&place, &signing(&place), key);
-    assert!(found[0].contains("no PEM private key found"), "{found:?}");
+    assert_eq!(
+        found,
+        [
+            "keys.toml:5: key 1 (app_id \"8\", id \"r\"): rsa.pem: no PEM private key found; \
+             expected PKCS#8 or PKCS#1, not encrypted, with BEGIN and END on lines of their own"
+        ]
+    );
 
     std::fs::remove_file(place.path("rsa.pem")).expect("own file");
     let found = faults(&place, &signing(&place), key);
