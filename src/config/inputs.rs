@@ -2,6 +2,7 @@
 //! test sets no environment and changes no directory.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::layers::PREFIX;
@@ -13,7 +14,7 @@ pub const FILE_NAME: &str = "dispatcher.toml";
 pub const SYSTEM_DIRECTORY: &str = "/etc/callback-dispatcher";
 
 /// What the configuration is read from. Keep it to read the same again on a reload.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// The settings file; `None`: the defaults and the environment are all there is.
     pub file: Option<PathBuf>,
@@ -24,6 +25,18 @@ pub struct Inputs {
     pub working_directory: PathBuf,
     /// `$CREDENTIALS_DIRECTORY`, set by systemd for a unit with credentials.
     pub credentials_directory: Option<PathBuf>,
+}
+
+/// Shows the names of the variables only: the value of a URL may have a password in it.
+impl fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inputs")
+            .field("file", &self.file)
+            .field("environment", &self.environment.keys())
+            .field("working_directory", &self.working_directory)
+            .field("credentials_directory", &self.credentials_directory)
+            .finish()
+    }
 }
 
 impl Inputs {

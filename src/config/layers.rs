@@ -72,7 +72,6 @@ pub(super) struct Entry {
 }
 
 /// The values that hold, by `section.key`.
-#[derive(Debug)]
 pub(super) struct Layers {
     entries: BTreeMap<String, Entry>,
 }

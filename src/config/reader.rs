@@ -16,7 +16,6 @@ use super::fault::{Fault, Place, Problem};
 use super::layers::{Layers, Written};
 
 /// Reads settings one by one.
-#[derive(Debug)]
 pub(super) struct Reader<'a> {
     layers: &'a Layers,
     /// What environment variables, and the program without a file, are relative to.

@@ -101,6 +101,7 @@ fn variables_override_the_file() {
     assert_eq!(proxy.password(), Some("hunter2"));
     assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
     assert!(format!("{settings:?}").contains("socks5://proxy:1080"));
+    assert!(!format!("{inputs:?}").contains("hunter2"), "{inputs:?}");
 
     let none = place.with_variables(&[("RETRY__SCHEDULE", "")]);
     let settings = Settings::load(&none).expect("an empty list");
