@@ -1,0 +1,199 @@
+//! `keys.toml`: the keys that sign, with their apps and their rotation.
+//!
+//! No message quotes the file, apart from `app_id`, `id` and the name of a private key's file:
+//! whatever else is in it may be a secret in the wrong place. For the same reason it is read by hand from the TOML tables, since
+//! serde's messages quote the values that they refuse.
+//!
+//! Deliberately absent: watching the file. It is read again when the settings are.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Invalid, Place, Problem};
+use super::key_entry::KeyReader;
+use super::secret_file::{self, Access};
+use super::settings::SigningSettings;
+use crate::domain::{KeyEntry, Keyring};
+
+/// Its name in the credentials directory.
+const FILE_NAME: &str = "keys.toml";
+
+/// The keys, and where they came from.
+#[derive(Debug)]
+pub struct Keys {
+    /// Every key, by app.
+    pub keyring: Keyring,
+    /// The file that was read.
+    pub path: PathBuf,
+}
+
+impl Keys {
+    /// Reads `keys.toml` in `credentials_directory` if there is one, else
+    /// [`SigningSettings::keys_file`].
+    ///
+    /// # Errors
+    ///
+    /// Every fault that was found: the file is missing or open to others, an entry is incomplete or
+    /// contradicts `signing`, two keys of an app clash, or there is no key at all.
+    pub fn load(
+        signing: &SigningSettings,
+        credentials_directory: Option<&Path>,
+    ) -> Result<Self, Invalid> {
+        let source = Source::of(signing, credentials_directory);
+        let content = match secret_file::read(&source.path, source.access) {
+            Ok(content) => content,
+            Err(problem) => return Err(source.invalid(vec![source.fault(problem)])),
+        };
+        let Ok(text) = std::str::from_utf8(&content) else {
+            let problem = Problem::Invalid("not UTF-8 text; save it as UTF-8".to_owned());
+            return Err(source.invalid(vec![source.fault(problem)]));
+        };
+        let (entries, mut faults) = source.entries(text, signing);
+        let keyring = Keyring::new(entries).unwrap_or_else(|errors| {
+            let clashes = errors.iter().map(ToString::to_string);
+            faults.extend(clashes.map(|clash| source.fault(Problem::Invalid(clash))));
+            Keyring::default()
+        });
+        if faults.is_empty() {
+            Ok(Self {
+                keyring,
+                path: source.path,
+            })
+        } else {
+            Err(source.invalid(faults))
+        }
+    }
+}
+
+/// The file to read, and how closed it has to be.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    /// What it demands goes for the private keys in the same directory too.
+    access: Access,
+}
+
+impl Source {
+    fn of(signing: &SigningSettings, credentials_directory: Option<&Path>) -> Self {
+        credentials_directory
+            .map(|directory| directory.join(FILE_NAME))
+            // One that can't be looked at is taken, to say so rather than sign with other keys.
+            .filter(|path| path.try_exists().unwrap_or(true))
+            .map_or_else(
+                || Self {
+                    path: signing.keys_file.clone(),
+                    access: Access::OwnerOnly,
+                },
+                |path| Self {
+                    path,
+                    access: Access::NotOthers,
+                },
+            )
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// The path of a private key that an entry names, and how closed it has to be.
+    pub(super) fn private_key(&self, name: &str) -> (PathBuf, Access) {
+        let path = self.directory().join(name);
+        let access = match path.parent() {
+            Some(directory) if directory == self.directory() => self.access,
+            _ => Access::OwnerOnly,
+        };
+        (path, access)
+    }
+
+    /// Every entry that is in order, and the faults of the others.
+    fn entries(&self, text: &str, signing: &SigningSettings) -> (Vec<KeyEntry>, Vec<Fault>) {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            let faults = errors.iter().map(|error| {
+                let offset = error.span().map_or(0, |span| span.start);
+                let problem = "the line is not shown, as it may hold a secret".to_owned();
+                self.fault_at(text, offset, None, Problem::Syntax(problem))
+            });
+            return (Vec::new(), faults.collect());
+        }
+        let mut faults = Vec::new();
+        let mut entries = Vec::new();
+        let mut count = 0;
+        for (name, value) in table.get_ref() {
+            if name.get_ref() != "key" {
+                let problem = Problem::Unknown {
+                    what: "name at the top of the file".to_owned(),
+                    suggestion: Some("[[key]]".to_owned()),
+                };
+                faults.push(self.fault_at(text, name.span().start, None, problem));
+                continue;
+            }
+            for item in value.get_ref().as_array().into_iter().flatten() {
+                count += 1;
+                match item.get_ref() {
+                    DeValue::Table(fields) => {
+                        let reader = KeyReader::new(self, text, count, fields, item.span().start);
+                        match reader.read(signing) {
+                            Ok(entry) => entries.push(entry),
+                            Err(found) => faults.extend(found),
+                        }
+                    }
+                    _ => faults.push(self.not_entries(text, item.span().start)),
+                }
+            }
+            if !value.get_ref().is_array() {
+                faults.push(self.not_entries(text, name.span().start));
+                count += 1;
+            }
+        }
+        if count == 0 && faults.is_empty() {
+            faults.push(self.fault(Problem::Invalid(
+                "no key in it; add a [[key]] with app_id, id and secret".to_owned(),
+            )));
+        }
+        (entries, faults)
+    }
+
+    fn not_entries(&self, text: &str, offset: usize) -> Fault {
+        let problem = Problem::Invalid(
+            "a key is a table of its own; write [[key]] and its fields below it".to_owned(),
+        );
+        self.fault_at(text, offset, None, problem)
+    }
+
+    fn fault(&self, problem: Problem) -> Fault {
+        Fault {
+            place: Place::file(&self.path),
+            subject: None,
+            problem,
+        }
+    }
+
+    pub(super) fn fault_at(
+        &self,
+        text: &str,
+        offset: usize,
+        subject: Option<String>,
+        problem: Problem,
+    ) -> Fault {
+        Fault {
+            place: Place::line_of(&self.path, text, offset),
+            subject,
+            problem,
+        }
+    }
+
+    /// Adds what to do when the file itself is missing.
+    fn invalid(&self, mut faults: Vec<Fault>) -> Invalid {
+        for fault in &mut faults {
+            if let Problem::Unreadable { remedy, .. } = &mut fault.problem
+                && fault.place == Place::file(&self.path)
+            {
+                "create it with a [[key]] for each app, or set signing.keys_file"
+                    .clone_into(remedy);
+            }
+        }
+        Invalid { faults }
+    }
+}

@@ -1,0 +1,163 @@
+//! The validated settings, one struct per concern. Who holds one need check nothing again.
+//!
+//! Paths are ready to open: a relative one has been joined to the directory that it is relative
+//! to. Deliberately absent: syntax, defaults and layers. A `Debug` of these may be logged; it shows
+//! no password of a URL.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use url::Url;
+
+use super::store_url::StoreUrl;
+use crate::domain::{Algorithm, Convention, Schedule};
+
+/// Everything that `dispatcher.toml` and the environment say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The file that was read; `None` if there is none and the defaults hold.
+    pub source: Option<PathBuf>,
+    /// `[store]`
+    pub store: StoreSettings,
+    /// `[retry]`
+    pub retry: RetrySettings,
+    /// `[delivery]`
+    pub delivery: DeliverySettings,
+    /// `[egress]`
+    pub egress: EgressSettings,
+    /// `[signing]`
+    pub signing: SigningSettings,
+    /// `[shield]`
+    pub shield: ShieldSettings,
+    /// `[housekeeping]`
+    pub housekeeping: HousekeepingSettings,
+    /// `[admin]`
+    pub admin: AdminSettings,
+    /// `[log]`
+    pub log: LogSettings,
+}
+
+/// `[store]`: where the queue is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The database.
+    pub url: StoreUrl,
+}
+
+/// `[retry]`: when a failed attempt is followed by another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// One wait per retry, each above zero.
+    pub schedule: Schedule,
+}
+
+/// `[delivery]`: limits on attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliverySettings {
+    /// Attempts under way at the same moment, 1 to 65536.
+    pub max_in_flight: usize,
+    /// The same for one origin of `callback_url`, 1 to 65536.
+    pub max_in_flight_per_merchant: usize,
+    /// Until the connection stands; above zero and not above `timeout`.
+    pub connect_timeout: Duration,
+    /// The whole exchange, body included; above zero.
+    pub timeout: Duration,
+    /// How many bytes of an answer are read, 1 to 16 MiB.
+    pub max_response_bytes: usize,
+    /// How long a stop waits for attempts in flight; may be zero.
+    pub drain_timeout: Duration,
+}
+
+/// `[egress]`: who may be called, and how.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EgressSettings {
+    /// Whether `http://` URLs are called.
+    pub allow_http: bool,
+    /// Networks that may be called although they are not public, without host bits.
+    pub allow_networks: Vec<IpNet>,
+    /// PEM certificates to trust besides the system's. Held a usable one when it was checked.
+    pub extra_ca_file: Option<PathBuf>,
+    /// The proxy for every callback: http, https or socks5, with a host. May hold a password.
+    pub proxy: Option<Url>,
+}
+
+impl fmt::Debug for EgressSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EgressSettings")
+            .field("allow_http", &self.allow_http)
+            .field("allow_networks", &self.allow_networks)
+            .field("extra_ca_file", &self.extra_ca_file)
+            .field("proxy", &self.proxy.as_ref().map(without_password))
+            .finish()
+    }
+}
+
+/// `url` as it may be shown: neither user nor password nor query, where drivers take passwords too.
+pub(super) fn without_password(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}"));
+    let port = port.unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
+}
+
+/// `[signing]`: how texts are signed, and where the keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningSettings {
+    /// For keys that do not name their own.
+    pub algorithm: Algorithm,
+    /// How the text is made and the signature written.
+    pub convention: Convention,
+    /// The keys file, unless the credentials directory has one.
+    pub keys_file: PathBuf,
+}
+
+/// `[shield]`: protection of merchants from our own failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShieldSettings {
+    /// Whether failures of this host are not charged to merchants.
+    pub enabled: bool,
+}
+
+/// `[housekeeping]`: what is kept, and when the rest goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HousekeepingSettings {
+    /// How long delivered and cancelled callbacks are kept; above zero.
+    pub keep_delivered: Duration,
+    /// How long exhausted callbacks are kept; above zero.
+    pub keep_exhausted: Duration,
+    /// Six fields, seconds first, in UTC; one that does come round.
+    pub prune_cron: String,
+}
+
+/// `[admin]`: health and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// Where to listen; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[log]`: what is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// As `tracing_subscriber::filter::Targets` reads it, for instance
+    /// `info,callback_dispatcher=debug`.
+    pub level: String,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+/// `[log] format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+    /// The journal's own protocol, with fields.
+    Journald,
+}

@@ -1,0 +1,118 @@
+//! `store.url`: which database holds the queue.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::fault::Problem;
+use super::settings::without_password;
+
+/// The database that holds the queue.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+    /// The URL of a PostgreSQL database, perhaps with a password in it.
+    Postgres(String),
+}
+
+impl StoreUrl {
+    /// Reads `sqlite:FILE`, `postgres://...` or `postgresql://...`; a relative FILE is joined to
+    /// `working_directory`. `sqlite://FILE` is taken as `sqlite:FILE`, as other programs write it.
+    pub(super) fn parse(text: &str, working_directory: &Path) -> Result<Self, Problem> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        let Some(file) = text.strip_prefix("sqlite:") else {
+            // The text is not quoted: it may be a URL with a password in it.
+            return Err(Problem::Invalid(
+                "not a store; write it as \"sqlite:FILE\"".to_owned(),
+            ));
+        };
+        let file = file.strip_prefix("//").unwrap_or(file);
+        if file.is_empty() || file == ":memory:" || file.contains('?') {
+            return Err(Problem::Invalid(format!(
+                "{text:?} names no file that the gateway could write to; \
+                 write \"sqlite:FILE\" without parameters"
+            )));
+        }
+        Ok(Self::Sqlite(working_directory.join(file)))
+    }
+
+    /// Refuses what this version has no driver for. This is the only place that says so.
+    pub(super) fn supported(self) -> Result<Self, Problem> {
+        match self {
+            Self::Sqlite(_) => Ok(self),
+            Self::Postgres(_) => Err(Problem::Invalid(
+                "PostgreSQL is not supported by this version yet; use \"sqlite:FILE\"".to_owned(),
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Self::Postgres(text) => {
+                let shown = Url::parse(text)
+                    .map_or_else(|_| "[unreadable]".to_owned(), |url| without_password(&url));
+                f.debug_tuple("Postgres").field(&shown).finish()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<StoreUrl, Problem> {
+        StoreUrl::parse(text, Path::new("/srv"))
+    }
+
+    #[test]
+    fn reads_files_relative_to_the_working_directory() {
+        for (text, path) in [
+            ("sqlite:queue.db", "/srv/queue.db"),
+            ("sqlite://queue.db", "/srv/queue.db"),
+            ("sqlite:/var/lib/queue.db", "/var/lib/queue.db"),
+            ("sqlite:///var/lib/queue.db", "/var/lib/queue.db"),
+        ] {
+            assert_eq!(parse(text), Ok(StoreUrl::Sqlite(path.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_file() {
+        for text in [
+            "",
+            "queue.db",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:a?mode=ro",
+            "mysql://h",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        let problem = parse("mysql://u:hunter2@h/d").expect_err("no such driver");
+        assert!(!problem.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn postgres_is_read_but_not_supported_and_its_password_not_shown() {
+        for text in [
+            "postgres://user:hunter2@db:5433/queue?password=hunter2",
+            "postgresql://user:hunter2@db:5433/queue",
+            "postgres://user:hunter2@:bad",
+        ] {
+            let url = parse(text).expect("postgres is read");
+            assert!(!format!("{url:?}").contains("hunter2"), "{url:?}");
+            let problem = url.supported().expect_err("not supported yet");
+            assert!(!problem.to_string().contains("hunter2"), "{problem}");
+        }
+        let url = parse("postgres://user:hunter2@db:5433/queue").expect("postgres is read");
+        assert_eq!(format!("{url:?}"), "Postgres(\"postgres://db:5433/queue\")");
+    }
+}
