@@ -208,7 +208,7 @@ impl<'a> KeyReader<'a> {
             .and_then(|pem| {
                 SigningKey::rsa_from_pem(&pem).map_err(|error| match error {
                     // Its text may quote a line of the file, and the key may be in that line.
-                    InvalidKey::NotPem(_) => format!(
+                    InvalidKey::NotPem => format!(
                         "{shown}: no PEM private key found; expected PKCS#8 or PKCS#1, \
                          not encrypted, with BEGIN and END on lines of their own"
                     ),

@@ -182,8 +182,8 @@ pub enum InvalidKey {
     #[error("the secret is empty; give the app's secret")]
     EmptySecret,
     /// The file is not PEM with a private key in it.
-    #[error("no PEM private key found ({0}); expected PKCS#8 or PKCS#1")]
-    NotPem(String),
+    #[error("no PEM private key found; expected PKCS#8 or PKCS#1")]
+    NotPem,
     /// The key is not one that may sign.
     #[error("not a usable RSA key ({0}); expected RSA of 2048 to 4096 bits")]
     NotRsa(String),
@@ -238,7 +238,8 @@ impl SigningKey {
     /// [`InvalidKey::NotPem`] or [`InvalidKey::NotRsa`].
     pub fn rsa_from_pem(pem: &[u8]) -> Result<Self, InvalidKey> {
         let der = PrivateKeyDer::from_pem_slice(pem)
-            .map_err(|error| InvalidKey::NotPem(error.to_string()))?;
+            // Its message may quote the file, and that is a key.
+            .map_err(|_| InvalidKey::NotPem)?;
         let key = match &der {
             PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
