@@ -11,6 +11,7 @@
 mod acknowledgement;
 mod callback;
 mod exchange;
+mod flat_object;
 mod keyring;
 mod outcome;
 mod payment;
@@ -26,6 +27,7 @@ pub use callback::{
     Settlement, TransactionResult,
 };
 pub use exchange::{CappedBody, Cause, Exchange, Fault, Phase, Verdict, judge};
+pub use flat_object::{FlatObject, NotFlat};
 pub use keyring::{KeyEntry, KeyError, Keyring};
 pub use outcome::Outcome;
 pub use payment::Payment;
