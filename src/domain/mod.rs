@@ -11,6 +11,7 @@
 mod acknowledgement;
 mod callback;
 mod exchange;
+mod flat_object;
 mod intake;
 mod keyring;
 mod outcome;
@@ -27,6 +28,7 @@ pub use callback::{
     Settlement, TransactionResult,
 };
 pub use exchange::{CappedBody, Cause, Exchange, Fault, Phase, Verdict, judge};
+pub use flat_object::{FlatObject, NotFlat};
 pub use intake::IntakeError;
 pub use keyring::{KeyEntry, KeyError, Keyring};
 pub use outcome::Outcome;

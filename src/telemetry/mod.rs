@@ -1,1 +1,25 @@
-//! Logs and metrics.
+//! What the program says of itself: metrics and logs.
+//!
+//! | who | what |
+//! |---|---|
+//! | [`Metrics`] | every metric, by the names of the contract |
+//! | [`start_log`], [`LogHandle`] | where log lines go, in which form, from which level on |
+//! | [`AttemptLog`] | one line per attempt |
+//! | [`Observers`] | lets several of them hear the dispatcher |
+//!
+//! Neither a label nor a log line holds a secret, a body, or the path or query of a URL.
+
+mod attempt_log;
+mod histogram;
+mod level;
+mod log;
+mod metrics;
+mod observers;
+#[cfg(test)]
+mod sample;
+
+pub use attempt_log::{ATTEMPT_TARGET, AttemptLog};
+pub use level::InvalidLevel;
+pub use log::{LogError, LogFormat, LogHandle, start_log};
+pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE};
+pub use observers::Observers;

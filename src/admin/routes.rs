@@ -1,0 +1,108 @@
+//! What each path answers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::Beat;
+use crate::clock::SharedClock;
+use crate::store::Queue;
+use crate::telemetry::{Metrics, OPENMETRICS_CONTENT_TYPE};
+
+/// How long the store may take to show that it is writable.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Says why nothing can be signed; `Ok`: keys are loaded. Must be quick.
+pub type KeysCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What the answers are made from.
+#[derive(Clone)]
+pub struct AdminState {
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// Probed by `/readyz`.
+    pub queue: Arc<dyn Queue>,
+    /// What `/healthz` goes by.
+    pub beat: Arc<Beat>,
+    /// Asked by `/readyz`.
+    pub keys: KeysCheck,
+    /// Tells how old the last beat is.
+    pub clock: SharedClock,
+}
+
+impl fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminState")
+            .field("queue", &self.queue)
+            .field("beat", &self.beat)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every path of the admin port.
+pub fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(state)
+        .layer(map_response(forbid_caching))
+}
+
+async fn healthz(State(state): State<AdminState>) -> Response {
+    let fault = state.beat.fault(state.clock.now());
+    verdict(&Vec::from_iter(fault))
+}
+
+async fn readyz(State(state): State<AdminState>) -> Response {
+    let mut faults = Vec::new();
+    match tokio::time::timeout(PROBE_TIMEOUT, state.queue.probe()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => faults.push(format!("the store takes no commits: {error}")),
+        Err(_) => faults.push(format!(
+            "the store did not commit within {} s",
+            PROBE_TIMEOUT.as_secs()
+        )),
+    }
+    if let Err(fault) = (state.keys)() {
+        faults.push(format!("no keys: {fault}"));
+    }
+    verdict(&faults)
+}
+
+async fn metrics(State(state): State<AdminState>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE)];
+    (content_type, state.metrics.encode()).into_response()
+}
+
+/// 200 `ok` if there is no fault, else 503 with one line for each.
+fn verdict(faults: &[String]) -> Response {
+    if faults.is_empty() {
+        return (StatusCode::OK, "ok\n").into_response();
+    }
+    let lines: String = faults.iter().map(|fault| one_line(fault)).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+}
+
+fn one_line(fault: &str) -> String {
+    fault.replace(['\r', '\n'], " ") + "\n"
+}
+
+/// The answers are about this moment only, and plain text is not to be taken for anything else.
+async fn forbid_caching(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}

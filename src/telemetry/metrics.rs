@@ -1,0 +1,234 @@
+//! Every metric, named once.
+//!
+//! The names are the contract's (section 8): dashboards and alerts hang on them, so a test holds
+//! the encoded text to that list. Every series exists from the start with the value 0, so that
+//! an alert on a rate sees the first event too.
+//!
+//! The dispatcher calls in here on its hot path: series are resolved when the registry is made,
+//! and a call is a few atomic additions, without a lock or a hash.
+//!
+//! Deliberately absent: a label with a merchant's value in it, be it app, origin or order. What
+//! merchants send may not multiply series; `merchant_health` answers for single merchants.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::histogram::DurationHistogram;
+use crate::delivery::observer::{FinishedAttempt, Observer};
+use crate::domain::{Kind, Next, Outcome, Timestamp};
+use crate::store::{CommitObserver, ShownState, Stats};
+
+/// The `Content-Type` of what [`Metrics::encode`] returns.
+pub const OPENMETRICS_CONTENT_TYPE: &str =
+    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What stands before every name.
+const PREFIX: &str = "callback_dispatcher";
+
+/// The label `kind`: the two kinds, and one for rows that can't be read as either.
+const KINDS: [&str; 3] = [
+    Kind::Payment.as_str(),
+    Kind::Refund.as_str(),
+    KIND_OF_UNREADABLE_ROW,
+];
+
+/// The label `kind` of a row that can't be read.
+const KIND_OF_UNREADABLE_ROW: &str = "unknown";
+
+/// From a merchant next door to beyond the deadline, whose default is 10 s.
+const ATTEMPT_BOUNDS: [f64; 13] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 60.0,
+];
+
+/// First attempts that go at once, then a bound half a minute beyond each retry of the default
+/// schedule, then what an outage or a resend leaves.
+const LAG_BOUNDS: [f64; 18] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 330.0, 630.0, 930.0,
+    3600.0, 21600.0, 86400.0,
+];
+
+/// From a commit that a disk's cache takes to one that waits for a busy writer.
+const COMMIT_BOUNDS: [f64; 13] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
+];
+
+type OneLabel = [(&'static str, &'static str); 1];
+type TwoLabels = [(&'static str, &'static str); 2];
+
+/// The registry and its series.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// By kind, then by outcome.
+    attempts: [[Counter; Outcome::ALL.len()]; KINDS.len()],
+    attempt_duration: DurationHistogram,
+    delivery_lag: DurationHistogram,
+    exhausted: [Counter; KINDS.len()],
+    queue_callbacks: [Gauge; ShownState::ALL.len()],
+    in_flight: Gauge,
+    oldest_due: Gauge<f64, AtomicU64>,
+    store_commit: DurationHistogram,
+}
+
+impl Metrics {
+    /// Registers every metric; `sqlite_version` is shown in `build_info`.
+    pub fn new(sqlite_version: &str) -> Self {
+        let attempts = Family::<TwoLabels, Counter>::default();
+        let exhausted = Family::<OneLabel, Counter>::default();
+        let queue_callbacks = Family::<OneLabel, Gauge>::default();
+        let mut metrics = Self {
+            registry: Registry::with_prefix(PREFIX),
+            attempts: KINDS.map(|kind| {
+                Outcome::ALL.map(|outcome| {
+                    let labels = [("kind", kind), ("outcome", outcome.as_str())];
+                    attempts.get_or_create_owned(&labels)
+                })
+            }),
+            attempt_duration: DurationHistogram::new(&ATTEMPT_BOUNDS),
+            delivery_lag: DurationHistogram::new(&LAG_BOUNDS),
+            exhausted: KINDS.map(|kind| exhausted.get_or_create_owned(&[("kind", kind)])),
+            queue_callbacks: ShownState::ALL
+                .map(|state| queue_callbacks.get_or_create_owned(&[("state", state.as_str())])),
+            in_flight: Gauge::default(),
+            oldest_due: Gauge::default(),
+            store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
+        };
+        metrics.register(attempts, exhausted, queue_callbacks, sqlite_version);
+        metrics
+    }
+
+    /// Gives each metric its name. Counters get `_total` and the build `_info` from the encoder.
+    fn register(
+        &mut self,
+        attempts: Family<TwoLabels, Counter>,
+        exhausted: Family<OneLabel, Counter>,
+        queue_callbacks: Family<OneLabel, Gauge>,
+        sqlite_version: &str,
+    ) {
+        let registry = &mut self.registry;
+        registry.register("attempts", "Attempts recorded, by how they ended", attempts);
+        registry.register(
+            "attempt_duration_seconds",
+            "From the start of an attempt to its end",
+            self.attempt_duration.clone(),
+        );
+        registry.register(
+            "delivery_lag_seconds",
+            "From queued to acknowledged",
+            self.delivery_lag.clone(),
+        );
+        registry.register(
+            "exhausted",
+            "Callbacks given up after their last retry",
+            exhausted,
+        );
+        registry.register(
+            "queue_callbacks",
+            "Callbacks in each state, as last counted",
+            queue_callbacks,
+        );
+        registry.register(
+            "in_flight",
+            "Attempts under way now",
+            self.in_flight.clone(),
+        );
+        registry.register(
+            "oldest_due_seconds",
+            "How long the oldest due callback has waited beyond its time; 0 when none is overdue",
+            self.oldest_due.clone(),
+        );
+        registry.register(
+            "store_commit_seconds",
+            "From the begin of a write transaction to its being durable",
+            self.store_commit.clone(),
+        );
+        registry.register(
+            "build",
+            "What runs here",
+            Info::new([
+                ("version", env!("CARGO_PKG_VERSION").to_owned()),
+                ("sqlite", sqlite_version.to_owned()),
+            ]),
+        );
+    }
+
+    /// Takes over a fresh count of the queue, made at `now`.
+    pub fn set_queue(&self, stats: &Stats, now: Timestamp) {
+        for (state, callbacks) in &stats.depth {
+            self.queue_callbacks[state_place(*state)]
+                .set(i64::try_from(*callbacks).unwrap_or(i64::MAX));
+        }
+        let overdue = stats
+            .oldest_due
+            .map_or(Duration::ZERO, |due| now.since(due));
+        self.oldest_due.set(overdue.as_secs_f64());
+    }
+
+    /// Every metric in OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        encode(&mut text, &self.registry).expect("a String takes every write");
+        text
+    }
+}
+
+/// Where [`KINDS`] has `kind`.
+const fn kind_place(kind: Option<Kind>) -> usize {
+    match kind {
+        Some(Kind::Payment) => 0,
+        Some(Kind::Refund) => 1,
+        None => 2,
+    }
+}
+
+/// Where [`ShownState::ALL`] has `state`: it lists the states in the order of their declaration.
+const fn state_place(state: ShownState) -> usize {
+    state as usize
+}
+
+/// Where [`Outcome::ALL`] has `outcome`: it lists them in the order of their declaration.
+const fn outcome_place(outcome: Outcome) -> usize {
+    outcome as usize
+}
+
+impl Observer for Metrics {
+    fn attempt_finished(&self, finished: &FinishedAttempt<'_>) {
+        let kind = kind_place(finished.kind);
+        let outcome = finished.attempt.verdict.outcome;
+        self.attempts[kind][outcome_place(outcome)].inc();
+        self.attempt_duration.observe(finished.attempt.duration);
+        match finished.next {
+            Next::Delivered => {
+                let lag = finished.now.since(finished.created_at);
+                self.delivery_lag.observe(lag);
+            }
+            Next::Exhausted => {
+                self.exhausted[kind].inc();
+            }
+            Next::RetryAt(_) => {}
+        }
+    }
+
+    fn in_flight(&self, attempts: usize) {
+        self.in_flight
+            .set(i64::try_from(attempts).unwrap_or(i64::MAX));
+    }
+
+    fn beat(&self, _now: Timestamp) {}
+}
+
+impl CommitObserver for Metrics {
+    fn committed(&self, duration: Duration, _writes: usize) {
+        self.store_commit.observe(duration);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::sample;
+use super::*;
+
+/// The encoded samples: name with labels, and value.
+fn samples(metrics: &Metrics) -> BTreeMap<String, f64> {
+    let text = metrics.encode();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+            (series.to_owned(), value.parse().expect("a number"))
+        })
+        .collect()
+}
+
+#[test]
+fn names_are_the_contracts() {
+    let metrics = Metrics::new("3.53.0");
+    let names: BTreeSet<String> = samples(&metrics)
+        .into_keys()
+        .map(|series| series.split('{').next().unwrap_or_default().to_owned())
+        .collect();
+    let histogram = |name: &str| ["bucket", "count", "sum"].map(|part| format!("{name}_{part}"));
+    let expected: BTreeSet<String> = [
+        "attempts_total",
+        "exhausted_total",
+        "queue_callbacks",
+        "in_flight",
+        "oldest_due_seconds",
+        "build_info",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain(histogram("attempt_duration_seconds"))
+    .chain(histogram("delivery_lag_seconds"))
+    .chain(histogram("store_commit_seconds"))
+    .map(|name| format!("callback_dispatcher_{name}"))
+    .collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn every_series_is_there_from_the_start() {
+    let samples = samples(&Metrics::new("3.53.0"));
+    for kind in KINDS {
+        for outcome in Outcome::ALL {
+            let series = format!(
+                "callback_dispatcher_attempts_total{{kind=\"{kind}\",outcome=\"{outcome}\"}}"
+            );
+            assert_eq!(samples.get(&series), Some(&0.0), "{series}");
+        }
+        let series = format!("callback_dispatcher_exhausted_total{{kind=\"{kind}\"}}");
+        assert_eq!(samples.get(&series), Some(&0.0), "{series}");
+    }
+    for state in ShownState::ALL {
+        let series = format!("callback_dispatcher_queue_callbacks{{state=\"{state}\"}}");
+        assert_eq!(samples.get(&series), Some(&0.0), "{series}");
+    }
+    let build = format!(
+        "callback_dispatcher_build_info{{version=\"{}\",sqlite=\"3.53.0\"}}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(samples.get(&build), Some(&1.0));
+}
+
+#[test]
+fn places_are_right() {
+    for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
+        assert_eq!(outcome_place(outcome), place);
+    }
+    for (place, state) in ShownState::ALL.into_iter().enumerate() {
+        assert_eq!(state_place(state), place);
+    }
+    for kind in Kind::ALL {
+        assert_eq!(KINDS[kind_place(Some(kind))], kind.as_str());
+    }
+    assert_eq!(KINDS[kind_place(None)], KIND_OF_UNREADABLE_ROW);
+}
+
+#[test]
+fn attempts_are_counted_by_kind_and_outcome() {
+    let metrics = Metrics::new("");
+    let value = |series: &str| samples(&metrics)[&format!("callback_dispatcher_{series}")];
+
+    sample::with_refused(|finished| metrics.attempt_finished(finished));
+    assert_eq!(
+        value("attempts_total{kind=\"payment\",outcome=\"refused\"}"),
+        1.0
+    );
+    assert_eq!(value("attempt_duration_seconds_sum"), 0.25);
+    assert_eq!(value("delivery_lag_seconds_count"), 0.0);
+
+    let mut attempt = sample::attempt(Outcome::Acknowledged, "");
+    sample::with(&attempt, Next::Delivered, |finished| {
+        metrics.attempt_finished(finished);
+    });
+    assert_eq!(value("delivery_lag_seconds_sum"), 2.0);
+
+    attempt.verdict.outcome = Outcome::Timeout;
+    sample::with(&attempt, Next::Exhausted, |finished| {
+        let finished = FinishedAttempt {
+            kind: None,
+            app_id: "",
+            ..*finished
+        };
+        metrics.attempt_finished(&finished);
+    });
+    assert_eq!(
+        value("attempts_total{kind=\"unknown\",outcome=\"timeout\"}"),
+        1.0
+    );
+    assert_eq!(value("exhausted_total{kind=\"unknown\"}"), 1.0);
+    assert_eq!(value("exhausted_total{kind=\"payment\"}"), 0.0);
+    assert_eq!(value("attempt_duration_seconds_count"), 3.0);
+}
+
+#[test]
+fn gauges_follow_the_queue() {
+    let metrics = Metrics::new("");
+    let value = |series: &str| samples(&metrics)[&format!("callback_dispatcher_{series}")];
+    let mut stats = Stats {
+        depth: ShownState::ALL.into_iter().zip([5, 4, 3, 2, 1]).collect(),
+        oldest_due: Some(Timestamp::from_millis(1_000)),
+    };
+    metrics.set_queue(&stats, Timestamp::from_millis(2_500));
+    assert_eq!(value("queue_callbacks{state=\"pending\"}"), 5.0);
+    assert_eq!(value("queue_callbacks{state=\"cancelled\"}"), 1.0);
+    assert_eq!(value("oldest_due_seconds"), 1.5);
+
+    metrics.set_queue(&stats, Timestamp::from_millis(500));
+    assert_eq!(value("oldest_due_seconds"), 0.0, "due later");
+    stats.oldest_due = None;
+    metrics.set_queue(&stats, Timestamp::from_millis(2_500));
+    assert_eq!(value("oldest_due_seconds"), 0.0, "none due");
+
+    metrics.in_flight(7);
+    assert_eq!(value("in_flight"), 7.0);
+    metrics.committed(Duration::from_millis(3), 12);
+    assert_eq!(value("store_commit_seconds_count"), 1.0);
+    assert_eq!(value("store_commit_seconds_sum"), 0.003);
+}
+
+#[test]
+fn no_label_holds_a_merchants_value() {
+    let metrics = Metrics::new("");
+    sample::with_refused(|finished| metrics.attempt_finished(finished));
+    let text = metrics.encode();
+    assert!(!text.contains("merchant.example"));
+    assert!(!text.contains("app_id"));
+}
