@@ -15,9 +15,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, AdminState, Beat};
+use crate::admin::{self, AdminState, Beat, KeysCheck};
 use crate::clock::SharedClock;
-use crate::config::{Configuration, Settings, StoreUrl};
+use crate::config::{self, Configuration, Settings, StoreUrl};
 use crate::delivery::egress::Policy;
 use crate::delivery::transport::{Transport, TransportError, TransportSettings};
 use crate::delivery::{Dispatcher, Observer, Terms};
@@ -27,7 +27,7 @@ use crate::housekeeping::{
 };
 use crate::store::sqlite::{self, SqliteInspection, SqliteQueue};
 use crate::store::{CommitObserver, Inspection, OpenError, Queue, Stats, StoreError};
-use crate::telemetry::{AttemptLog, Metrics, Observers};
+use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers};
 
 pub use reload::ReloadError;
 
@@ -112,7 +112,7 @@ impl Service {
         let observer: Arc<dyn Observer> = Arc::new(Observers::new(vec![
             Arc::clone(&metrics) as Arc<dyn Observer>,
             Arc::clone(&beat) as Arc<dyn Observer>,
-            Arc::new(AttemptLog),
+            Arc::new(AttemptLog::new(log_format(&settings))),
         ]));
         let dispatcher = Dispatcher::new(Arc::clone(&queue), Arc::clone(&clock), observer, under);
         let dispatcher = tokio::spawn(dispatcher.run(stopping, settings.delivery.drain_timeout));
@@ -202,15 +202,27 @@ fn holder(now: Timestamp) -> String {
     format!("process {} on {host}, since {now}", std::process::id())
 }
 
-fn terms(settings: &Settings, keyring: Keyring) -> Result<Terms, TransportError> {
-    let transport = Transport::new(TransportSettings {
+/// Whether the way out can be set up as `[egress]` wants it.
+///
+/// # Errors
+///
+/// What is missing.
+pub fn try_transport(settings: &Settings) -> Result<(), TransportError> {
+    transport(settings).map(|_| ())
+}
+
+fn transport(settings: &Settings) -> Result<Transport, TransportError> {
+    Transport::new(TransportSettings {
         connect_timeout: settings.delivery.connect_timeout,
         timeout: settings.delivery.timeout,
         max_response_bytes: settings.delivery.max_response_bytes,
         policy: policy(settings),
         extra_ca_file: settings.egress.extra_ca_file.clone(),
         proxy: settings.egress.proxy.clone(),
-    })?;
+    })
+}
+
+fn terms(settings: &Settings, keyring: Keyring) -> Result<Terms, TransportError> {
     Ok(Terms {
         keyring,
         convention: settings.signing.convention,
@@ -219,7 +231,25 @@ fn terms(settings: &Settings, keyring: Keyring) -> Result<Terms, TransportError>
         in_flight_per_origin_max: settings.delivery.max_in_flight_per_merchant,
         timeout: settings.delivery.timeout,
         shield: settings.shield.enabled,
-        post: Arc::new(transport),
+        post: Arc::new(transport(settings)?),
+    })
+}
+
+/// `log.format`
+pub const fn log_format(settings: &Settings) -> LogFormat {
+    match settings.log.format {
+        config::LogFormat::Text => LogFormat::Text,
+        config::LogFormat::Json => LogFormat::Json,
+        config::LogFormat::Journald => LogFormat::Journald,
+    }
+}
+
+/// Ready to sign as long as there are keys for some app. A configuration without keys does not
+/// load, so this only fails if that rule is ever dropped.
+fn keys_check(terms: watch::Receiver<Arc<Terms>>) -> KeysCheck {
+    Arc::new(move || match terms.borrow().keyring.apps().next() {
+        Some(_) => Ok(()),
+        None => Err("no keys are loaded; fill signing.keys_file and reload".to_owned()),
     })
 }
 

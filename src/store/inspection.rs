@@ -72,7 +72,7 @@ impl FromStr for ShownState {
 }
 
 /// One row of `callback_queue`, every column as it stands there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the columns are documented in schema.sql")]
 pub struct CallbackRow {
     pub id: CallbackId,
@@ -102,7 +102,7 @@ pub struct CallbackRow {
 }
 
 /// One row of `callback_attempt`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the columns are documented in schema.sql")]
 pub struct AttemptRow {
     pub callback_id: CallbackId,

@@ -20,11 +20,13 @@ mod inspection;
 mod lease;
 pub mod sqlite;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Serialize, Serializer};
 
 use crate::domain::{Callback, CallbackId, NewCallback, Next, Timestamp};
 
@@ -49,17 +51,28 @@ impl Origin {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The same for people.
+    pub fn as_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&String::from_utf8_lossy(&self.0))
+        f.pad(&self.as_text())
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.as_text())
     }
 }
 
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Origin({:?})", String::from_utf8_lossy(&self.0))
+        write!(f, "Origin({:?})", self.as_text())
     }
 }
 

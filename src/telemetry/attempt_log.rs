@@ -59,7 +59,7 @@ impl Observer for AttemptLog {
                     callback_id = finished.id.0,
                     kind = finished.kind.map_or("unknown", Kind::as_str),
                     app_id = &*visible(finished.app_id),
-                    origin = &*visible(finished.origin.as_str()),
+                    origin = &*visible(&finished.origin.as_text()),
                     attempt = finished.attempts,
                     outcome = finished.attempt.verdict.outcome.as_str(),
                     counted = finished.attempt.verdict.counted,
@@ -129,7 +129,7 @@ impl fmt::Display for MessageText<'_> {
             "attempt {} of callback {} to {}: {}, next: {}",
             finished.attempts,
             finished.id,
-            visible(finished.origin.as_str()),
+            visible(&finished.origin.as_text()),
             finished.attempt.verdict.outcome,
             NextWord(finished.next)
         )

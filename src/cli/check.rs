@@ -1,0 +1,57 @@
+//! `check`: every fault of configuration, keys, database and schema at once.
+
+use std::io::Write;
+
+use super::exit::{Exit, Failure};
+use super::queue::sqlite_path;
+use crate::config::{Configuration, Inputs, Settings};
+use crate::service;
+use crate::store::sqlite;
+
+pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let mut faults = Vec::new();
+    let mut good = Vec::new();
+    match Configuration::load(inputs) {
+        Ok(configuration) => {
+            let apps: Vec<&str> = configuration.keys.keyring.apps().collect();
+            let source = configuration.settings.source.as_ref();
+            good.push(source.map_or_else(
+                || "settings: the defaults (no dispatcher.toml found)".to_owned(),
+                |path| format!("settings: {}", path.display()),
+            ));
+            good.push(format!(
+                "keys: {}, for app {}",
+                configuration.keys.path.display(),
+                apps.join(", ")
+            ));
+            match service::try_transport(&configuration.settings) {
+                Ok(()) => good.push("way out: TLS roots and proxy are usable".to_owned()),
+                Err(error) => faults.push(error.to_string()),
+            }
+        }
+        Err(invalid) => faults.extend(invalid.faults.iter().map(ToString::to_string)),
+    }
+    // The database is looked at even when keys or other settings are at fault.
+    if let Ok(settings) = Settings::load(inputs) {
+        match sqlite_path(&settings).and_then(|path| Ok(sqlite::check(path)?)) {
+            Ok(()) => good.push(format!(
+                "database: {}, schema version {}, SQLite {}",
+                sqlite_path(&settings)?.display(),
+                sqlite::SCHEMA_VERSION,
+                sqlite::library_version()
+            )),
+            Err(failure) => faults.push(failure.to_string()),
+        }
+    }
+    for line in good {
+        writeln!(out, "ok     {line}")?;
+    }
+    for fault in &faults {
+        writeln!(out, "fault  {fault}")?;
+    }
+    Ok(if faults.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Unusable
+    })
+}

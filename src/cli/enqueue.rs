@@ -1,0 +1,129 @@
+//! `enqueue`: queues callbacks from NDJSON, all or nothing.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+
+use super::exit::{Exit, Failure};
+use super::queue::sqlite_path;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Inputs, Settings};
+use crate::delivery::egress::Policy;
+use crate::domain::NewCallback;
+use crate::service::policy;
+use crate::store::EnqueueError;
+use crate::store::sqlite::SqliteProducer;
+
+/// Faults that are listed before the rest is only counted.
+const FAULTS_SHOWN_MAX: usize = 20;
+
+/// Bytes in one line: longer than every callback.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// One JSON object per line: kind, callBackUrl, result (success or failure) and the document's
+    /// members [default: standard input]
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    inputs: &Inputs,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(inputs)?;
+    let mut producer = SqliteProducer::open(sqlite_path(&settings)?)?;
+    let name = source_name(arguments.file.as_deref());
+    let batch = match &arguments.file {
+        Some(path) => {
+            let file = File::open(path).with_context(|| name.clone())?;
+            Batch::read(BufReader::new(file), &policy(&settings))
+        }
+        None => Batch::read(io::stdin().lock(), &policy(&settings)),
+    };
+    let batch = batch.with_context(|| name.clone())?;
+    batch.require_faultless(&name)?;
+    let ids = producer
+        .enqueue(&batch.callbacks, SystemClock.now())
+        .map_err(|error| match error {
+            EnqueueError::Row { position, source } => {
+                let line = batch.lines.get(position).copied().unwrap_or_default();
+                anyhow!("{name}, line {line}: {source}; nothing was queued")
+            }
+            EnqueueError::Batch(error) => anyhow!("{error}; nothing was queued"),
+        })?;
+    for id in ids {
+        writeln!(out, "{id}")?;
+    }
+    Ok(Exit::Done)
+}
+
+fn source_name(file: Option<&Path>) -> String {
+    file.map_or_else(
+        || "standard input".to_owned(),
+        |path| path.display().to_string(),
+    )
+}
+
+#[derive(Default)]
+struct Batch {
+    callbacks: Vec<NewCallback>,
+    /// The line of each callback, from 1.
+    lines: Vec<usize>,
+    faults: Vec<(usize, String)>,
+}
+
+impl Batch {
+    /// Reads every line, so that every fault is reported at once. Blank lines are passed over.
+    fn read(mut input: impl BufRead, policy: &Policy) -> io::Result<Self> {
+        let mut batch = Self::default();
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
+            if io::Read::take(&mut input, limit).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            if line.len() == LINE_BYTES_MAX {
+                batch.faults.push((number, format!("longer than {LINE_BYTES_MAX} bytes")));
+                break;
+            }
+            if !line.trim_ascii().is_empty() {
+                match read_line(&line, policy) {
+                    Ok(callback) => {
+                        batch.callbacks.push(callback);
+                        batch.lines.push(number);
+                    }
+                    Err(fault) => batch.faults.push((number, fault)),
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    fn require_faultless(&self, name: &str) -> Result<(), Failure> {
+        if self.faults.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for (line, fault) in self.faults.iter().take(FAULTS_SHOWN_MAX) {
+            text.push_str(&format!("{name}, line {line}: {fault}\n"));
+        }
+        if let Some(more @ 1..) = self.faults.len().checked_sub(FAULTS_SHOWN_MAX) {
+            text.push_str(&format!("and {more} more\n"));
+        }
+        Err(anyhow!("{text}nothing was queued").into())
+    }
+}
+
+fn read_line(line: &[u8], policy: &Policy) -> Result<NewCallback, String> {
+    let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
+    let callback = NewCallback::from_json_line(text).map_err(|error| error.to_string())?;
+    policy
+        .check_url(&callback.callback_url)
+        .map_err(|forbidden| format!("callBackUrl: {forbidden}"))?;
+    Ok(callback)
+}

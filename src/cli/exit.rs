@@ -1,0 +1,95 @@
+//! Exit codes, and the failures that lead to them.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use crate::config::Invalid;
+use crate::service::StartError;
+use crate::store::OpenError;
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Another dispatcher holds this queue.
+    Held = 75,
+    /// Configuration, keys or schema unusable.
+    Unusable = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A failure with its exit code.
+#[derive(Debug)]
+pub(super) struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    pub(super) const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Configuration, keys or schema unusable.
+    pub(super) fn unusable(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit: Exit::Unusable,
+            error: error.into(),
+        }
+    }
+
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        self.error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}
+
+/// Whatever else fails has failed.
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let exit = error
+            .downcast_ref::<StartError>()
+            .map(start_exit)
+            .or_else(|| error.downcast_ref::<OpenError>().map(open_exit))
+            .or_else(|| error.downcast_ref::<Invalid>().map(|_| Exit::Unusable))
+            .unwrap_or(Exit::Failed);
+        Self { exit, error }
+    }
+}
+
+const fn start_exit(error: &StartError) -> Exit {
+    match error {
+        StartError::Open(error) => open_exit(error),
+        StartError::Transport(_) | StartError::Housekeeping(_) => Exit::Unusable,
+        StartError::Admin { .. } => Exit::Failed,
+    }
+}
+
+const fn open_exit(error: &OpenError) -> Exit {
+    match error {
+        OpenError::Held { .. } => Exit::Held,
+        OpenError::Missing { .. }
+        | OpenError::Foreign { .. }
+        | OpenError::Newer { .. }
+        | OpenError::Older { .. }
+        | OpenError::File { .. } => Exit::Unusable,
+        OpenError::Database { .. } => Exit::Failed,
+    }
+}

@@ -1,0 +1,105 @@
+//! The commands: parse, do, print, exit code.
+//!
+//! Each file is one command. Results go to standard output, everything else to standard error.
+//! `anyhow` is used here and only here.
+
+mod check;
+mod demo;
+mod enqueue;
+mod exit;
+mod init;
+mod list;
+mod mock_merchant;
+mod notify;
+mod queue;
+mod run;
+mod show;
+mod stats;
+mod table;
+mod verify;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Inputs;
+
+use exit::{Exit, Failure};
+
+/// Delivers signed payment and refund results to merchants.
+#[derive(Debug, Parser)]
+#[command(name = "callback-dispatcher", version, about, max_term_width = 100)]
+struct Arguments {
+    /// The settings file [default: ./dispatcher.toml, then /etc/callback-dispatcher/dispatcher.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: SIGTERM or SIGINT drains and stops it, SIGHUP reloads settings and keys
+    Run,
+    /// Create the database and its schema, or migrate an older one
+    Init,
+    /// Queue callbacks from NDJSON, all of them or none, and print their ids
+    Enqueue(enqueue::Arguments),
+    /// Show a callback, its attempts, and what to tell the merchant
+    Show(show::Arguments),
+    /// List callbacks, newest first
+    List(list::Arguments),
+    /// Count callbacks by state and merchant
+    Stats(stats::Arguments),
+    /// Check settings, keys, database and schema, and report every fault
+    Check,
+    /// Read a flat JSON object from standard input, print its canonical form and check its sign
+    Verify(verify::Arguments),
+    /// Be a merchant to test against
+    MockMerchant(mock_merchant::Arguments),
+    /// Show the main job: queue, dispatcher and merchants in one process
+    Demo,
+}
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    // clap itself ends with 2 for wrong usage and with 0 for --help and --version.
+    let arguments = Arguments::parse();
+    let inputs = Inputs::of_process(arguments.config.as_deref());
+    let mut out = io::stdout().lock();
+    let done = dispatch(arguments.command, &inputs, &mut out);
+    let done = done.and_then(|exit| Ok(out.flush().map(|()| exit)?));
+    match done {
+        Ok(exit) => exit.into(),
+        // Whoever read our output has seen enough.
+        Err(failure) if failure.is_broken_pipe() => Exit::Done.into(),
+        Err(failure) => {
+            let mut err = io::stderr().lock();
+            let label = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+                "\x1b[1;31merror\x1b[0m"
+            } else {
+                "error"
+            };
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(err, "{label}: {failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure> {
+    match command {
+        Command::Run => run::run(inputs),
+        Command::Init => init::run(inputs, out),
+        Command::Enqueue(arguments) => enqueue::run(&arguments, inputs, out),
+        Command::Show(arguments) => show::run(&arguments, inputs, out),
+        Command::List(arguments) => list::run(&arguments, inputs, out),
+        Command::Stats(arguments) => stats::run(&arguments, inputs, out),
+        Command::Check => check::run(inputs, out),
+        Command::Verify(arguments) => verify::run(&arguments, inputs, out),
+        Command::MockMerchant(arguments) => mock_merchant::run(arguments, inputs, out),
+        Command::Demo => demo::run(out),
+    }
+}

@@ -1,0 +1,40 @@
+//! What systemd is told, if it started us with `Type=notify`. Elsewhere all of it does nothing.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// The queue is open and the dispatcher runs.
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready, NotifyState::Status("dispatching")]);
+}
+
+/// A reload has begun; [`ready`] ends it. systemd 252 knows no `Type=notify-reload`, so the unit
+/// sends SIGHUP by `ExecReload` and hears of it here.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "no monotonic time to tell systemd"),
+    }
+}
+
+/// The drain has begun.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+}
+
+/// Still alive.
+pub(super) fn watchdog() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How often [`watchdog`] has to be called: twice within what `WatchdogSec` allows.
+pub(super) fn watchdog_period() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 2)
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}

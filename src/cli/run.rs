@@ -1,0 +1,138 @@
+//! `run`: the daemon.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::exit::{Exit, Failure};
+use super::notify;
+use crate::clock::SystemClock;
+use crate::config::{Configuration, Inputs};
+use crate::service::{Service, log_format};
+use crate::telemetry::{LogHandle, start_log};
+
+pub(super) fn run(inputs: &Inputs) -> Result<Exit, Failure> {
+    let configuration = Configuration::load(inputs)?;
+    let settings = &configuration.settings;
+    let log = start_log(&settings.log.level, log_format(settings)).map_err(Failure::unusable)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime does not start")?;
+    runtime.block_on(serve(configuration, inputs, &log))
+}
+
+/// What the daemon is told from outside.
+enum Order {
+    Stop(&'static str),
+    Reload,
+    Beat,
+    Ended,
+}
+
+async fn serve(
+    configuration: Configuration,
+    inputs: &Inputs,
+    log: &LogHandle,
+) -> Result<Exit, Failure> {
+    // Before anything is in flight: a signal that comes during the start must drain, too.
+    let mut orders = Orders::listen()?;
+    let store = configuration.settings.store.url.to_string();
+    let mut service = Service::start(configuration, Arc::new(SystemClock)).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %store, "dispatching");
+    notify::ready();
+    loop {
+        match orders.next(&mut service).await {
+            Order::Reload => {
+                notify::reloading();
+                reload(&mut service, inputs, log).await;
+                notify::ready();
+            }
+            Order::Beat => match service.fault() {
+                None => notify::watchdog(),
+                // systemd will end us; the log says why.
+                Some(fault) => tracing::error!(fault, "the dispatcher is stuck"),
+            },
+            Order::Stop(signal) => {
+                tracing::info!(signal, "stopping");
+                notify::stopping();
+                break;
+            }
+            Order::Ended => break,
+        }
+    }
+    let cut_off = service.stop().await?;
+    tracing::info!(cut_off, "stopped");
+    Ok(Exit::Done)
+}
+
+async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) {
+    let configuration = match Configuration::load(inputs) {
+        Ok(configuration) => configuration,
+        Err(invalid) => {
+            for fault in &invalid.faults {
+                tracing::error!(%fault, "not reloaded; the configuration before stays in force");
+            }
+            return;
+        }
+    };
+    let level = configuration.settings.log.level.clone();
+    match service.reload(configuration).await {
+        Ok(fixed) => {
+            for key in fixed {
+                tracing::warn!(key, "has changed, but takes effect only with a restart");
+            }
+            if let Err(error) = log.set_level(&level) {
+                tracing::error!(%error, "the log's level stays as it was");
+            }
+            tracing::info!("reloaded settings and keys");
+        }
+        Err(error) => {
+            tracing::error!(%error, "not reloaded; the configuration before stays in force");
+        }
+    }
+}
+
+struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    watchdog: Option<Interval>,
+}
+
+impl Orders {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind, name| signal(kind).context(name);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            hang_up: listen(SignalKind::hangup(), "SIGHUP")?,
+            watchdog: notify::watchdog_period().map(every),
+        })
+    }
+
+    async fn next(&mut self, service: &mut Service) -> Order {
+        let watchdog = async {
+            match &mut self.watchdog {
+                Some(interval) => interval.tick().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => Order::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Order::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Order::Reload,
+            _ = watchdog => Order::Beat,
+            () = service.ended() => Order::Ended,
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
