@@ -28,13 +28,7 @@ mod tls;
 mod trace;
 
 #[cfg(test)]
-mod scripted;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_egress;
-#[cfg(test)]
-mod tests_tls;
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -40,7 +40,7 @@ pub enum TlsError {
     },
     /// The platform has no certificates, as in a bare container, or rustls refuses them.
     #[error("no root certificates: {0}; install ca-certificates or set egress.extra_ca_file")]
-    NoRoots(rustls::Error),
+    NoRoots(String),
     /// The protocol versions and the cryptography don't go together.
     #[error("cannot set up TLS: {0}")]
     Setup(rustls::Error),
@@ -60,7 +60,8 @@ pub(super) fn client_config(extra_ca_file: Option<&Path>) -> Result<ClientConfig
                         why: error.to_string(),
                     }
                 }
-                (_, error) => TlsError::NoRoots(error),
+                (_, rustls::Error::General(why)) => TlsError::NoRoots(why),
+                (_, error) => TlsError::NoRoots(error.to_string()),
             })?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -13,9 +13,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
 
 use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, send};
-use super::tests::{answered, assert_fault, fault, resolving, settings, settle};
 use super::*;
-use crate::domain::{Cause, Phase};
 
 /// A private certification authority whose certificate stands in a file.
 struct Authority {
@@ -121,7 +119,7 @@ async fn certificates_that_are_not_accepted() {
     for (server, detail) in table {
         let (report, merchant) = post_to(server, authority.settings()).await;
         assert_fault(&report, Phase::Tls, Cause::Remote, detail);
-        assert_eq!(fault(&report).remote_addr, Some(merchant.address));
+        assert_eq!(fault_of(&report).remote_addr, Some(merchant.address));
         assert!(merchant.requests().is_empty());
         assert!(report.phases.connect.is_some() && report.phases.tls.is_none());
     }
@@ -187,7 +185,7 @@ async fn hanging_before_the_server_hello_is_a_timeout_there() {
         .await;
     let detail = "no answer within 700ms during the TLS handshake";
     assert_fault(&report, Phase::Tls, Cause::Deadline, detail);
-    assert_eq!(fault(&report).remote_addr, Some(merchant.address));
+    assert_eq!(fault_of(&report).remote_addr, Some(merchant.address));
 }
 
 #[tokio::test]

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::scripted::{ACK, Found, Merchant, ScriptedLookup, Step};
-use super::tests::{answered, assert_blocked, assert_fault, resolving, settings};
 use super::*;
-use crate::delivery::egress::Policy;
-use crate::domain::{Cause, Phase};
 
 fn found(addresses: &[&str]) -> Found {
     let parse = |address: &&str| address.parse::<IpAddr>().expect("an address");
