@@ -10,7 +10,8 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use url::Url;
 
 use super::connector::WatchLayer;
-use super::resolver::{GuardedResolver, Lookup, SystemLookup};
+use super::lookup::{JoinedLookup, Lookup, SystemLookup};
+use super::resolver::GuardedResolver;
 use super::tls::{self, TlsError};
 use crate::delivery::egress::Policy;
 
@@ -120,7 +121,8 @@ impl Transport {
     ///
     /// If certificates, proxy or User-Agent are of no use. Reads the platform's certificates.
     pub fn new(settings: TransportSettings) -> Result<Self, TransportError> {
-        Self::with_lookup(settings, Arc::new(SystemLookup))
+        let system = JoinedLookup::new(Arc::new(SystemLookup));
+        Self::with_lookup(settings, Arc::new(system))
     }
 
     /// A transport that asks `lookup`.

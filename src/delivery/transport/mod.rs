@@ -7,6 +7,7 @@
 //! | `call` | one exchange: send, perhaps once more, read the answer up to the cap |
 //! | `trace` | how far an exchange has come, told by those it passes through |
 //! | `connector`, `resolver`, `tls` | what it passes through; each checks the egress policy in its place |
+//! | `lookup` | asks the system for addresses, for each name once at a time |
 //! | `fault` | a pure function from an error to where and why it broke |
 //!
 //! Invariants:
@@ -23,6 +24,7 @@ mod call;
 mod client;
 mod connector;
 mod fault;
+mod lookup;
 mod resolver;
 mod tls;
 mod trace;
@@ -36,7 +38,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use client::{Transport, TransportError, TransportSettings};
-pub use resolver::{Lookup, SystemLookup};
+pub use lookup::{Lookup, SystemLookup};
 pub use tls::TlsError;
 
 use crate::domain::Exchange;

@@ -5,35 +5,14 @@
 //! no second lookup in between that could answer differently.
 
 use std::error::Error;
-use std::fmt::Debug;
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::lookup::Lookup;
 use super::trace;
 use crate::delivery::egress::Policy;
-
-/// Looks names up. Tests play rebinding, broken and hanging resolvers with it.
-#[async_trait]
-pub trait Lookup: Debug + Send + Sync + 'static {
-    /// Every address of `name`.
-    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>>;
-}
-
-/// The system's resolver, with its hosts file, search list and caches.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemLookup;
-
-#[async_trait]
-impl Lookup for SystemLookup {
-    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let addresses = tokio::net::lookup_host((name, 0)).await?;
-        Ok(addresses.map(|address| address.ip()).collect())
-    }
-}
 
 /// The resolver answered, and named nobody.
 #[derive(Debug, thiserror::Error)]
