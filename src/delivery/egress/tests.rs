@@ -272,6 +272,17 @@ proptest! {
     }
 
     #[test]
+    fn what_may_be_called_fits_into_a_request(
+        host in "[!-~é]{1,12}",
+        rest in "[/?#][ -~\\PC]{0,30}",
+    ) {
+        if let Ok(target) = Policy::default().check_url(&format!("https://{host}.example{rest}")) {
+            let uri = target.url.as_str().parse::<hyper::Uri>();
+            prop_assert!(uri.is_ok(), "{}", target.url);
+        }
+    }
+
+    #[test]
     fn no_url_makes_it_panic(url in "\\PC{0,80}") {
         let _ = open_policy(&[]).check_url(&url);
         let _ = open_policy(&[]).check_url(&format!("https://{url}"));

@@ -7,8 +7,8 @@
 //! Why that is right although connections are shared: hyper polls a new connection first in the
 //! task that wants it. When another connection comes free meanwhile, the exchange takes that one,
 //! and the half-made connection moves to a task of its own, which has no trace, so it tells
-//! nobody. That the exchange has left its connector shows in [`Trace::is_connecting`]: set each
-//! time the connector is polled in this task, and cleared before each poll.
+//! nobody. That the exchange has left its connector shows in the mark `connecting`: cleared before
+//! each poll of the exchange, and set by the connector if that poll reaches it.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;

@@ -130,3 +130,23 @@ async fn a_connection_taken_over_is_a_kept_one() {
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
     assert!(report.resent);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_come_to_their_own_answers() {
+    let script: Vec<Step> = std::iter::repeat_n([Step::Request, Step::Ack], 1000)
+        .flatten()
+        .collect();
+    let merchant = Merchant::plain(vec![script]).await;
+    let transport = Arc::new(transport(settings()));
+    let url: Arc<str> = merchant.url().into();
+    let posts = (0..200).map(|_| {
+        let (transport, url) = (Arc::clone(&transport), Arc::clone(&url));
+        tokio::spawn(async move { transport.post(&url, b"{}".to_vec()).await })
+    });
+    for report in futures_util::future::join_all(posts).await {
+        let report = report.expect("no panic");
+        assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+        assert!(!report.resent);
+    }
+    assert_eq!(merchant.requests().len(), 200);
+}

@@ -81,3 +81,21 @@ async fn a_full_backlog_is_a_timeout_at_connecting() {
     assert_eq!(fault_of(&report).remote_addr, Some(address));
     drop((first, second));
 }
+
+#[tokio::test]
+async fn a_literal_ipv6_address_is_dialled_as_it_stands() {
+    // Port 1 is nobody's; where there is no IPv6 at all, that is this host's fault.
+    let settings = TransportSettings {
+        policy: Policy {
+            allow_http: true,
+            allow_networks: vec!["::1/128".parse().expect("a network")],
+        },
+        ..settings()
+    };
+    let report = transport(settings)
+        .post("http://[::1]:1/", Vec::new())
+        .await;
+    let fault = fault_of(&report);
+    assert_eq!(fault.phase, Phase::Connect, "{fault:?}");
+    assert_eq!(fault.remote_addr, "[::1]:1".parse().ok());
+}
