@@ -1,0 +1,174 @@
+//! One exchange: send, perhaps once more, and read the answer up to the cap.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hyper::body::Bytes;
+use hyper_util::client::legacy::connect::HttpInfo;
+use reqwest::{Client, Method, Request, Response};
+use tokio::time::timeout_at;
+
+use super::connector::{ends, ends_of};
+use super::fault::{self, Circumstances};
+use super::trace::{Ends, Trace};
+use super::{Post, PostReport, Transport};
+use crate::clock::Stopwatch;
+use crate::delivery::egress::{Target, TargetHost};
+use crate::domain::{CappedBody, Cause, Exchange, Fault, Phase};
+
+#[async_trait]
+impl Post for Transport {
+    async fn post(&self, url: &str, body: Vec<u8>) -> PostReport {
+        let watch = Stopwatch::start();
+        let trace = Trace::start(watch);
+        let exchange = match self.target(url) {
+            Err(reason) => Exchange::Blocked { reason },
+            Ok(target) => {
+                let exchange = self.exchange(&trace, &target, Bytes::from(body));
+                match timeout_at(watch.deadline(self.timeout), exchange).await {
+                    Ok(exchange) => exchange,
+                    Err(_) => self.overdue(&trace, &target),
+                }
+            }
+        };
+        PostReport {
+            exchange,
+            phases: trace.phase_times(),
+            resent: trace.is_resent(),
+        }
+    }
+}
+
+impl Transport {
+    fn target(&self, url: &str) -> Result<Target, String> {
+        let target = self.policy.check_url(url).map_err(|why| why.to_string())?;
+        // The resolver lets the proxy's name pass, so nobody else may use it.
+        if self.proxy_host.is_some() && target.url.host_str() == self.proxy_host.as_deref() {
+            return Err("the callback URL's host is egress.proxy itself; correct it".to_owned());
+        }
+        Ok(target)
+    }
+
+    async fn exchange(&self, trace: &Arc<Trace>, target: &Target, body: Bytes) -> Exchange {
+        let mut answer = send(&self.pooled, trace, target, body.clone()).await;
+        if let Err(error) = &answer
+            && fault::is_closed_unanswered(error)
+            && ends_in(error).is_some_and(|ends| trace.is_kept(ends))
+        {
+            trace.resend();
+            answer = send(&self.fresh, trace, target, body).await;
+        }
+        match answer {
+            Ok(response) => self.read(trace, target, response).await,
+            Err(error) => self.failed(trace, target, &error),
+        }
+    }
+
+    async fn read(&self, trace: &Trace, target: &Target, mut response: Response) -> Exchange {
+        let ends = response.extensions().get::<HttpInfo>().map(ends_of);
+        let status = response.status().as_u16();
+        trace.head_came(status, ends);
+        let mut body = CappedBody {
+            bytes: Vec::new(),
+            oversized: false,
+        };
+        while !body.oversized {
+            match response.chunk().await {
+                Ok(Some(chunk)) => add_capped(&mut body, &chunk, self.max_response_bytes),
+                Ok(None) => break,
+                Err(error) => return self.failed(trace, target, &error),
+            }
+        }
+        trace.ended();
+        // Where the body was cut, dropping the response closes the connection.
+        Exchange::Answered {
+            status,
+            body,
+            remote_addr: ends.map(|ends| ends.remote),
+        }
+    }
+
+    fn failed(&self, trace: &Trace, target: &Target, error: &reqwest::Error) -> Exchange {
+        if let Some(forbidden) = fault::forbidden(error) {
+            let reason = forbidden.to_string();
+            return Exchange::Blocked { reason };
+        }
+        if error.is_builder() {
+            // Before anything was sent: a URL that is none in HTTP's own grammar.
+            let reason = "the callback URL does not fit into a request; correct it".to_owned();
+            return Exchange::Blocked { reason };
+        }
+        let finding = fault::classify(
+            error,
+            Circumstances {
+                phase: trace.phase(),
+                connect_timeout: self.connect_timeout,
+                is_proxied: self.proxy_host.is_some(),
+            },
+        );
+        Exchange::Failed(Fault {
+            phase: finding.phase,
+            cause: finding.cause,
+            detail: finding.detail,
+            status: trace.status(),
+            remote_addr: ends_in(error)
+                .map(|ends| ends.remote)
+                .or_else(|| self.dialled(trace, target)),
+        })
+    }
+
+    fn overdue(&self, trace: &Trace, target: &Target) -> Exchange {
+        let phase = trace.phase();
+        let awaited = if phase == Phase::Body {
+            "complete answer"
+        } else {
+            "answer"
+        };
+        Exchange::Failed(Fault {
+            phase,
+            cause: Cause::Deadline,
+            detail: fault::deadline_detail(awaited, self.timeout, phase),
+            status: trace.status(),
+            remote_addr: self.dialled(trace, target),
+        })
+    }
+
+    /// Who was dialled, as far as the trace and the URL tell. Nothing tells for a connection that
+    /// was kept, before it has answered or broken.
+    fn dialled(&self, trace: &Trace, target: &Target) -> Option<SocketAddr> {
+        match (trace.remote_addr(), target.host) {
+            (Some(known), _) if known.port() != 0 => Some(known),
+            // The proxy's address, or one that only the proxy dials.
+            _ if self.proxy_host.is_some() => None,
+            (Some(resolved), _) => Some(SocketAddr::new(resolved.ip(), target.port)),
+            (None, TargetHost::Address(address)) => Some(SocketAddr::new(address, target.port)),
+            (None, TargetHost::Name) => None,
+        }
+    }
+}
+
+async fn send(
+    client: &Client,
+    trace: &Arc<Trace>,
+    target: &Target,
+    body: Bytes,
+) -> Result<Response, reqwest::Error> {
+    let mut request = Request::new(Method::POST, target.url.clone());
+    *request.body_mut() = Some(body.into());
+    trace.follow(client.execute(request)).await
+}
+
+/// The ends of the connection that broke, if there was one.
+fn ends_in(error: &reqwest::Error) -> Option<Ends> {
+    let error = fault::find::<hyper_util::client::legacy::Error>(error)?;
+    ends(error.connect_info()?)
+}
+
+/// Adds as much as the cap lets in, and notes if that is not all.
+fn add_capped(body: &mut CappedBody, chunk: &[u8], cap: usize) {
+    let room = cap.saturating_sub(body.bytes.len());
+    body.oversized = chunk.len() > room;
+    body.bytes
+        .extend_from_slice(&chunk[..chunk.len().min(room)]);
+}

@@ -1,0 +1,107 @@
+//! A layer around reqwest's connector: tells the trace when a connection is wanted and when it
+//! stands, and lets none stand whose far end the policy forbids.
+//!
+//! That last check repeats what was checked of the URL and of the resolver's answer, on the
+//! address that was really dialled, and before any byte of a request is sent.
+
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::http::Extensions;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
+use tower::{Layer, Service};
+
+use super::trace::{self, Ends};
+use crate::delivery::egress::{Forbidden, Policy};
+
+/// Puts a [`Watched`] around a connector.
+#[derive(Clone, Debug)]
+pub(super) struct WatchLayer {
+    /// `None` behind a proxy: what is dialled then is the proxy, which is the operator's own.
+    pub(super) policy: Option<Arc<Policy>>,
+}
+
+impl<S> Layer<S> for WatchLayer {
+    type Service = Watched<S>;
+
+    fn layer(&self, inner: S) -> Watched<S> {
+        Watched {
+            inner,
+            policy: self.policy.clone(),
+        }
+    }
+}
+
+/// A connector that tells.
+#[derive(Clone, Debug)]
+pub(super) struct Watched<S> {
+    inner: S,
+    policy: Option<Arc<Policy>>,
+}
+
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Error + Send + Sync>>> + Send>>;
+
+impl<S, R> Service<R> for Watched<S>
+where
+    S: Service<R, Error = Box<dyn Error + Send + Sync>>,
+    S::Response: Connection,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Connecting<S::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        trace::connector_called();
+        let connecting = self.inner.call(request);
+        let policy = self.policy.clone();
+        Box::pin(async move {
+            let mut connecting = pin!(connecting);
+            let connection = poll_fn(|context| {
+                let polled = connecting.as_mut().poll(context);
+                if !matches!(polled, Poll::Ready(Ok(_))) {
+                    trace::still_connecting();
+                }
+                polled
+            })
+            .await?;
+            let ends = ends(&connection.connected());
+            if let Err(forbidden) = check(policy.as_deref(), ends) {
+                trace::still_connecting();
+                return Err(forbidden.into());
+            }
+            trace::connected(ends);
+            Ok(connection)
+        })
+    }
+}
+
+fn check(policy: Option<&Policy>, ends: Option<Ends>) -> Result<(), Forbidden> {
+    match (policy, ends) {
+        (Some(policy), Some(ends)) => policy.check_address(ends.remote.ip()),
+        // No ends are known of a connection that was reset at once: nothing can be sent on it.
+        _ => Ok(()),
+    }
+}
+
+/// The two ends of a connection, as hyper knows it.
+pub(super) fn ends(connected: &Connected) -> Option<Ends> {
+    let mut extras = Extensions::new();
+    connected.get_extras(&mut extras);
+    extras.get::<HttpInfo>().map(ends_of)
+}
+
+/// The two ends that an answer came along.
+pub(super) fn ends_of(info: &HttpInfo) -> Ends {
+    Ends {
+        local: info.local_addr(),
+        remote: info.remote_addr(),
+    }
+}

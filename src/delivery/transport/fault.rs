@@ -1,0 +1,230 @@
+//! From an error to where and why an exchange broke: pure.
+//!
+//! reqwest's own words are not used, because they contain the URL; what speaks is the most
+//! specific error it carries.
+
+use std::error::Error;
+use std::io;
+use std::iter::successors;
+use std::time::Duration;
+
+use rustls::CertificateError;
+use rustls::pki_types::InvalidDnsNameError;
+
+use crate::delivery::egress::Forbidden;
+use crate::domain::{Cause, Phase};
+
+/// The longest detail; certificates bring long ones.
+const DETAIL_CHARS_MAX: usize = 300;
+
+/// Linux's numbers for what std has no public `ErrorKind` for. They are the same on every
+/// architecture that Rust's std supports except MIPS and SPARC (ENOBUFS).
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ENOBUFS: i32 = 105;
+
+/// What getaddrinfo says when it could not find out: EAI_AGAIN and EAI_MEMORY of glibc, then of
+/// musl.
+///
+/// std turns getaddrinfo's codes into an `io::Error` without code or public kind, "failed to
+/// lookup address information: {gai_strerror}", so the text is all there is. It is not
+/// translated, because a Rust program never calls setlocale. EAI_SYSTEM comes as the errno
+/// behind it. EAI_NONAME, EAI_NODATA and EAI_FAIL are answers, and bad ones for the merchant.
+///
+/// EAI_AGAIN has two meanings, no resolver in reach or the merchant's name servers broken, and
+/// nothing here tells them apart; the merchant has the benefit of the doubt.
+const LOOKUP_FAILED_HERE: [&str; 4] = [
+    "Temporary failure in name resolution",
+    "Memory allocation failure",
+    "Try again",
+    "Out of memory",
+];
+
+/// Where and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) phase: Phase,
+    pub(super) cause: Cause,
+    pub(super) detail: String,
+}
+
+/// What the classification needs to know beside the error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    /// The stage that the trace saw.
+    pub(super) phase: Phase,
+    /// The limit on making a connection.
+    pub(super) connect_timeout: Duration,
+    /// Whether the connection goes to the operator's proxy.
+    pub(super) is_proxied: bool,
+}
+
+/// The policy's verdict, if that is what the error is about.
+pub(super) fn forbidden<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Forbidden> {
+    find(error)
+}
+
+/// Whether the error is how a connection shows that the other side closed it: what a kept
+/// connection does that was closed while nobody looked. The head of an answer has not come; that
+/// a part of it had come can't be told, and would make no difference.
+pub(super) fn is_closed_unanswered(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        }
+        error.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::NotConnected
+                    | io::ErrorKind::UnexpectedEof
+            )
+        })
+    })
+}
+
+/// Where and why the exchange broke.
+pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> Finding {
+    let mut finding = Finding {
+        phase: around.phase,
+        cause: Cause::Remote,
+        detail: String::new(),
+    };
+    let io_error = chain(error)
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .last();
+    if is_own_timer(error, io_error) {
+        finding.cause = Cause::Deadline;
+        finding.detail = deadline_detail("connection", around.connect_timeout, around.phase);
+    } else if let Some(tls_error) = find::<rustls::Error>(error) {
+        // Under TLS 1.3 the server's refusal comes when the client thinks the handshake over.
+        finding.phase = if around.phase == Phase::Body {
+            Phase::Body
+        } else {
+            Phase::Tls
+        };
+        finding.detail = tls_detail(tls_error);
+    } else if find::<InvalidDnsNameError>(error).is_some() {
+        finding.phase = Phase::Tls;
+        finding.detail = "no certificate can be valid for this host name".to_owned();
+    } else if let Some(io_error) = io_error {
+        let is_at_proxy = around.is_proxied && around.phase <= Phase::Connect;
+        if is_at_proxy || is_local(io_error, around.phase) {
+            finding.cause = Cause::Local;
+        }
+        finding.detail = io_detail(io_error);
+        if is_at_proxy {
+            finding.detail = format!("egress.proxy: {}", finding.detail);
+        }
+    } else {
+        finding.detail = deepest(error).to_string();
+    }
+    finding.detail = shorten(finding.detail);
+    finding
+}
+
+/// The words for a deadline that passed.
+pub(super) fn deadline_detail(awaited: &str, limit: Duration, phase: Phase) -> String {
+    let limit = humantime::format_duration(limit);
+    let stage = match phase {
+        Phase::Tls => format!("during {phase}"),
+        _ => format!("while {phase}"),
+    };
+    format!("no {awaited} within {limit} {stage}")
+}
+
+/// The errors behind an error. `io::Error::source` leaves out the one it wraps, so that
+/// one is asked for by its own method.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |error| behind(*error))
+}
+
+fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+/// The first error of this type behind an error.
+pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    chain(error).last().unwrap_or(error)
+}
+
+/// Whether the limit on connecting passed. The kernel's own ETIMEDOUT has an errno and is the
+/// other side's silence.
+fn is_own_timer(error: &(dyn Error + 'static), io_error: Option<&io::Error>) -> bool {
+    match io_error {
+        Some(io_error) => {
+            io_error.kind() == io::ErrorKind::TimedOut && io_error.raw_os_error().is_none()
+        }
+        None => error
+            .downcast_ref::<reqwest::Error>()
+            .is_some_and(reqwest::Error::is_timeout),
+    }
+}
+
+/// Whether this host is to blame. No route to a host is the network's word about the other side;
+/// no route at all is about this one.
+fn is_local(error: &io::Error, phase: Phase) -> bool {
+    let is_kind_local = matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::AddrInUse
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::OutOfMemory
+    );
+    match error.raw_os_error() {
+        Some(number) => is_kind_local || matches!(number, ENFILE | EMFILE | ENOBUFS),
+        None if phase == Phase::Dns => {
+            let words = error.to_string();
+            LOOKUP_FAILED_HERE.iter().any(|here| words.ends_with(here))
+        }
+        None => false,
+    }
+}
+
+fn io_detail(error: &io::Error) -> String {
+    match error.kind() {
+        kind @ (io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable) => kind.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+fn tls_detail(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "the certificate's issuer is not trusted; egress.extra_ca_file adds a private one"
+                .to_owned()
+        }
+        rustls::Error::InvalidCertificate(why) => format!("invalid certificate: {why}"),
+        rustls::Error::InvalidMessage(_) => {
+            format!("the answer is not TLS: {error}")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn shorten(mut detail: String) -> String {
+    if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
+        detail.truncate(end);
+        detail.push_str("...");
+    }
+    detail
+}

@@ -1,0 +1,195 @@
+//! Asking for a name's addresses.
+//!
+//! getaddrinfo holds a thread and can't be called off: for a name whose servers are silent it
+//! holds one for 10 s and longer, well after the exchange has given up. A few merchants with such
+//! names would take all of the threads, and the others' lookups would stand in line behind them.
+//! So a name that is being asked for is not asked for again: [`JoinedLookup`] lets the later ones
+//! wait for the same answer, and a name holds one thread at most.
+//!
+//! Absent: a cache. An answer is gone when it is given; how long names may be kept is the
+//! system's resolver's business.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+/// Looks names up. Tests play rebinding, broken and hanging resolvers with it.
+#[async_trait]
+pub trait Lookup: Debug + Send + Sync + 'static {
+    /// Every address of `name`.
+    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The system's resolver, with its hosts file, search list and caches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemLookup;
+
+#[async_trait]
+impl Lookup for SystemLookup {
+    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let addresses = tokio::net::lookup_host((name, 0)).await?;
+        Ok(addresses.map(|address| address.ip()).collect())
+    }
+}
+
+type Answer = Result<Vec<IpAddr>, Arc<io::Error>>;
+type Awaited = watch::Receiver<Option<Answer>>;
+
+/// Asks another lookup, for each name once at a time.
+#[derive(Debug)]
+pub(super) struct JoinedLookup {
+    inner: Arc<dyn Lookup>,
+    /// The names that are being asked for.
+    asked: Arc<Mutex<HashMap<String, Awaited>>>,
+}
+
+impl JoinedLookup {
+    pub(super) fn new(inner: Arc<dyn Lookup>) -> Self {
+        Self {
+            inner,
+            asked: Arc::default(),
+        }
+    }
+
+    /// The answer that is under way, or a new one.
+    fn ask(&self, name: &str) -> Awaited {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        // One whose asker is gone, with its runtime or in a panic, will never come.
+        if let Some(awaited) = asked.get(name).filter(|it| it.has_changed().is_ok()) {
+            return awaited.clone();
+        }
+        let (answer, awaited) = watch::channel(None);
+        asked.insert(name.to_owned(), awaited.clone());
+        let (inner, asked, name) = (
+            Arc::clone(&self.inner),
+            Arc::clone(&self.asked),
+            name.to_owned(),
+        );
+        // A task of its own: the exchange that asked first may give up before the others.
+        tokio::spawn(async move {
+            let found = inner.lookup(&name).await.map_err(Arc::new);
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.remove(&name);
+            answer.send_replace(Some(found));
+        });
+        awaited
+    }
+}
+
+#[async_trait]
+impl Lookup for JoinedLookup {
+    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let mut awaited = self.ask(name);
+        match awaited.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Ok(addresses))) => Ok(addresses.clone()),
+            Ok(Some(Err(error))) => Err(copy(error)),
+            Ok(None) | Err(_) => Err(io::Error::other("the lookup was broken off")),
+        }
+    }
+}
+
+/// The same number, or the same kind and words: what faults are told apart by.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Answers when it may, and counts how often it was asked.
+    #[derive(Debug)]
+    struct SlowLookup {
+        asked: AtomicUsize,
+        answers: Semaphore,
+    }
+
+    #[async_trait]
+    impl Lookup for SlowLookup {
+        async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let answer = self.answers.acquire().await.expect("it is not closed");
+            answer.forget();
+            match name {
+                "broken.test" => Err(io::Error::from_raw_os_error(24)),
+                "panics.test" => panic!("as it was told"),
+                _ => Ok(vec![IpAddr::from([127, 0, 0, 1])]),
+            }
+        }
+    }
+
+    fn slow() -> (Arc<SlowLookup>, JoinedLookup) {
+        let slow = Arc::new(SlowLookup {
+            asked: AtomicUsize::new(0),
+            answers: Semaphore::new(0),
+        });
+        (Arc::clone(&slow), JoinedLookup::new(slow))
+    }
+
+    #[tokio::test]
+    async fn a_name_is_asked_for_once_at_a_time() {
+        let (slow, joined) = slow();
+        let answer_both = async {
+            tokio::task::yield_now().await;
+            slow.answers.add_permits(2);
+        };
+        let (one, same, other, ()) = tokio::join!(
+            joined.lookup("one.test"),
+            joined.lookup("one.test"),
+            joined.lookup("other.test"),
+            answer_both,
+        );
+        assert_eq!(one.expect("an answer"), same.expect("an answer"));
+        assert!(other.is_ok());
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 2);
+        // No answer is kept.
+        slow.answers.add_permits(1);
+        assert!(joined.lookup("one.test").await.is_ok());
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_question_standing() {
+        let (slow, joined) = slow();
+        {
+            let mut given_up = std::pin::pin!(joined.lookup("one.test"));
+            assert!(futures_util::poll!(given_up.as_mut()).is_pending());
+        }
+        slow.answers.add_permits(1);
+        assert!(joined.lookup("one.test").await.is_ok());
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_everybodys() {
+        let (slow, joined) = slow();
+        slow.answers.add_permits(1);
+        let (one, same) = tokio::join!(joined.lookup("broken.test"), joined.lookup("broken.test"));
+        for failed in [one, same] {
+            assert_eq!(failed.expect_err("it fails").raw_os_error(), Some(24));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_that_was_broken_off_is_asked_again() {
+        let (slow, joined) = slow();
+        slow.answers.add_permits(2);
+        for asked in 1..=2 {
+            let failed = joined.lookup("panics.test").await.expect_err("it fails");
+            assert_eq!(failed.to_string(), "the lookup was broken off");
+            assert_eq!(slow.asked.load(Ordering::SeqCst), asked);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! One POST, and how it went.
+//!
+//! | who | what |
+//! |---|---|
+//! | [`Post`] | what the dispatcher asks for; tests put a scripted one in its place |
+//! | [`Transport`] | the real one, on reqwest |
+//! | `call` | one exchange: send, perhaps once more, read the answer up to the cap |
+//! | `trace` | how far an exchange has come, told by those it passes through |
+//! | `connector`, `resolver`, `tls` | what it passes through; each checks the egress policy in its place |
+//! | `lookup` | asks the system for addresses, for each name once at a time |
+//! | `fault` | a pure function from an error to where and why it broke |
+//!
+//! Invariants:
+//!
+//! - [`Post::post`] never fails: what goes wrong is an [`Exchange`].
+//! - One deadline covers the whole exchange: name, connection, a second sending, body.
+//! - No byte of a request goes to an address that the policy forbids.
+//! - Nothing in a fault's words comes from a body, or from a URL's path or query.
+//!
+//! Absent: redirects, cookies, referers, content codings, HTTP/2, and the proxy variables of the
+//! environment.
+
+mod call;
+mod client;
+mod connector;
+mod fault;
+mod lookup;
+mod resolver;
+mod tls;
+mod trace;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use client::{Transport, TransportError, TransportSettings};
+pub use lookup::{Lookup, SystemLookup};
+pub use tls::TlsError;
+
+use crate::domain::Exchange;
+
+/// Sends one callback.
+#[async_trait]
+pub trait Post: Debug + Send + Sync + 'static {
+    /// POSTs `body` as JSON to `url` and reads the answer. Never longer than the deadline, never
+    /// an `Err`: how it went is data.
+    async fn post(&self, url: &str, body: Vec<u8>) -> PostReport;
+}
+
+/// What a [`Post`] brings back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostReport {
+    /// How it went.
+    pub exchange: Exchange,
+    /// How long each stage took.
+    pub phases: PhaseTimes,
+    /// Whether the body was sent a second time, because the first connection, kept from an
+    /// earlier exchange, was closed by the other side.
+    pub resent: bool,
+}
+
+/// How long the completed stages of an exchange took. A stage that it broke in, or never came
+/// to, has no time; a kept connection has none of the first three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhaseTimes {
+    /// Resolving the name; also absent for a literal address.
+    pub dns: Option<Duration>,
+    /// The TCP handshake.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// Sending the request and waiting for the head of the answer.
+    pub head: Option<Duration>,
+    /// Reading the body, to its end or to the cap.
+    pub body: Option<Duration>,
+}

@@ -1,0 +1,202 @@
+//! The egress policy, name resolution and the proxy, over real sockets.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::scripted::{ACK, Found, Merchant, ScriptedLookup, Step};
+use super::*;
+
+fn found(addresses: &[&str]) -> Found {
+    let parse = |address: &&str| address.parse::<IpAddr>().expect("an address");
+    Found::Addresses(addresses.iter().map(parse).collect())
+}
+
+#[tokio::test]
+async fn a_forbidden_url_is_never_called() {
+    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    let strict = TransportSettings {
+        policy: Policy {
+            allow_http: true,
+            ..Policy::default()
+        },
+        ..settings()
+    };
+    let transport = resolving(strict, []);
+    let report = transport.post(&merchant.url(), Vec::new()).await;
+    assert_blocked(&report, "127.0.0.1 is loopback (127.0.0.0/8)");
+    let port = merchant.address.port();
+    for host in ["2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]"] {
+        let report = transport
+            .post(&format!("http://{host}:{port}/"), Vec::new())
+            .await;
+        assert_blocked(&report, "loopback");
+    }
+    assert_blocked(&transport.post("nonsense", Vec::new()).await, "not valid");
+    assert_eq!(merchant.connections(), 0);
+}
+
+#[tokio::test]
+async fn one_forbidden_address_forbids_the_name() {
+    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    for answer in [
+        &["127.0.0.1", "10.0.0.1"],
+        &["169.254.169.254", "127.0.0.1"],
+    ] {
+        let transport = resolving(settings(), [found(answer)]);
+        let report = transport
+            .post(&merchant.named_url("http"), Vec::new())
+            .await;
+        assert_blocked(&report, "add it to egress.allow_networks");
+    }
+    assert_eq!(merchant.connections(), 0);
+}
+
+#[tokio::test]
+async fn rebinding_is_seen() {
+    let close = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Send(close)]]).await;
+    let transport = resolving(settings(), [found(&["127.0.0.1"]), found(&["192.168.0.1"])]);
+    let url = merchant.named_url("http");
+    let report = transport.post(&url, Vec::new()).await;
+    assert_eq!(report.exchange, answered(merchant.address, 200, ""));
+    assert!(report.phases.dns.is_some());
+    let report = transport.post(&url, Vec::new()).await;
+    assert_blocked(&report, "192.168.0.1 is private (192.168.0.0/16)");
+}
+
+#[tokio::test]
+async fn the_dialled_address_is_checked_before_anything_is_sent() {
+    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    let lax = Arc::new(settings().policy);
+    let lookup = ScriptedLookup::new([found(&["127.0.0.1"])]);
+    let transport = Transport::with_policies(settings(), lookup, lax, Arc::default());
+    let transport = transport.expect("good settings");
+    let report = transport
+        .post(&merchant.named_url("http"), Vec::new())
+        .await;
+    assert_blocked(&report, "127.0.0.1 is loopback");
+    assert!(merchant.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_told_from_a_resolver_that_does_not_answer() {
+    let url = "http://merchant.test/";
+    let unknown = "failed to lookup address information: Name or service not known";
+    let report = resolving(settings(), [Found::Fails(unknown)])
+        .post(url, Vec::new())
+        .await;
+    assert_fault(&report, Phase::Dns, Cause::Remote, unknown);
+    let down = "failed to lookup address information: Temporary failure in name resolution";
+    let report = resolving(settings(), [Found::Fails(down)])
+        .post(url, Vec::new())
+        .await;
+    assert_fault(&report, Phase::Dns, Cause::Local, down);
+    let report = resolving(settings(), [found(&[])])
+        .post(url, Vec::new())
+        .await;
+    assert_fault(
+        &report,
+        Phase::Dns,
+        Cause::Remote,
+        "the name has no address",
+    );
+}
+
+#[tokio::test]
+async fn a_hanging_resolver_is_a_timeout_there() {
+    let connect_first = TransportSettings {
+        connect_timeout: Duration::from_millis(100),
+        ..settings()
+    };
+    let transport = resolving(connect_first, [Found::Hangs]);
+    let report = transport.post("http://merchant.test/", Vec::new()).await;
+    let detail = "no connection within 100ms while resolving the name";
+    assert_fault(&report, Phase::Dns, Cause::Deadline, detail);
+    let whole_first = TransportSettings {
+        timeout: Duration::from_millis(100),
+        ..settings()
+    };
+    let transport = resolving(whole_first, [Found::Hangs]);
+    let report = transport.post("http://merchant.test/", Vec::new()).await;
+    let detail = "no answer within 100ms while resolving the name";
+    assert_fault(&report, Phase::Dns, Cause::Deadline, detail);
+}
+
+#[tokio::test]
+async fn localhost_is_refused_by_the_systems_resolver_too() {
+    let strict = TransportSettings {
+        policy: Policy {
+            allow_http: true,
+            ..Policy::default()
+        },
+        ..settings()
+    };
+    let transport = Transport::new(strict).expect("good settings");
+    let report = transport.post("http://localhost:1/", Vec::new()).await;
+    assert_blocked(&report, "is loopback");
+}
+
+fn behind(proxy: &str, policy: Policy) -> TransportSettings {
+    TransportSettings {
+        proxy: Some(proxy.parse().expect("a URL")),
+        policy,
+        ..settings()
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_resolves_the_names_and_may_be_private() {
+    let proxy = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    let port = proxy.address.port();
+    let strict = Policy {
+        allow_http: true,
+        ..Policy::default()
+    };
+    // The only lookup is that of the proxy's own name.
+    let settings = behind(&format!("http://u:p@proxy.test:{port}/"), strict);
+    assert!(!format!("{settings:?}").contains("u:p"));
+    let transport = resolving(settings, [found(&["127.0.0.1"])]);
+    let report = transport
+        .post("http://merchant.test/callback", Vec::new())
+        .await;
+    assert_eq!(report.exchange, answered(proxy.address, 200, ACK));
+    let request = &proxy.requests()[0];
+    assert!(request.starts_with("POST http://merchant.test/callback HTTP/1.1\r\n"));
+    assert!(request.contains("proxy-authorization: Basic dTpw\r\n"));
+    let report = transport.post("http://10.0.0.1/callback", Vec::new()).await;
+    assert_blocked(&report, "10.0.0.1 is private");
+    let report = transport.post("http://proxy.test:22/", Vec::new()).await;
+    assert_blocked(&report, "egress.proxy itself");
+}
+
+#[tokio::test]
+async fn a_proxy_tunnels_tls() {
+    let proxy = Merchant::plain(vec![vec![Step::Request]]).await;
+    let settings = behind(&format!("http://{}", proxy.address), Policy::default());
+    let report = resolving(settings, [])
+        .post("https://merchant.test/", Vec::new())
+        .await;
+    assert!(proxy.requests()[0].starts_with("CONNECT merchant.test:443 HTTP/1.1\r\n"));
+    assert_fault(&report, Phase::Connect, Cause::Remote, "");
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_down_is_our_own_fault() {
+    let settings = behind("http://127.0.0.1:1", Policy::default());
+    let report = resolving(settings, [])
+        .post("https://merchant.test/", Vec::new())
+        .await;
+    assert_fault(
+        &report,
+        Phase::Connect,
+        Cause::Local,
+        "egress.proxy: connection refused",
+    );
+    let unresolved = Found::Fails("Name or service not known");
+    let settings = behind("http://proxy.test:1", Policy::default());
+    let report = resolving(settings, [unresolved])
+        .post("https://merchant.test/", Vec::new())
+        .await;
+    assert_fault(&report, Phase::Dns, Cause::Local, "egress.proxy: ");
+}

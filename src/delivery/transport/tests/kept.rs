@@ -1,0 +1,152 @@
+//! Connections kept for the next exchange, and what becomes of a request that meets a closed one.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, send};
+use super::*;
+
+#[tokio::test]
+async fn a_connection_is_kept() {
+    let script = vec![Step::Request, Step::Ack, Step::Request, Step::Ack];
+    let merchant = Merchant::plain(vec![script]).await;
+    let transport = transport(settings());
+    transport.post(&merchant.url(), Vec::new()).await;
+    settle().await;
+    let report = transport.post(&merchant.url(), Vec::new()).await;
+    assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+    assert_eq!(report.phases.connect, None);
+    assert!(report.phases.head.is_some());
+    assert_eq!(merchant.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_costs_no_attempt() {
+    let merchant = Merchant::plain(vec![
+        vec![Step::Request, Step::Ack, Step::Request],
+        vec![Step::Request, Step::Ack],
+    ])
+    .await;
+    let transport = transport(settings());
+    transport.post(&merchant.url(), b"1".to_vec()).await;
+    settle().await;
+    let report = transport.post(&merchant.url(), b"2".to_vec()).await;
+    assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+    assert!(report.resent);
+    assert!(report.phases.connect.is_some());
+    assert_eq!(merchant.connections(), 2);
+    assert_eq!(merchant.requests()[1], merchant.requests()[2]);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_a_third_time() {
+    let merchant = Merchant::plain(vec![
+        vec![Step::Request, Step::Ack, Step::Request],
+        vec![Step::Request],
+        vec![Step::Request, Step::Ack],
+    ])
+    .await;
+    let transport = transport(settings());
+    transport.post(&merchant.url(), Vec::new()).await;
+    settle().await;
+    let report = transport.post(&merchant.url(), Vec::new()).await;
+    assert_fault(&report, Phase::Head, Cause::Remote, "closed");
+    assert!(report.resent);
+    assert_eq!(merchant.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_new_connection_that_dies_is_a_fault() {
+    let (report, merchant) = post_once(settings(), vec![Step::Request]).await;
+    assert_fault(&report, Phase::Head, Cause::Remote, "closed");
+    assert_eq!(fault_of(&report).remote_addr, Some(merchant.address));
+    assert!(!report.resent);
+    assert_eq!(merchant.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_kept_connection_with_a_bad_answer_is_a_fault() {
+    let script = vec![
+        Step::Request,
+        Step::Ack,
+        Step::Request,
+        send("nonsense\r\n\r\n"),
+    ];
+    let merchant = Merchant::plain(vec![script]).await;
+    let transport = transport(settings());
+    transport.post(&merchant.url(), Vec::new()).await;
+    settle().await;
+    let report = transport.post(&merchant.url(), Vec::new()).await;
+    assert_fault(&report, Phase::Head, Cause::Remote, "HTTP");
+    assert_eq!(fault_of(&report).remote_addr, Some(merchant.address));
+    assert!(!report.resent);
+}
+
+/// An exchange begins a connection of its own, and takes another's when that comes free first.
+async fn take_over(second_answer: Vec<Step>) -> (PostReport, Merchant) {
+    let (asked, may_answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut script = vec![
+        Step::Request,
+        Step::Tell(Arc::clone(&asked)),
+        Step::Wait(Arc::clone(&may_answer)),
+        Step::Ack,
+        Step::Request,
+    ];
+    script.extend(second_answer);
+    let merchant = Merchant::plain(vec![script, vec![Step::Request, Step::Ack]]).await;
+    let here = Found::Addresses(vec![LOOPBACK]);
+    let transport = resolving(impatient(), [here.clone(), Found::Hangs, here]);
+    let url = merchant.named_url("http");
+    let first = transport.post(&url, b"1".to_vec());
+    let second = async {
+        asked.notified().await;
+        let second = transport.post(&url, b"2".to_vec());
+        let release = async {
+            settle().await;
+            may_answer.notify_one();
+        };
+        tokio::join!(second, release).0
+    };
+    let (_, report) = tokio::join!(first, second);
+    (report, merchant)
+}
+
+#[tokio::test]
+async fn a_connection_taken_over_is_past_its_connector() {
+    let (report, merchant) = take_over(vec![Step::Hang]).await;
+    assert_fault(
+        &report,
+        Phase::Head,
+        Cause::Deadline,
+        "no answer within 700ms",
+    );
+    assert_eq!(merchant.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_taken_over_is_a_kept_one() {
+    let (report, merchant) = take_over(Vec::new()).await;
+    assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+    assert!(report.resent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_at_once_come_to_their_own_answers() {
+    let script: Vec<Step> = std::iter::repeat_n([Step::Request, Step::Ack], 1000)
+        .flatten()
+        .collect();
+    let merchant = Merchant::plain(vec![script]).await;
+    let transport = Arc::new(transport(settings()));
+    let url: Arc<str> = merchant.url().into();
+    let posts = (0..200).map(|_| {
+        let (transport, url) = (Arc::clone(&transport), Arc::clone(&url));
+        tokio::spawn(async move { transport.post(&url, b"{}".to_vec()).await })
+    });
+    for report in futures_util::future::join_all(posts).await {
+        let report = report.expect("no panic");
+        assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+        assert!(!report.resent);
+    }
+    assert_eq!(merchant.requests().len(), 200);
+}

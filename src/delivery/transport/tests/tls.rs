@@ -1,0 +1,240 @@
+//! TLS: who is trusted, and where a handshake breaks.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tempfile::NamedTempFile;
+
+use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, send};
+use super::*;
+
+/// A private certification authority whose certificate stands in a file.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    file: NamedTempFile,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        let mut file = NamedTempFile::new().expect("a file");
+        file.write_all(issuer.pem().as_bytes())
+            .expect("room for it");
+        Self { issuer, file }
+    }
+
+    fn settings(&self) -> TransportSettings {
+        TransportSettings {
+            extra_ca_file: Some(self.file.path().to_owned()),
+            ..settings()
+        }
+    }
+
+    fn server(&self, name: &str) -> ServerConfig {
+        self.server_with(&params(name), rustls::ALL_VERSIONS)
+    }
+
+    fn server_with(
+        &self,
+        params: &CertificateParams,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ServerConfig {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .expect("good versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], private(&key))
+            .expect("a good certificate")
+    }
+}
+
+fn params(name: &str) -> CertificateParams {
+    CertificateParams::new(vec![name.to_owned()]).expect("a good name")
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(key.serialize_der().into())
+}
+
+fn tls_transport(settings: TransportSettings) -> Transport {
+    resolving(settings, [Found::Addresses(vec![LOOPBACK])])
+}
+
+async fn post_to(server: ServerConfig, settings: TransportSettings) -> (PostReport, Merchant) {
+    let merchant = Merchant::tls(server, vec![vec![Step::Request, Step::Ack]]).await;
+    let transport = tls_transport(settings);
+    let report = transport
+        .post(&merchant.named_url("https"), Vec::new())
+        .await;
+    (report, merchant)
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_when_listed() {
+    let authority = Authority::new("One");
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let server = authority.server_with(&params("merchant.test"), versions);
+        let (report, merchant) = post_to(server, authority.settings()).await;
+        assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+        let times = report.phases;
+        assert!(times.dns.is_some() && times.connect.is_some() && times.tls.is_some());
+        assert!(times.head.is_some() && times.body.is_some());
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_are_not_accepted() {
+    let (authority, stranger) = (Authority::new("One"), Authority::new("Another"));
+    let mut expired = params("merchant.test");
+    expired.not_before = date_time_ymd(2001, 1, 1);
+    expired.not_after = date_time_ymd(2002, 1, 1);
+    let table = [
+        (stranger.server("merchant.test"), "egress.extra_ca_file"),
+        (
+            authority.server("other.test"),
+            "not valid for name \"merchant.test\"",
+        ),
+        (
+            authority.server_with(&expired, rustls::ALL_VERSIONS),
+            "expired",
+        ),
+    ];
+    for (server, detail) in table {
+        let (report, merchant) = post_to(server, authority.settings()).await;
+        assert_fault(&report, Phase::Tls, Cause::Remote, detail);
+        assert_eq!(fault_of(&report).remote_addr, Some(merchant.address));
+        assert!(merchant.requests().is_empty());
+        assert!(report.phases.connect.is_some() && report.phases.tls.is_none());
+    }
+    let (report, _) = post_to(authority.server("merchant.test"), settings()).await;
+    assert_fault(&report, Phase::Tls, Cause::Remote, "egress.extra_ca_file");
+}
+
+#[tokio::test]
+async fn a_merchant_that_wants_a_client_certificate_refuses_tls() {
+    let authority = Authority::new("One");
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(authority.issuer.der().clone())
+            .expect("a good root");
+        let clients =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
+                .build()
+                .expect("a verifier");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params("merchant.test").signed_by(&key, &authority.issuer);
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .expect("good versions")
+            .with_client_cert_verifier(clients)
+            .with_single_cert(
+                vec![certificate.expect("a certificate").der().clone()],
+                private(&key),
+            )
+            .expect("a good certificate");
+        let (report, _) = post_to(server, authority.settings()).await;
+        assert_fault(&report, Phase::Tls, Cause::Remote, "alert");
+    }
+}
+
+#[tokio::test]
+async fn plain_http_on_an_https_url_breaks_tls() {
+    let merchant = Merchant::plain(vec![vec![send("HTTP/1.1 400 Bad Request\r\n\r\n")]]).await;
+    let report = tls_transport(settings())
+        .post(&merchant.named_url("https"), Vec::new())
+        .await;
+    assert_fault(&report, Phase::Tls, Cause::Remote, "the answer is not TLS");
+}
+
+#[tokio::test]
+async fn hanging_before_the_server_hello_is_a_timeout_there() {
+    let merchant = Merchant::plain(vec![vec![Step::Hang]]).await;
+    let connect_first = TransportSettings {
+        connect_timeout: Duration::from_millis(700),
+        ..settings()
+    };
+    let report = tls_transport(connect_first)
+        .post(&merchant.named_url("https"), Vec::new())
+        .await;
+    let detail = "no connection within 700ms during the TLS handshake";
+    assert_fault(&report, Phase::Tls, Cause::Deadline, detail);
+    let whole_first = TransportSettings {
+        timeout: Duration::from_millis(700),
+        ..settings()
+    };
+    let report = tls_transport(whole_first)
+        .post(&merchant.named_url("https"), Vec::new())
+        .await;
+    let detail = "no answer within 700ms during the TLS handshake";
+    assert_fault(&report, Phase::Tls, Cause::Deadline, detail);
+    assert_eq!(fault_of(&report).remote_addr, Some(merchant.address));
+}
+
+#[tokio::test]
+async fn a_connection_closed_in_the_handshake_breaks_there() {
+    let merchant = Merchant::plain(vec![Vec::new()]).await;
+    let report = tls_transport(settings())
+        .post(&merchant.named_url("https"), Vec::new())
+        .await;
+    assert_fault(&report, Phase::Tls, Cause::Remote, "");
+    assert!(!report.resent);
+}
+
+#[tokio::test]
+async fn a_kept_tls_connection_that_is_closed_costs_no_attempt() {
+    let authority = Authority::new("One");
+    let scripts = vec![
+        vec![Step::Request, Step::Ack, Step::Request],
+        vec![Step::Request, Step::Ack],
+    ];
+    let merchant = Merchant::tls(authority.server("merchant.test"), scripts).await;
+    let transport = tls_transport(authority.settings());
+    let url = merchant.named_url("https");
+    transport.post(&url, Vec::new()).await;
+    settle().await;
+    let report = transport.post(&url, Vec::new()).await;
+    assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+    assert!(report.resent);
+    // The second handshake resumes the session of the first, and is seen all the same.
+    assert!(report.phases.tls.is_some());
+}
+
+#[test]
+fn a_file_without_certificates_is_named() {
+    let with_file = |path: PathBuf| {
+        let settings = TransportSettings {
+            extra_ca_file: Some(path),
+            ..settings()
+        };
+        Transport::new(settings)
+            .expect_err("no certificates")
+            .to_string()
+    };
+    let missing = with_file("/nonexistent/ca.pem".into());
+    assert!(missing.starts_with("cannot read egress.extra_ca_file /nonexistent/ca.pem"));
+    let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for text in ["", "no pem", "-----BEGIN CERTIFICATE-----\n", bad] {
+        let mut file = NamedTempFile::new().expect("a file");
+        file.write_all(text.as_bytes()).expect("room for it");
+        let error = with_file(file.path().to_owned());
+        assert!(error.contains("has no usable certificate"), "{error}");
+    }
+}

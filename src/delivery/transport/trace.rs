@@ -1,0 +1,230 @@
+//! How far an exchange has come, told by those it passes through.
+//!
+//! reqwest gives one error for everything before the head and takes no observer. So the
+//! exchange's task carries a [`Trace`], and the resolver, the connector and the TLS sessions tell
+//! the trace of the task they are polled in.
+//!
+//! Why that is right although connections are shared: hyper polls a new connection first in the
+//! task that wants it. When another connection comes free meanwhile, the exchange takes that one,
+//! and the half-made connection moves to a task of its own, which has no trace, so it tells
+//! nobody. That the exchange has left its connector shows in the mark `connecting`: cleared before
+//! each poll of the exchange, and set by the connector if that poll reaches it.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::PhaseTimes;
+use crate::clock::Stopwatch;
+use crate::domain::Phase;
+
+tokio::task_local! {
+    static CURRENT: Arc<Trace>;
+}
+
+/// The two ends of a TCP connection; no two open ones are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ends {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+}
+
+/// One exchange's progress.
+#[derive(Debug)]
+pub(super) struct Trace {
+    watch: Stopwatch,
+    // Locked by one task at a time, for a few stores.
+    marks: Mutex<Marks>,
+}
+
+/// Moments are counted from the start of the exchange.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    sent_at: Duration,
+    connecting: bool,
+    connector_called: Option<Duration>,
+    dns_begun: Option<Duration>,
+    dns_ended: Option<Duration>,
+    tls_begun: Option<Duration>,
+    connected: Option<Duration>,
+    made: Option<Ends>,
+    dialled: Option<SocketAddr>,
+    resent: bool,
+    head: Option<(Duration, u16)>,
+    ended: Option<Duration>,
+}
+
+impl Trace {
+    pub(super) fn start(watch: Stopwatch) -> Arc<Self> {
+        Arc::new(Self {
+            watch,
+            marks: Mutex::default(),
+        })
+    }
+
+    /// Runs `sending` with this trace as the one that its parts tell.
+    pub(super) async fn follow<F: Future>(self: &Arc<Self>, sending: F) -> F::Output {
+        let mut sending = pin!(CURRENT.scope(Arc::clone(self), sending));
+        poll_fn(|context| {
+            self.marks().connecting = false;
+            sending.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// The exchange starts over on a connection of its own.
+    pub(super) fn resend(&self) {
+        let sent_at = self.watch.elapsed();
+        *self.marks() = Marks {
+            sent_at,
+            resent: true,
+            ..Marks::default()
+        };
+    }
+
+    /// The head of the answer has come. `ends` are those of its connection.
+    pub(super) fn head_came(&self, status: u16, ends: Option<Ends>) {
+        let now = self.watch.elapsed();
+        let mut marks = self.marks();
+        marks.head = Some((now, status));
+        marks.dialled = ends.map(|ends| ends.remote);
+        if ends != marks.made {
+            marks.forget_connector();
+        }
+    }
+
+    /// The body is read.
+    pub(super) fn ended(&self) {
+        let now = self.watch.elapsed();
+        self.marks().ended = Some(now);
+    }
+
+    /// Whether a connection with these ends was made before this exchange wanted one.
+    pub(super) fn is_kept(&self, ends: Ends) -> bool {
+        self.marks().made != Some(ends)
+    }
+
+    pub(super) fn is_resent(&self) -> bool {
+        self.marks().resent
+    }
+
+    /// The status of the answer whose head has come.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.marks().head.map(|(_, status)| status)
+    }
+
+    /// Who was dialled, as far as known: port 0 stands for the URL's.
+    pub(super) fn remote_addr(&self) -> Option<SocketAddr> {
+        self.marks().dialled
+    }
+
+    /// The stage the exchange is in.
+    pub(super) fn phase(&self) -> Phase {
+        let marks = *self.marks();
+        if marks.head.is_some() {
+            Phase::Body
+        } else if !marks.connecting {
+            Phase::Head
+        } else if marks.tls_begun.is_some() {
+            Phase::Tls
+        } else if marks.dns_begun.is_some() && marks.dns_ended.is_none() {
+            Phase::Dns
+        } else {
+            Phase::Connect
+        }
+    }
+
+    pub(super) fn phase_times(&self) -> PhaseTimes {
+        self.marks().phase_times()
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Marks {
+    fn forget_connector(&mut self) {
+        *self = Self {
+            sent_at: self.sent_at,
+            resent: self.resent,
+            head: self.head,
+            dialled: self.dialled,
+            ..Self::default()
+        };
+    }
+
+    fn phase_times(&self) -> PhaseTimes {
+        let tcp_begun = self.dns_ended.or(self.connector_called);
+        let tcp_ended = self.tls_begun.or(self.connected);
+        let head_begun = self.connected.unwrap_or(self.sent_at);
+        let head_ended = self.head.map(|(at, _)| at);
+        PhaseTimes {
+            dns: between(self.dns_begun, self.dns_ended),
+            connect: between(tcp_begun, tcp_ended),
+            tls: between(self.tls_begun, self.connected),
+            head: between(Some(head_begun), head_ended),
+            body: between(head_ended, self.ended),
+        }
+    }
+}
+
+fn between(begun: Option<Duration>, ended: Option<Duration>) -> Option<Duration> {
+    Some(ended?.saturating_sub(begun?))
+}
+
+/// Tells the exchange in whose task this is called, if any.
+fn tell(what: impl FnOnce(&mut Marks, Duration)) {
+    // An error means that no exchange is waiting for this any more.
+    let _ = CURRENT.try_with(|trace| {
+        let now = trace.watch.elapsed();
+        what(&mut trace.marks(), now);
+    });
+}
+
+/// A connection is wanted. One exchange may want several, one after the other: what was told of
+/// an earlier one is void.
+pub(super) fn connector_called() {
+    tell(|marks, now| {
+        marks.forget_connector();
+        marks.connecting = true;
+        marks.connector_called = Some(now);
+    });
+}
+
+/// The connector was polled and has no connection yet, or will have none.
+pub(super) fn still_connecting() {
+    tell(|marks, _| marks.connecting = true);
+}
+
+/// The connector has made a connection.
+pub(super) fn connected(ends: Option<Ends>) {
+    tell(|marks, now| {
+        marks.connecting = false;
+        marks.connected = Some(now);
+        marks.made = ends;
+        marks.dialled = ends.map(|ends| ends.remote).or(marks.dialled);
+    });
+}
+
+/// A name is being looked up.
+pub(super) fn dns_begun() {
+    tell(|marks, now| marks.dns_begun = Some(now));
+}
+
+/// The name is resolved; `sole` is its address if it has only one.
+pub(super) fn dns_ended(sole: Option<SocketAddr>) {
+    tell(|marks, now| {
+        marks.dns_ended = Some(now);
+        marks.dialled = sole;
+    });
+}
+
+/// A TLS handshake begins. Behind an https proxy there are two of them; the first counts.
+pub(super) fn tls_begun() {
+    tell(|marks, now| {
+        marks.tls_begun.get_or_insert(now);
+    });
+}
