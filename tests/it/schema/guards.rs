@@ -130,6 +130,45 @@ fn what_is_owed_cannot_be_deleted() {
 }
 
 #[test]
+fn what_is_queued_cannot_be_replaced() {
+    let replacing = |row: Row| {
+        let (insert, values) = row.insert();
+        (insert.replacen("INSERT", "INSERT OR REPLACE", 1), values)
+    };
+    let failure = |row: Row| row.with("result", json!("failure"));
+    for client in CLIENTS {
+        let queue = queue_of_two();
+        let before = queue.rows("SELECT * FROM callback_queue");
+        let other = Row::payment().with("newpay_order_no", json!("other"));
+        let ignoring = |row: Row| (row.insert().0 + " ON CONFLICT DO NOTHING", row.insert().1);
+        let answers = queue.ask(
+            client,
+            &[
+                replacing(failure(Row::payment())),
+                replacing(failure(Row::refund())),
+                replacing(failure(other.clone()).with("id", json!(1))),
+                // Nothing in the way is no REPLACE, also after a row that was ignored.
+                ignoring(failure(Row::payment())),
+                replacing(other),
+            ],
+        );
+        for answer in &answers[..3] {
+            let error = answer.as_ref().expect_err("replaced");
+            assert!(error.contains("queued already"), "{client:?}: {error}");
+        }
+        assert!(
+            answers[3..].iter().all(Result::is_ok),
+            "{client:?}: {answers:?}"
+        );
+        assert_eq!(
+            queue.rows("SELECT * FROM callback_queue WHERE id < 3"),
+            before
+        );
+        assert_eq!(queue.value("SELECT count(*) FROM callback_queue"), 3);
+    }
+}
+
+#[test]
 fn what_is_finished_is_deleted_with_its_attempts() {
     for client in CLIENTS {
         let queue = queue_of_two();
