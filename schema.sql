@@ -162,6 +162,31 @@ BEGIN
   SELECT RAISE(ABORT, 'callback_queue: the gateway''s columns do not change after the INSERT');
 END;
 
+-- INSERT OR REPLACE deletes the row that is in its way without asking any trigger, and would so
+-- change a result behind the log's back. A row that was in the way before the INSERT is noted here;
+-- if the INSERT succeeds nevertheless, it has replaced that row. A plain INSERT fails before that,
+-- and ON CONFLICT DO NOTHING never comes there: all that it leaves is the note, until the next one.
+CREATE TABLE callback_in_the_way (callback_id INTEGER NOT NULL) STRICT;
+
+CREATE TRIGGER callback_queue_notes_what_is_in_the_way
+BEFORE INSERT ON callback_queue
+BEGIN
+  DELETE FROM callback_in_the_way;
+  INSERT INTO callback_in_the_way
+  SELECT id FROM callback_queue WHERE id = NEW.id
+  UNION ALL
+  SELECT id FROM callback_queue WHERE kind = 'payment' AND NEW.kind = 'payment' AND newpay_order_no = NEW.newpay_order_no
+  UNION ALL
+  SELECT id FROM callback_queue
+  WHERE kind = 'refund' AND NEW.kind = 'refund' AND newpay_refund_order_no = NEW.newpay_refund_order_no;
+END;
+
+CREATE TRIGGER callback_queue_is_not_replaced
+AFTER INSERT ON callback_queue WHEN EXISTS (SELECT 1 FROM callback_in_the_way)
+BEGIN
+  SELECT RAISE(ABORT, 'callback_queue: this result is queued already; use ON CONFLICT DO NOTHING, not REPLACE');
+END;
+
 CREATE TRIGGER callback_queue_keeps_what_is_owed
 BEFORE DELETE ON callback_queue WHEN OLD.state = 'pending'
 BEGIN

@@ -1,0 +1,11 @@
+//! What users rely on, tested from outside: one binary, so that it links once.
+//!
+//! | module | whose view |
+//! |---|---|
+//! | [`architecture`] | who reads the code: the layers are what the documentation says |
+//! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
+//! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
+
+mod architecture;
+mod domain;
+mod schema;

@@ -1,0 +1,287 @@
+//! A row that breaks a rule is refused at INSERT, and the error names the rule.
+
+use serde_json::{Value, json};
+
+use super::{CLIENTS, Queue, Row};
+
+const URL_FORM: &str = "callback_url_is_absolute_http_or_https";
+const URL_CHARACTERS: &str = "callback_url_has_no_space_or_control_character";
+const AMOUNT: &str = "amount_is_decimal_with_at_most_two_decimals";
+const SETTLEMENT: &str = "settlement_status_of_a_payment_is_1_or_2_of_a_refund_null";
+
+/// A bad row and the words that must be in the error.
+type Case = (Row, String);
+
+fn payment(column: &'static str, value: Value, rule: &str) -> Case {
+    (Row::payment().with(column, value), rule.to_owned())
+}
+
+fn refund(column: &'static str, value: Value, rule: &str) -> Case {
+    (Row::refund().with(column, value), rule.to_owned())
+}
+
+fn assert_refused(cases: &[Case]) {
+    let queue = Queue::new();
+    let statements: Vec<_> = cases.iter().map(|(row, _)| row.insert()).collect();
+    for client in CLIENTS {
+        let answers = queue.ask(client, &statements);
+        for ((row, rule), answer) in cases.iter().zip(answers) {
+            match answer {
+                Ok(_) => panic!("{client:?}: {rule} let this in: {row:?}"),
+                Err(error) => {
+                    assert!(
+                        error.contains(rule),
+                        "{client:?}: {error}, not {rule}: {row:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(queue.value("SELECT count(*) FROM callback_queue"), 0);
+}
+
+#[test]
+fn every_word_is_one_of_its_list() {
+    let mut cases = Vec::new();
+    for bad in [
+        "",
+        "Payment",
+        "PAYMENT",
+        "transfer",
+        "payment ",
+        "payment\0",
+    ] {
+        cases.push(payment("kind", json!(bad), "kind_is_payment_or_refund"));
+    }
+    for bad in ["", "lak", "LAK ", "EUR", "LAK\0"] {
+        cases.push(payment("currency", json!(bad), "currency_is_LAK_or_USD"));
+    }
+    for bad in ["", "Success", "SUCCESS", "0", "1", "success\0"] {
+        cases.push(payment(
+            "result",
+            json!(bad),
+            "result_is_success_or_failure",
+        ));
+    }
+    for bad in [0, 2, 3, 5, -1, i64::MAX] {
+        cases.push(payment("pay_method", json!(bad), "pay_method_is_1_or_4"));
+    }
+    for bad in [0, 3, -1] {
+        cases.push(payment("settlement_status", json!(bad), SETTLEMENT));
+    }
+    assert_refused(&cases);
+}
+
+#[test]
+fn numbers_of_orders_are_not_empty() {
+    let mut cases = vec![
+        payment("app_id", json!(""), "app_id_is_not_empty"),
+        payment("newpay_order_no", json!(""), "newpay_order_no_is_not_empty"),
+        payment("order_no", json!(""), "order_no_is_not_empty"),
+    ];
+    for column in ["newpay_refund_order_no", "refund_order_no"] {
+        let rule = format!("{column}_belongs_to_a_refund");
+        // A CHECK that comes out as NULL would let these in.
+        cases.push(refund(column, Value::Null, &rule));
+        cases.push(refund(column, json!(""), &rule));
+        cases.push(payment(column, json!("1"), &rule));
+        cases.push(payment(column, json!(""), &rule));
+    }
+    assert_refused(&cases);
+}
+
+#[test]
+fn payment_and_refund_have_their_own_columns() {
+    let both = "a_refund_has_no_subject_or_extra";
+    assert_refused(&[
+        payment("settlement_status", Value::Null, SETTLEMENT),
+        (
+            Row::payment().without("settlement_status"),
+            SETTLEMENT.to_owned(),
+        ),
+        refund("settlement_status", json!(1), SETTLEMENT),
+        refund("settlement_status", json!(2), SETTLEMENT),
+        refund("subject", json!("1"), both),
+        refund("extra", json!("1"), both),
+    ]);
+}
+
+#[test]
+fn no_null_stands_for_a_value() {
+    let required = [
+        "kind",
+        "callback_url",
+        "app_id",
+        "pay_method",
+        "amount",
+        "currency",
+        "newpay_order_no",
+        "order_no",
+        "result",
+    ];
+    let defaulted = [
+        "subject",
+        "extra",
+        "trans_info",
+        "created_at",
+        "state",
+        "attempts",
+    ];
+    let mut cases = Vec::new();
+    for column in required {
+        let rule = format!("NOT NULL constraint failed: callback_queue.{column}");
+        cases.push((Row::payment().without(column), rule));
+    }
+    for column in required.into_iter().chain(defaulted) {
+        let rule = format!("NOT NULL constraint failed: callback_queue.{column}");
+        cases.push((Row::payment().with(column, Value::Null), rule.clone()));
+        cases.push((Row::refund().with(column, Value::Null), rule));
+    }
+    assert_refused(&cases);
+}
+
+#[test]
+fn types_are_kept() {
+    let cannot = |from: &str, column: &str, to: &str| {
+        format!("cannot store {from} value in {to} column callback_queue.{column}")
+    };
+    let mut cases = Vec::new();
+    for column in ["pay_method", "settlement_status", "created_at"] {
+        cases.push(payment(
+            column,
+            json!("one"),
+            &cannot("TEXT", column, "INTEGER"),
+        ));
+        cases.push(payment(
+            column,
+            json!(1.5),
+            &cannot("REAL", column, "INTEGER"),
+        ));
+    }
+    for column in [
+        "kind",
+        "callback_url",
+        "app_id",
+        "amount",
+        "currency",
+        "newpay_order_no",
+        "order_no",
+        "subject",
+        "extra",
+        "result",
+        "trans_info",
+    ] {
+        // The bytes of "1": a BLOB that looks like the text is still none.
+        let blob = json!({"blob": "31"});
+        cases.push(payment(column, blob, &cannot("BLOB", column, "TEXT")));
+    }
+    assert_refused(&cases);
+}
+
+#[test]
+fn an_amount_is_decimal_text() {
+    let bad = [
+        "", ".", "1.", ".5", "1.234", "1.2.3", "1..2", "-1", "+1", "1,00", "1 000", " 1", "1 ",
+        "1\n", "1e3", "0x1", "NaN", "٣", "１", "1\0", "1\0.5", "1.5\0", "\u{0}1",
+    ];
+    let cases: Vec<_> = bad
+        .into_iter()
+        .map(|amount| payment("amount", json!(amount), AMOUNT))
+        .collect();
+    assert_refused(&cases);
+}
+
+#[test]
+fn a_url_is_absolute_and_http() {
+    let bad = [
+        "",
+        "merchant.example/notify",
+        "//merchant.example/",
+        "/notify",
+        "ftp://merchant.example/",
+        "file:///etc/passwd",
+        "https:merchant.example",
+        "https:/merchant.example",
+        "https://",
+        "http://",
+        "https:///notify",
+        "https://?q=1",
+        "https://#f",
+        "https://\\merchant.example",
+        "https:\\\\merchant.example",
+        "https://:443/",
+        "https://@merchant.example/",
+        "xhttps://merchant.example/",
+        "httpss://merchant.example/",
+    ];
+    let mut cases: Vec<_> = bad
+        .into_iter()
+        .map(|url| payment("callback_url", json!(url), URL_FORM))
+        .collect();
+    for character in ['\0', '\u{1}', '\t', '\n', '\r', '\u{1f}', ' ', '\u{7f}'] {
+        for url in [
+            format!("https://merchant.example/a{character}b"),
+            format!("https://merchant.example/{character}"),
+            format!("https://merch{character}ant.example/"),
+        ] {
+            cases.push(payment("callback_url", json!(url), URL_CHARACTERS));
+        }
+    }
+    let long = format!("https://merchant.example/{}", "a".repeat(2048 + 1 - 25));
+    assert_eq!(long.len(), 2049);
+    let rule = "callback_url_is_at_most_2048_characters";
+    cases.push(payment("callback_url", json!(long), rule));
+    assert_refused(&cases);
+}
+
+#[test]
+fn the_dispatchers_columns_fit_together() {
+    let schedule = "next_attempt_at_stands_while_pending";
+    let finished = "finished_at_stands_in_a_final_state";
+    let lease = "a_lease_is_whole_and_of_a_pending_callback";
+    let delivered = Row::payment()
+        .with("state", json!("delivered"))
+        .with("next_attempt_at", Value::Null)
+        .with("finished_at", json!(1));
+    let leased = delivered
+        .clone()
+        .with("leased_until", json!(2))
+        .with("leased_at", json!(1))
+        .with("lease_token", json!(7));
+    assert_refused(&[
+        payment("state", json!("in_flight"), "state_is_known"),
+        payment("state", json!(""), "state_is_known"),
+        payment("attempts", json!(-1), "attempts_is_not_negative"),
+        payment("next_attempt_at", Value::Null, schedule),
+        (
+            delivered.clone().with("next_attempt_at", json!(1)),
+            schedule.to_owned(),
+        ),
+        payment("finished_at", json!(1), finished),
+        (
+            delivered.with("finished_at", Value::Null),
+            finished.to_owned(),
+        ),
+        payment("leased_until", json!(1), lease),
+        payment("leased_at", json!(1), lease),
+        payment("lease_token", json!(1), lease),
+        (leased, lease.to_owned()),
+        payment("last_outcome", json!("lost"), "last_outcome_is_known"),
+        payment("last_outcome", json!(""), "last_outcome_is_known"),
+    ]);
+}
+
+#[test]
+fn every_named_rule_has_a_case_here() {
+    let here = include_str!("rules.rs");
+    for line in super::SCHEMA.lines() {
+        let Some(rule) = line.trim().strip_prefix("CONSTRAINT ") else {
+            continue;
+        };
+        // Those of callback_attempt are in guards.rs.
+        let covered = here.contains(rule)
+            || rule.ends_with("order_no_belongs_to_a_refund")
+            || include_str!("guards.rs").contains(rule);
+        assert!(covered, "no test for the constraint {rule}");
+    }
+}
