@@ -36,7 +36,10 @@ fn subject(row: &CallbackRow) -> String {
     let result = &row.result;
     match &row.refund_order_no {
         Some(refund) => format!("The result of refund {refund} ({result})"),
-        None => format!("The result of the payment for order {} ({result})", row.order_no),
+        None => format!(
+            "The result of the payment for order {} ({result})",
+            row.order_no
+        ),
     }
 }
 
@@ -66,7 +69,11 @@ fn last_failure(attempts: &[AttemptRow]) -> String {
     let Some(last) = attempts.last() else {
         return String::new();
     };
-    format!("The last attempt was on {}: {}.", last.started_at, failure(last))
+    format!(
+        "The last attempt was on {}: {}.",
+        last.started_at,
+        failure(last)
+    )
 }
 
 /// Why an attempt was not acknowledged, addressed to the merchant.
@@ -77,9 +84,9 @@ fn failure(attempt: &AttemptRow) -> String {
     };
     match outcome {
         Outcome::Acknowledged => "your server acknowledged it".to_owned(),
-        Outcome::Refused => format!(
-            "your server answered, but not with {{\"transResult\":\"SUCCESS\"}}: {detail}"
-        ),
+        Outcome::Refused => {
+            format!("your server answered, but not with {{\"transResult\":\"SUCCESS\"}}: {detail}")
+        }
         Outcome::Unreadable => {
             format!("your server's answer could not be read as one JSON object: {detail}")
         }

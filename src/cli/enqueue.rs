@@ -88,7 +88,9 @@ impl Batch {
                 break;
             }
             if line.len() == LINE_BYTES_MAX {
-                batch.faults.push((number, format!("longer than {LINE_BYTES_MAX} bytes")));
+                batch
+                    .faults
+                    .push((number, format!("longer than {LINE_BYTES_MAX} bytes")));
                 break;
             }
             if !line.trim_ascii().is_empty() {

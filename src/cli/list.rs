@@ -50,7 +50,17 @@ pub(super) fn run(
         writeln!(out)?;
         return Ok(Exit::Done);
     }
-    let header = ["id", "kind", "state", "app", "order", "attempts", "last outcome", "next or finished", "origin"];
+    let header = [
+        "id",
+        "kind",
+        "state",
+        "app",
+        "order",
+        "attempts",
+        "last outcome",
+        "next or finished",
+        "origin",
+    ];
     table::print(out, header, rows.iter().map(row))?;
     if rows.len() == arguments.limit {
         writeln!(out, "perhaps more: raise --limit")?;

@@ -40,9 +40,9 @@ async fn serve(
 ) -> Result<Exit, Failure> {
     // Before anything is in flight: a signal that comes during the start must drain, too.
     let mut orders = Orders::listen()?;
-    let store = configuration.settings.store.url.to_string();
+    let store = configuration.settings.store.url.clone();
     let mut service = Service::start(configuration, Arc::new(SystemClock)).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), %store, "dispatching");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?store, "dispatching");
     notify::ready();
     loop {
         match orders.next(&mut service).await {

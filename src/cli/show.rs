@@ -77,12 +77,16 @@ fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
             writeln!(out, "  {name:<22} {}", visible(value))
         }
     };
-    let moment = |at: Option<crate::domain::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+    let moment =
+        |at: Option<crate::domain::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
     field("app", &row.app_id)?;
     field("order", &row.order_no)?;
     field("NewPay order", &row.newpay_order_no)?;
     field("refund", row.refund_order_no.as_deref().unwrap_or_default())?;
-    field("NewPay refund", row.newpay_refund_order_no.as_deref().unwrap_or_default())?;
+    field(
+        "NewPay refund",
+        row.newpay_refund_order_no.as_deref().unwrap_or_default(),
+    )?;
     field("amount", &format!("{} {}", row.amount, row.currency))?;
     field("result", &row.result)?;
     field("reason", &row.trans_info)?;
@@ -95,15 +99,34 @@ fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "\nno attempt yet")?;
     } else {
         writeln!(out)?;
-        let header = ["#", "started", "took", "outcome", "HTTP", "counted", "from", "key", "detail"];
+        let header = [
+            "#", "started", "took", "outcome", "HTTP", "counted", "from", "key", "detail",
+        ];
         table::print(out, header, story.attempts.iter().map(attempt_row))?;
     }
-    for attempt in story.attempts.iter().filter(|attempt| !attempt.counted || attempt.outcome != "acknowledged") {
-        if let Some(excerpt) = attempt.response_excerpt.as_deref().filter(|text| !text.is_empty()) {
-            writeln!(out, "answer to attempt {}: {}", attempt.seq, visible(excerpt))?;
+    for attempt in story
+        .attempts
+        .iter()
+        .filter(|attempt| !attempt.counted || attempt.outcome != "acknowledged")
+    {
+        if let Some(excerpt) = attempt
+            .response_excerpt
+            .as_deref()
+            .filter(|text| !text.is_empty())
+        {
+            writeln!(
+                out,
+                "answer to attempt {}: {}",
+                attempt.seq,
+                visible(excerpt)
+            )?;
         }
     }
-    writeln!(out, "\ntell the merchant:\n  {}\n", visible(&story.tell_merchant))
+    writeln!(
+        out,
+        "\ntell the merchant:\n  {}\n",
+        visible(&story.tell_merchant)
+    )
 }
 
 fn attempt_row(attempt: &AttemptRow) -> [String; 9] {
@@ -112,7 +135,9 @@ fn attempt_row(attempt: &AttemptRow) -> [String; 9] {
         attempt.started_at.to_string(),
         format!("{} ms", attempt.duration_ms),
         attempt.outcome.clone(),
-        attempt.http_status.map_or_else(String::new, |status| status.to_string()),
+        attempt
+            .http_status
+            .map_or_else(String::new, |status| status.to_string()),
         if attempt.counted { "yes" } else { "no" }.to_owned(),
         attempt.remote_addr.clone().unwrap_or_default(),
         attempt.key_id.clone().unwrap_or_default(),

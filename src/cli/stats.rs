@@ -39,18 +39,34 @@ pub(super) fn run(
         return Ok(Exit::Done);
     }
     let depth = ShownState::ALL.map(|state| {
-        let count = numbers.depth.get(state.as_str()).copied().unwrap_or_default();
+        let count = numbers
+            .depth
+            .get(state.as_str())
+            .copied()
+            .unwrap_or_default();
         [state.to_string(), count.to_string()]
     });
     table::print(out, ["state", "callbacks"], depth)?;
     match numbers.oldest_due {
         Some(due) if numbers.oldest_due_seconds > 0 => {
-            writeln!(out, "oldest due: {due}, {} s ago", numbers.oldest_due_seconds)?;
+            writeln!(
+                out,
+                "oldest due: {due}, {} s ago",
+                numbers.oldest_due_seconds
+            )?;
         }
         Some(due) => writeln!(out, "next due: {due}")?,
         None => writeln!(out, "nothing is waiting")?,
     }
-    let header = ["app", "pending", "retrying", "delivered 24 h", "exhausted 24 h", "success", "mean lag"];
+    let header = [
+        "app",
+        "pending",
+        "retrying",
+        "delivered 24 h",
+        "exhausted 24 h",
+        "success",
+        "mean lag",
+    ];
     table::print(out, header, numbers.merchants.iter().map(merchant))?;
     Ok(Exit::Done)
 }
@@ -59,7 +75,11 @@ async fn count(queue: Box<dyn Inspection>) -> Result<Numbers, Failure> {
     let stats = queue.stats().await?;
     let now = SystemClock.now();
     Ok(Numbers {
-        depth: stats.depth.iter().map(|(state, count)| (state.as_str(), *count)).collect(),
+        depth: stats
+            .depth
+            .iter()
+            .map(|(state, count)| (state.as_str(), *count))
+            .collect(),
         oldest_due: stats.oldest_due,
         oldest_due_seconds: stats.oldest_due.map_or(0, |due| now.since(due).as_secs()),
         merchants: queue.merchants().await?,
@@ -73,7 +93,9 @@ fn merchant(row: &MerchantRow) -> [String; 7] {
         row.retrying.to_string(),
         row.delivered_24h.to_string(),
         row.exhausted_24h.to_string(),
-        row.delivered_percent_24h.map_or_else(|| "-".to_owned(), |percent| format!("{percent} %")),
-        row.mean_lag_seconds_24h.map_or_else(|| "-".to_owned(), |lag| format!("{lag} s")),
+        row.delivered_percent_24h
+            .map_or_else(|| "-".to_owned(), |percent| format!("{percent} %")),
+        row.mean_lag_seconds_24h
+            .map_or_else(|| "-".to_owned(), |lag| format!("{lag} s")),
     ]
 }

@@ -176,10 +176,16 @@ mod tests {
             (PAYMENT.replace("\"123.00\"", "123.00"), "expected a string"),
             (PAYMENT.replace("\"123.00\"", "\"1.234\""), "amount"),
             (PAYMENT.replace("LAK", "THB"), "currency"),
-            (PAYMENT.replace("\"payMethod\":1", "\"payMethod\":2"), "payMethod"),
+            (
+                PAYMENT.replace("\"payMethod\":1", "\"payMethod\":2"),
+                "payMethod",
+            ),
             (PAYMENT.replace("\"orderNo\":\"O1\",", ""), "orderNo"),
             (PAYMENT.replace("\"O1\"", "\"\""), "orderNo is empty"),
-            (PAYMENT.replace("\"orderNo\"", "\"orderNumber\""), "orderNumber"),
+            (
+                PAYMENT.replace("\"orderNo\"", "\"orderNumber\""),
+                "orderNumber",
+            ),
             (PAYMENT.replace("success", "0"), "result"),
             (PAYMENT.replace("payment", "transfer"), "transfer"),
             (REFUND.replace("refundOrderAmt", "orderAmt"), "orderAmt"),

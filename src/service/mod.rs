@@ -180,11 +180,14 @@ impl Service {
     }
 }
 
+/// The dispatcher's side of a queue and the people's.
+type Sides = (Arc<dyn Queue>, Arc<dyn Inspection>);
+
 fn open(
     settings: &Settings,
     now: Timestamp,
     observer: Arc<dyn CommitObserver>,
-) -> Result<(Arc<dyn Queue>, Arc<dyn Inspection>), OpenError> {
+) -> Result<Sides, OpenError> {
     match &settings.store.url {
         StoreUrl::Sqlite(path) => {
             let queue = SqliteQueue::open(path, &holder(now), observer)?;
@@ -219,6 +222,7 @@ fn transport(settings: &Settings) -> Result<Transport, TransportError> {
         policy: policy(settings),
         extra_ca_file: settings.egress.extra_ca_file.clone(),
         proxy: settings.egress.proxy.clone(),
+        ..TransportSettings::default()
     })
 }
 

@@ -13,8 +13,8 @@ use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
 use crate::domain::{CallbackId, NewCallback, Next, Timestamp};
 use crate::store::{
-    Arrivals, Attempt, Claim, Claimed, EnqueueError, Lease, Origin, OriginDue, Queue, Recorded,
-    Retention, StoreError, Unrecorded,
+    Arrivals, Attempt, Claim, EnqueueError, Lease, Origin, OriginDue, Queue, Recorded, Retention,
+    Share, StoreError, Unrecorded,
 };
 use crate::telemetry::Metrics;
 
@@ -28,13 +28,16 @@ struct ProbeOnly {
 
 #[async_trait]
 impl Queue for ProbeOnly {
+    async fn newest(&self) -> Result<CallbackId, StoreError> {
+        unreachable!("the admin port only probes")
+    }
     async fn arrivals(&self, _: CallbackId, _: usize) -> Result<Arrivals, StoreError> {
         unreachable!("the admin port only probes")
     }
     async fn survey(&self, _: Option<Origin>, _: usize) -> Result<Vec<OriginDue>, StoreError> {
         unreachable!("the admin port only probes")
     }
-    async fn claim(&self, _: Claim) -> Result<Claimed, StoreError> {
+    async fn claim(&self, _: Claim) -> Result<Vec<Share>, StoreError> {
         unreachable!("the admin port only probes")
     }
     async fn record(&self, _: Lease, _: Attempt, _: Next) -> Result<Recorded, Unrecorded> {

@@ -1,5 +1,10 @@
 //! One exchange: send, perhaps once more, and read the answer up to the cap.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "this is where merchants are called from"
+)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

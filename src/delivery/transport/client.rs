@@ -1,5 +1,10 @@
 //! The transport's settings and its two reqwest clients.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "this is where merchants are called from"
+)]
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;

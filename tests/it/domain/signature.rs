@@ -194,10 +194,7 @@ fn a_key_that_cannot_sign_is_refused_with_a_reason() {
     }
     for name in ["rsa-test-only.public.pem", "../vectors/sign.json"] {
         let refused = rsa(name).expect_err(name);
-        assert!(
-            matches!(refused, InvalidKey::NotPem(_)),
-            "{name}: {refused}"
-        );
+        assert!(matches!(refused, InvalidKey::NotPem), "{name}: {refused}");
     }
 }
 
