@@ -14,6 +14,9 @@ use super::{Payment, Refund};
 /// Why a line is not a callback.
 #[derive(Debug, Error)]
 pub enum IntakeError {
+    /// serde would also take an array in its place.
+    #[error("not a JSON object")]
+    NotAnObject,
     /// Not JSON, or a member is missing, unknown or of another type.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
@@ -77,6 +80,9 @@ impl NewCallback {
     ///
     /// The first thing that is wrong with it.
     pub fn from_json_line(line: &str) -> Result<Self, IntakeError> {
+        if !line.trim_ascii_start().starts_with('{') {
+            return Err(IntakeError::NotAnObject);
+        }
         let line: Line = serde_json::from_str(line)?;
         let (callback_url, message) = match line {
             Line::Payment {
@@ -189,7 +195,7 @@ mod tests {
             (PAYMENT.replace("success", "0"), "result"),
             (PAYMENT.replace("payment", "transfer"), "transfer"),
             (REFUND.replace("refundOrderAmt", "orderAmt"), "orderAmt"),
-            ("[]".to_owned(), "invalid type"),
+            ("[]".to_owned(), "not a JSON object"),
             (format!("{PAYMENT}x"), "trailing"),
         ];
         for (line, part) in table {

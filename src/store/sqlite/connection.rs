@@ -1,5 +1,8 @@
 //! Opening the file, and the words for what SQLite says.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,10 +41,30 @@ pub(super) fn canonical(path: &Path) -> Result<PathBuf, OpenError> {
 
 /// Opens for writing; creates or migrates as needed.
 pub(super) fn open_or_create(path: &Path) -> Result<Connection, OpenError> {
+    create_for_the_group(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = open(path, flags)?;
     schema::bring_up_to_date(&mut connection, path)?;
     Ok(connection)
+}
+
+/// SQLite itself would create the file writable by its owner alone; the gateway, another user of
+/// the same group, has to INSERT. The umask has the last word.
+fn create_for_the_group(path: &Path) -> Result<(), OpenError> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o660)
+        .open(path);
+    match created {
+        // No connection of this process has the file open yet, so closing it drops no lock.
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(OpenError::File {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// Opens for writing what is there and current.
