@@ -9,7 +9,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::exit::{Exit, Failure};
 use super::notify;
-use crate::clock::SystemClock;
+use crate::clock::{Stopwatch, SystemClock};
 use crate::config::{Configuration, Inputs};
 use crate::service::{Service, log_format};
 use crate::telemetry::{LogHandle, start_log};
@@ -132,7 +132,9 @@ impl Orders {
 }
 
 fn every(period: Duration) -> Interval {
-    let mut interval = tokio::time::interval(period);
+    // The first one is due after a period: the loop has to begin before it can be judged.
+    let begin = Stopwatch::start().deadline(period);
+    let mut interval = tokio::time::interval_at(begin, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }

@@ -55,7 +55,7 @@ pub fn library_version() -> &'static str {
 /// The dispatcher's side of a queue in an SQLite file. There is one per file, in all processes.
 #[derive(Debug)]
 pub struct SqliteQueue {
-    writer: Writer,
+    writer: Arc<Writer>,
     wake: Wake,
     /// As of the last look at arrivals.
     data_version: AtomicI64,
@@ -78,10 +78,11 @@ impl SqliteQueue {
         let path = connection::canonical(path)?;
         let lock = InstanceLock::acquire(&path, holder)?;
         let connection = connection::open_or_create(&path)?;
+        let writer = Arc::new(Writer::start(path.clone(), connection, observer)?);
         Ok(Self {
-            wake: Wake::watch(&path),
+            wake: Wake::watch(&path, Arc::clone(&writer)),
             data_version: AtomicI64::new(0),
-            writer: Writer::start(path, connection, observer)?,
+            writer,
             _lock: lock,
         })
     }

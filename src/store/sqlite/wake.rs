@@ -1,17 +1,27 @@
 //! Hears other processes' commits: every commit writes to the `-wal` file, and inotify tells.
 //!
-//! Only a hint. It also fires for our own commits, it may fire for nothing, and where inotify
-//! can't be had it never fires; the dispatcher's slow poll is the safety net.
+//! The write is heard before the commit is to be seen: SQLite syncs the log first and publishes the
+//! commit afterwards, in shared memory, where inotify is deaf. So after each event the number that
+//! changes with others' commits is watched until it does, for as long as a sync may take. Our own
+//! commits make events too, but leave that number as it is.
+//!
+//! Only a hint: where inotify can't be had it never comes. The dispatcher's slow poll is the safety
+//! net.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use inotify::{Inotify, WatchMask};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+use super::arrivals;
+use super::writer::Writer;
+use crate::store::StoreError;
 
 /// Watches a database's folder as long as it lives.
 #[derive(Debug)]
@@ -21,11 +31,17 @@ pub(super) struct Wake {
 }
 
 impl Wake {
-    /// Begins to watch the database at `path`.
-    pub(super) fn watch(path: &Path) -> Self {
+    /// Begins to watch the database at `path`, which `writer` has open.
+    pub(super) fn watch(path: &Path, writer: Arc<Writer>) -> Self {
         let nudge = Arc::new(Notify::new());
         let task = match events(path) {
-            Ok(task) => Some(tokio::spawn(task.forward(Arc::clone(&nudge)))),
+            Ok(events) => {
+                let written = Arc::new(Notify::new());
+                let confirm = confirm(Arc::clone(&written), writer, Arc::clone(&nudge));
+                Some(tokio::spawn(async move {
+                    tokio::join!(events.forward(written), confirm);
+                }))
+            }
             Err(error) => {
                 tracing::warn!(%error, "inotify is not available; new rows are found by polling");
                 None
@@ -44,6 +60,38 @@ impl Drop for Wake {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
+        }
+    }
+}
+
+/// The first wait for a commit to become visible after its write was heard; doubled each time.
+const VISIBLE_WAIT: Duration = Duration::from_micros(500);
+/// The last. All together they take about a quarter of a second.
+const VISIBLE_WAIT_MAX: Duration = Duration::from_millis(128);
+
+/// Turns "something was written" into "another process has committed".
+async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) {
+    let mut seen = None;
+    loop {
+        written.notified().await;
+        let mut wait = VISIBLE_WAIT;
+        while wait <= VISIBLE_WAIT_MAX {
+            let version = match writer.read((), |db, ()| arrivals::data_version(db)).await {
+                Ok(version) => version,
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "the next poll looks for new rows");
+                    break;
+                }
+            };
+            if seen.replace(version) != Some(version) {
+                nudge.notify_one();
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait *= 2,
+                () = written.notified() => wait = VISIBLE_WAIT,
+            }
         }
     }
 }
@@ -72,7 +120,7 @@ fn events(path: &Path) -> io::Result<Events> {
 }
 
 impl Events {
-    async fn forward(self, nudge: Arc<Notify>) {
+    async fn forward(self, written: Arc<Notify>) {
         let mut stream = match self.inotify.into_event_stream([0; 4096]) {
             Ok(stream) => stream,
             Err(error) => {
@@ -89,7 +137,7 @@ impl Events {
                         .as_ref()
                         .is_none_or(|name| self.names.contains(name)) =>
                 {
-                    nudge.notify_one();
+                    written.notify_one();
                 }
                 Ok(_) => {}
                 Err(error) => {
