@@ -2,11 +2,11 @@
 //!
 //! | who | what |
 //! |---|---|
-//! | [`SqliteQueue`] | the dispatcher's side; holds the [instance lock](lock) |
+//! | [`SqliteQueue`] | the dispatcher's side; holds the instance lock |
 //! | [`SqliteProducer`] | queues rows from a command, beside a running dispatcher |
 //! | [`SqliteInspection`] | reads, on connections of its own |
-//! | [`writer`] | the one thread that writes for this process, in groups |
-//! | [`wake`] | hears other processes' commits |
+//! | `writer` | the one thread that writes for this process, in groups |
+//! | `wake` | hears other processes' commits |
 //!
 //! Every write of this process goes through one thread and one connection, so SQLite's lock is
 //! only ever contended by other processes. That thread commits all that has gathered meanwhile in
