@@ -267,7 +267,7 @@ SELECT
     WHEN q.last_outcome = 'unsignable'    THEN 'no usable key for this app: see keys.toml'
     ELSE 'due, but not claimed: is the dispatcher running, or the origin at its limit?'
   END                                                                                       AS why,
-  (CAST(strftime('%s', 'now') AS INTEGER) * 1000 - coalesce(q.leased_until, q.next_attempt_at)) / 1000
+  max(0, CAST(strftime('%s', 'now') AS INTEGER) * 1000 - coalesce(q.leased_until, q.next_attempt_at)) / 1000
                                                                                             AS behind_seconds,
   q.attempts,
   q.last_outcome,

@@ -100,7 +100,10 @@ fn failure(attempt: &AttemptRow) -> String {
         Outcome::Interrupted => {
             "it was interrupted on our side; you may have received it".to_owned()
         }
-        Outcome::Unsignable => format!("it could not be signed on our side: {detail}"),
+        // The detail is advice to the operator.
+        Outcome::Unsignable => {
+            "it could not be prepared on our side, and was not sent; the fault is ours".to_owned()
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Tests and `demo` start the same thing; they only hand in another clock or another
 //! configuration. What a reload replaces: keys, signing, schedule, limits, egress, shield,
-//! housekeeping and the log's level. What it can't: `store.url`, `admin.listen` and `log.format`
-//! hold for the life of the process.
+//! housekeeping and the log's level. What it can't: `store.url`, `admin.listen`, `log.format` and
+//! `delivery.drain_timeout` hold for the life of the process.
 
 mod reload;
 
