@@ -17,7 +17,10 @@ fn queued(place: &Place) -> Value {
 fn init_creates_the_database_once() {
     let place = Place::bare();
     let first = place.ask(&["init"]).done();
-    assert!(first.contains("queue.db created, schema version 1"), "{first}");
+    assert!(
+        first.contains("queue.db created, schema version 1"),
+        "{first}"
+    );
     place.enqueue(&[payment(URL, 1)]);
     let second = place.ask(&["init"]).done();
     assert!(second.contains("queue.db is up to date"), "{second}");
@@ -55,19 +58,28 @@ fn a_bad_line_is_named_and_nothing_is_queued() {
     let good = payment(URL, 1);
     let unnamed = with(payment(URL, 3), "orderNumber", json!("M3"));
     for (bad, word) in [
-        (with(payment(URL, 2), "orderAmt", json!("1,000")), "orderAmt"),
+        (
+            with(payment(URL, 2), "orderAmt", json!("1,000")),
+            "orderAmt",
+        ),
         (with(payment(URL, 2), "currency", json!("EUR")), "currency"),
         (with(payment(URL, 2), "payMethod", json!(2)), "payMethod"),
         (with(payment(URL, 2), "result", json!("ok")), "result"),
         (with(payment(URL, 2), "kind", json!("gift")), "kind"),
         (payment("ftp://127.0.0.1/", 2), "callBackUrl"),
         (payment("http://10.0.0.1/", 2), "callBackUrl"),
+        (with(payment(URL, 2), "orderAmt", json!(123)), "orderAmt"),
+        (
+            with(refund(URL, 2), "refundOrderAmt", json!("")),
+            "refundOrderAmt",
+        ),
         (unnamed, "orderNumber"),
         (json!([]), "line 2"),
     ] {
         let input = lines(&[good.clone(), bad]);
         let said = place.feed(&["enqueue"], &input);
         said.failed(1, &["standard input, line 2", word, "nothing was queued"]);
+        assert!(!said.err.contains("line 1"), "{said:?}");
         assert_eq!(queued(&place), 0);
     }
     let two = format!("nonsense\n{good}\n{{}}\n");
@@ -110,7 +122,9 @@ fn verify_prints_the_canonical_form_and_whether_the_sign_holds() {
     assert!(said.err.contains("no key for app \"8\""), "{said:?}");
     let said = place.feed(&["verify", "--app", "6"], &foreign);
     assert_eq!(said.code, Some(1), "another text: {said:?}");
-    place.feed(&["verify"], "{\"a\":{}}").failed(1, &["standard input"]);
+    place
+        .feed(&["verify"], "{\"a\":{}}")
+        .failed(1, &["standard input"]);
 }
 
 #[tokio::test]
@@ -125,7 +139,13 @@ async fn the_mock_merchant_answers_and_keeps_a_journal() {
     // By an HTTP client that is not ours.
     let post = || {
         let output = Command::new("curl")
-            .args(["-s", "--noproxy", "*", "-H", "Content-Type: application/json"])
+            .args([
+                "-s",
+                "--noproxy",
+                "*",
+                "-H",
+                "Content-Type: application/json",
+            ])
             .args(["-d", VECTOR, &url])
             .output()
             .expect("curl is there");

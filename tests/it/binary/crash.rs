@@ -39,7 +39,9 @@ fn script() -> Script {
 /// The callback that a POST is about.
 fn about(line: &Value) -> String {
     let body = &line["body"];
-    let number = body.get("newpayRefundOrderNo").unwrap_or(&body["newpayOrderNo"]);
+    let number = body
+        .get("newpayRefundOrderNo")
+        .unwrap_or(&body["newpayOrderNo"]);
     number.as_str().expect("text").to_owned()
 }
 
@@ -95,7 +97,10 @@ async fn nothing_is_lost_and_nothing_recorded_is_sent_again() {
     for (number, (position, recorded)) in deaths.iter().enumerate() {
         for line in &journal[*position..] {
             let order = about(line);
-            assert!(!recorded.contains(&order), "{order} again after kill {number}");
+            assert!(
+                !recorded.contains(&order),
+                "{order} again after kill {number}"
+            );
         }
     }
     assert!(journal.iter().all(|line| line["sign_holds"] == true));
@@ -131,19 +136,28 @@ fn the_log_agrees(place: &Place, journal: &[Value]) -> usize {
             serde_json::from_str(row["log"].as_str().expect("text")).expect("JSON");
         log.sort_by_key(|attempt| attempt["seq"].as_i64());
         let seqs: Vec<_> = log.iter().map(|attempt| attempt["seq"].as_u64()).collect();
-        assert!(seqs.into_iter().eq((1..).take(log.len()).map(Some)), "{row}");
+        assert!(
+            seqs.into_iter().eq((1..).take(log.len()).map(Some)),
+            "{row}"
+        );
         assert_eq!(row["leased_until"], Value::Null, "{row}");
         assert_eq!(row["last_outcome"], log[log.len() - 1]["outcome"], "{row}");
 
         let counted = log.iter().filter(|attempt| attempt["counted"] == 1).count();
         assert_eq!(row["attempts"], counted, "{row}");
-        let acknowledged = log.iter().filter(|attempt| attempt["outcome"] == "acknowledged");
+        let acknowledged = log
+            .iter()
+            .filter(|attempt| attempt["outcome"] == "acknowledged");
         match row["state"].as_str() {
             Some("delivered") => assert_eq!(row["last_outcome"], "acknowledged", "{row}"),
             Some("exhausted") => assert_eq!(row["attempts"], ATTEMPTS_MAX, "{row}"),
             _ => panic!("neither delivered nor exhausted: {row}"),
         }
-        assert_eq!(acknowledged.count(), usize::from(row["state"] == "delivered"), "{row}");
+        assert_eq!(
+            acknowledged.count(),
+            usize::from(row["state"] == "delivered"),
+            "{row}"
+        );
 
         let seen = &posts[row["number"].as_str().expect("text")];
         assert!(seen.len() <= log.len(), "a POST without an attempt: {row}");

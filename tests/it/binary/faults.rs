@@ -20,7 +20,13 @@ fn check_reports_every_fault_at_once() {
     set_mode(&place.path("keys.toml"), 0o644);
     let said = place.ask(&["check"]);
     assert_eq!(said.code, Some(78), "{said:?}");
-    for word in ["log.levle", "log.level", "delivery.timeout", "ten", "chmod 600"] {
+    for word in [
+        "log.levle",
+        "log.level",
+        "delivery.timeout",
+        "ten",
+        "chmod 600",
+    ] {
         assert!(said.out.contains(word), "no {word:?}: {said:?}");
     }
 }
@@ -31,7 +37,12 @@ fn check_finds_a_missing_database_besides_bad_keys() {
     set_mode(&place.path("keys.toml"), 0o644);
     let said = place.ask(&["check"]);
     assert_eq!(said.code, Some(78), "{said:?}");
-    for word in ["keys.toml", "chmod 600", "queue.db", "callback-dispatcher init"] {
+    for word in [
+        "keys.toml",
+        "chmod 600",
+        "queue.db",
+        "callback-dispatcher init",
+    ] {
         assert!(said.out.contains(word), "no {word:?}: {said:?}");
     }
     assert!(!place.path("queue.db").exists(), "check creates nothing");
@@ -54,7 +65,10 @@ fn a_missing_database_is_named_with_its_remedy() {
     let line = payment("http://127.0.0.1:9/", 1).to_string();
     for arguments in [&["enqueue"][..], &["show", "1"], &["list"], &["stats"]] {
         let said = place.feed(arguments, &line);
-        said.failed(78, &["queue.db", "does not exist", "callback-dispatcher init"]);
+        said.failed(
+            78,
+            &["queue.db", "does not exist", "callback-dispatcher init"],
+        );
         assert!(!place.path("queue.db").exists(), "{arguments:?}");
     }
 }
@@ -77,7 +91,9 @@ fn run_refuses_unusable_settings_keys_and_databases() {
     said.failed(78, &["queue.db"]);
     let letter = std::fs::read_to_string(place.path("queue.db")).expect("still there");
     assert!(letter.contains("aunt"), "it was not overwritten");
-    place.ask(&["--config", "elsewhere.toml", "run"]).failed(78, &["elsewhere.toml"]);
+    place
+        .ask(&["--config", "elsewhere.toml", "run"])
+        .failed(78, &["elsewhere.toml"]);
 }
 
 #[test]
@@ -90,7 +106,9 @@ fn a_database_of_another_program_or_a_newer_version_is_left_alone() {
     let place = Place::new();
     place.rows("PRAGMA user_version = 99");
     for command in ["run", "init", "stats"] {
-        place.ask(&[command]).failed(78, &["schema version 99", "newer"]);
+        place
+            .ask(&[command])
+            .failed(78, &["schema version 99", "newer"]);
     }
 }
 
@@ -103,12 +121,17 @@ fn wrong_usage_is_2() {
         (&["list", "--state", "lost"], "lost"),
         (&["list", "--outcome", "fine"], "fine"),
         (&["list", "--since", "soon"], "2026-11-01T00:00:00Z"),
-        (&["list", "--limit", "-1"], "--limit"),
+        (&["list", "--limit=-1"], "--limit"),
         (&["mock-merchant", "--answer", "maybe"], "use ack, refuse"),
         (&["run", "--fast"], "--fast"),
     ] {
         place.ask(arguments).failed(2, &[word]);
     }
     assert!(place.ask(&["--help"]).done().contains("mock-merchant"));
-    assert!(place.ask(&["--version"]).done().contains(env!("CARGO_PKG_VERSION")));
+    assert!(
+        place
+            .ask(&["--version"])
+            .done()
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
 }

@@ -51,7 +51,11 @@ async fn show_finds_by_every_number_and_tells_what_to_tell() {
     }
     for both in ["M1", "N1"] {
         let stories = place.ask(&["show", both, "--json"]).json();
-        assert_eq!(stories.as_array().map(Vec::len), Some(2), "{both}: payment and refund");
+        assert_eq!(
+            stories.as_array().map(Vec::len),
+            Some(2),
+            "{both}: payment and refund"
+        );
     }
 
     let text = place.ask(&["show", "1"]).done();
@@ -79,12 +83,19 @@ async fn show_finds_by_every_number_and_tells_what_to_tell() {
         assert!(text.contains(word), "no {word:?} in {text}");
     }
     let text = place.ask(&["show", "M2"]).done();
-    assert!(text.contains("no attempt yet") && text.contains("is queued for"), "{text}");
+    assert!(
+        text.contains("no attempt yet") && text.contains("is queued for"),
+        "{text}"
+    );
     place.ask(&["show", "M9"]).failed(1, &["M9"]);
     place.ask(&["show", "M9", "--json"]).failed(1, &["M9"]);
 
     let story = &place.ask(&["show", "MR1", "--json"]).json()[0];
-    assert!(story["tell_merchant"].as_str().is_some_and(|text| text.contains("MR1")));
+    assert!(
+        story["tell_merchant"]
+            .as_str()
+            .is_some_and(|text| text.contains("MR1"))
+    );
     assert_eq!(story["callback"]["state"], "exhausted");
     let attempts = story["attempts"].as_array().expect("an array");
     assert_eq!(attempts.len(), 3);
@@ -119,7 +130,14 @@ async fn list_filters() {
         assert_eq!(ids(&place.ask(&words).json()), found, "{arguments}");
     }
     let text = place.ask(&["list", "--limit", "2"]).done();
-    for word in ["MR1", "exhausted", "http_status", "M2", "pending", "raise --limit"] {
+    for word in [
+        "MR1",
+        "exhausted",
+        "http_status",
+        "M2",
+        "pending",
+        "raise --limit",
+    ] {
         assert!(text.contains(word), "no {word:?} in {text}");
     }
     assert!(!text.contains("delivered"), "{text}");

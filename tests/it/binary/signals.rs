@@ -35,14 +35,21 @@ async fn a_stop_completes_and_records_what_is_in_flight() {
         let daemon = place.run().ready().await;
         place.enqueue(&[payment(&merchant.url("/"), 1)]);
         receives(&merchant, 1).await;
-        assert_eq!(state_of(&place, "M1"), "pending", "the answer is on its way");
+        assert_eq!(
+            state_of(&place, "M1"),
+            "pending",
+            "the answer is on its way"
+        );
         daemon.signal(signal);
         let (status, said) = daemon.ends().await;
         assert_eq!(status.code(), Some(0), "SIG{signal}: {said}");
         assert!(said.contains(&format!("SIG{signal}")), "{said}");
         assert_eq!(state_of(&place, "M1"), "delivered", "SIG{signal}: {said}");
         let log = place.rows("SELECT outcome, counted FROM callback_attempt");
-        assert_eq!(json!(log), json!([{"outcome": "acknowledged", "counted": 1}]));
+        assert_eq!(
+            json!(log),
+            json!([{"outcome": "acknowledged", "counted": 1}])
+        );
     }
 }
 
@@ -99,7 +106,9 @@ async fn a_broken_configuration_on_sighup_changes_nothing_and_is_logged() {
     daemon.says("no id").await;
 
     let line = payment(&merchant.url("/"), 1).to_string();
-    place.feed(&["--config", "good.toml", "enqueue"], &line).done();
+    place
+        .feed(&["--config", "good.toml", "enqueue"], &line)
+        .done();
     becomes(&place, "M1", "delivered").await;
     assert_eq!(merchant.received()[0].sign_holds, Some(true));
 
@@ -116,7 +125,9 @@ async fn a_second_dispatcher_is_turned_away() {
     let place = Place::new();
     let daemon = place.run().ready().await;
     let pid = daemon.pid().to_string();
-    place.ask(&["run"]).failed(75, &[&pid, "stop that one first"]);
+    place
+        .ask(&["run"])
+        .failed(75, &[&pid, "stop that one first"]);
     daemon.stops().await;
     place.run().ready().await.stops().await;
 }
