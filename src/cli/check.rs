@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::exit::{Exit, Failure};
 use super::queue::sqlite_path;
-use crate::config::{Configuration, Inputs, Settings};
+use crate::config::{Configuration, Inputs, StoreSettings};
 use crate::service;
 use crate::store::sqlite;
 
@@ -32,11 +32,11 @@ pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure>
         Err(invalid) => faults.extend(invalid.faults.iter().map(ToString::to_string)),
     }
     // The database is looked at even when keys or other settings are at fault.
-    if let Ok(settings) = Settings::load(inputs) {
-        match sqlite_path(&settings).and_then(|path| Ok(sqlite::check(path)?)) {
+    if let Some(store) = StoreSettings::load(inputs) {
+        match sqlite_path(&store).and_then(|path| Ok(sqlite::check(path)?)) {
             Ok(()) => good.push(format!(
                 "database: {}, schema version {}, SQLite {}",
-                sqlite_path(&settings)?.display(),
+                sqlite_path(&store)?.display(),
                 sqlite::SCHEMA_VERSION,
                 sqlite::library_version()
             )),

@@ -35,7 +35,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(inputs)?;
-    let mut producer = SqliteProducer::open(sqlite_path(&settings)?)?;
+    let mut producer = SqliteProducer::open(sqlite_path(&settings.store)?)?;
     let name = source_name(arguments.file.as_deref());
     let batch = match &arguments.file {
         Some(path) => {

@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::exit::Failure;
-use crate::config::{Inputs, Settings, StoreUrl};
+use crate::config::{Inputs, Settings, StoreSettings, StoreUrl};
 use crate::store::Inspection;
 use crate::store::sqlite::SqliteInspection;
 
 /// The SQLite file of the settings.
-pub(super) fn sqlite_path(settings: &Settings) -> Result<&Path, Failure> {
-    match &settings.store.url {
+pub(super) fn sqlite_path(store: &StoreSettings) -> Result<&Path, Failure> {
+    match &store.url {
         StoreUrl::Sqlite(path) => Ok(path),
         StoreUrl::Postgres(_) => Err(Failure::unusable(anyhow::anyhow!(
             "store.url: PostgreSQL is not supported by this version; use sqlite:FILE"
@@ -26,7 +26,7 @@ pub(super) fn inspect<T, F: Future<Output = Result<T, Failure>>>(
     ask: impl FnOnce(Box<dyn Inspection>) -> F,
 ) -> Result<T, Failure> {
     let settings = Settings::load(inputs)?;
-    let inspection = SqliteInspection::open(sqlite_path(&settings)?)?;
+    let inspection = SqliteInspection::open(sqlite_path(&settings.store)?)?;
     block_on(ask(Box::new(inspection)))
 }
 

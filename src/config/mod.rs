@@ -100,11 +100,20 @@ impl Settings {
     }
 }
 
+impl StoreSettings {
+    /// Reads where the queue is, whatever is wrong with the rest; `None` if that is not known.
+    pub fn load(inputs: &Inputs) -> Option<Self> {
+        Reading::of(inputs).store
+    }
+}
+
 /// What a run over the settings found: `settings` if and only if there are no faults.
 struct Reading {
     settings: Option<Settings>,
     /// What the keys are read by, if that much is in order.
     signing: Option<SigningSettings>,
+    /// Where the queue is, if that much is in order.
+    store: Option<StoreSettings>,
     faults: Vec<Fault>,
 }
 
@@ -134,16 +143,18 @@ impl Reading {
             return Self {
                 settings: None,
                 signing: None,
+                store: None,
                 faults,
             };
         }
         let mut reader = Reader::new(&layers, &inputs.working_directory, inputs.file.as_deref());
-        let (settings, signing) = validate(&mut reader, inputs.file.as_deref());
+        let (settings, signing, store) = validate(&mut reader, inputs.file.as_deref());
         faults.extend(reader.into_faults());
         faults.sort_by_key(|fault| reading_order(&fault.place));
         Self {
             settings: settings.filter(|_| faults.is_empty()),
             signing,
+            store,
             faults,
         }
     }
@@ -152,7 +163,11 @@ impl Reading {
 fn validate(
     reader: &mut Reader<'_>,
     source: Option<&Path>,
-) -> (Option<Settings>, Option<SigningSettings>) {
+) -> (
+    Option<Settings>,
+    Option<SigningSettings>,
+    Option<StoreSettings>,
+) {
     // Each on its own line and none with `?`: the next is read whatever became of the one before.
     let store = sections::store(reader);
     let retry = sections::retry(reader);
@@ -163,7 +178,7 @@ fn validate(
     let housekeeping = sections::housekeeping(reader);
     let admin = sections::admin(reader);
     let log = sections::log(reader);
-    let for_keys = signing.clone();
+    let (for_keys, for_queue) = (signing.clone(), store.clone());
     let settings = || {
         Some(Settings {
             source: source.map(Path::to_owned),
@@ -178,7 +193,7 @@ fn validate(
             log: log?,
         })
     };
-    (settings(), for_keys)
+    (settings(), for_keys, for_queue)
 }
 
 /// The file from top to bottom, then the environment.

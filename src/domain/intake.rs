@@ -4,6 +4,7 @@
 //! nobody has to know that the two status codes are opposite to each other.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::callback::{
@@ -18,8 +19,26 @@ pub enum IntakeError {
     #[error("not a JSON object")]
     NotAnObject,
     /// Not JSON, or a member is missing, unknown or of another type.
-    #[error("{0}")]
+    #[error("{}", within_line(.0))]
     Json(#[from] serde_json::Error),
+    /// A member of another type, or a kind that is none.
+    #[error("{member} is {found}; give {wanted}")]
+    Type {
+        /// Which.
+        member: &'static str,
+        /// What stands there, as JSON.
+        found: String,
+        /// What belongs there.
+        wanted: &'static str,
+    },
+    /// An amount that is none. The member has another name in each kind.
+    #[error("{member}: {source}")]
+    Amount {
+        /// Which.
+        member: &'static str,
+        /// What is wrong with it.
+        source: InvalidValue,
+    },
     /// A value that the document does not allow.
     #[error(transparent)]
     Value(#[from] InvalidValue),
@@ -83,7 +102,7 @@ impl NewCallback {
         if !line.trim_ascii_start().starts_with('{') {
             return Err(IntakeError::NotAnObject);
         }
-        let line: Line = serde_json::from_str(line)?;
+        let line: Line = serde_json::from_str(line).map_err(|error| misfit(line, error))?;
         let (callback_url, message) = match line {
             Line::Payment {
                 callback_url,
@@ -102,7 +121,7 @@ impl NewCallback {
                 let message = Message::Payment(Payment {
                     app_id: not_empty("appId", app_id)?,
                     pay_method: PayMethod::try_from(pay_method)?,
-                    amount: amount.parse::<Amount>()?,
+                    amount: amount_of("orderAmt", &amount)?,
                     currency: currency.parse::<Currency>()?,
                     newpay_order_no: not_empty("newpayOrderNo", newpay_order_no)?,
                     order_no: not_empty("orderNo", order_no)?,
@@ -130,7 +149,7 @@ impl NewCallback {
                 let message = Message::Refund(Refund {
                     app_id: not_empty("appId", app_id)?,
                     pay_method: PayMethod::try_from(pay_method)?,
-                    amount: amount.parse::<Amount>()?,
+                    amount: amount_of("refundOrderAmt", &amount)?,
                     currency: currency.parse::<Currency>()?,
                     newpay_order_no: not_empty("newpayOrderNo", newpay_order_no)?,
                     newpay_refund_order_no: not_empty(
@@ -150,6 +169,60 @@ impl NewCallback {
             message,
         })
     }
+}
+
+const TEXTS: [&str; 13] = [
+    "callBackUrl",
+    "appId",
+    "orderAmt",
+    "refundOrderAmt",
+    "currency",
+    "newpayOrderNo",
+    "newpayRefundOrderNo",
+    "orderNo",
+    "refundOrderNo",
+    "subject",
+    "result",
+    "transInfo",
+    "extra",
+];
+
+const NUMBERS: [&str; 2] = ["payMethod", "settlementStatus"];
+
+/// How much of a misfit is shown, in characters.
+const FOUND_SHOWN_MAX: usize = 60;
+
+/// It is always line 1 to the parser, while people count those of their file.
+fn within_line(error: &serde_json::Error) -> String {
+    error
+        .to_string()
+        .replace(" at line 1 column ", " at column ")
+}
+
+/// The parser of a tagged enum knows no name for a member of the wrong type, so it is looked up.
+fn misfit(line: &str, error: serde_json::Error) -> IntakeError {
+    let members: Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
+    let misfit = |names: &[&'static str], fits: fn(&Value) -> bool, wanted| {
+        names.iter().find_map(|&member| {
+            let found = members.get(member).filter(|value| !fits(value))?;
+            let found = found.to_string().chars().take(FOUND_SHOWN_MAX).collect();
+            Some(IntakeError::Type {
+                member,
+                found,
+                wanted,
+            })
+        })
+    };
+    let is_kind = |kind: &Value| kind == "payment" || kind == "refund";
+    misfit(&["kind"], is_kind, "\"payment\" or \"refund\"")
+        .or_else(|| misfit(&TEXTS, Value::is_string, "a text in double quotes"))
+        .or_else(|| misfit(&NUMBERS, Value::is_i64, "a whole number without quotes"))
+        .unwrap_or(IntakeError::Json(error))
+}
+
+fn amount_of(member: &'static str, text: &str) -> Result<Amount, IntakeError> {
+    text.parse()
+        .map_err(|source| IntakeError::Amount { member, source })
 }
 
 fn not_empty(member: &'static str, text: String) -> Result<String, IntakeError> {
@@ -179,8 +252,18 @@ mod tests {
     #[test]
     fn names_what_is_wrong() {
         let table = [
-            (PAYMENT.replace("\"123.00\"", "123.00"), "expected a string"),
-            (PAYMENT.replace("\"123.00\"", "\"1.234\""), "amount"),
+            (
+                PAYMENT.replace("\"123.00\"", "123.00"),
+                "orderAmt is 123.0; give a text",
+            ),
+            (
+                PAYMENT.replace(":1,", ":\"1\","),
+                "payMethod is \"1\"; give a whole number",
+            ),
+            (
+                PAYMENT.replace("\"123.00\"", "\"1.234\""),
+                "orderAmt: amount",
+            ),
             (PAYMENT.replace("LAK", "THB"), "currency"),
             (
                 PAYMENT.replace("\"payMethod\":1", "\"payMethod\":2"),

@@ -3,9 +3,11 @@
 //! | module | whose view |
 //! |---|---|
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
+//! | [`binary`] | the operator: processes, signals, exit codes, output |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 
 mod architecture;
+mod binary;
 mod domain;
 mod schema;

@@ -1,0 +1,137 @@
+//! What is wrong with the surroundings, and how each command says so: `check` all of it at once.
+
+use super::{Place, SETTINGS, payment, set_mode};
+
+#[test]
+fn check_is_content_with_what_is_good() {
+    let place = Place::new();
+    let said = place.ask(&["check"]).done();
+    for word in ["dispatcher.toml", "keys.toml", "app 6", "queue.db"] {
+        assert!(said.contains(word), "no {word:?} in {said}");
+    }
+    assert!(!said.contains("fault"), "{said}");
+}
+
+#[test]
+fn check_reports_every_fault_at_once() {
+    let place = Place::bare();
+    place.change_settings("[admin]", "[log]\nlevle = \"info\"\n[admin]");
+    place.change_settings("[delivery]", "[delivery]\ntimeout = \"ten\"");
+    set_mode(&place.path("keys.toml"), 0o644);
+    let said = place.ask(&["check"]);
+    assert_eq!(said.code, Some(78), "{said:?}");
+    for word in [
+        "log.levle",
+        "log.level",
+        "delivery.timeout",
+        "ten",
+        "chmod 600",
+    ] {
+        assert!(said.out.contains(word), "no {word:?}: {said:?}");
+    }
+}
+
+#[test]
+fn check_finds_a_missing_database_besides_bad_keys() {
+    let place = Place::bare();
+    set_mode(&place.path("keys.toml"), 0o644);
+    let said = place.ask(&["check"]);
+    assert_eq!(said.code, Some(78), "{said:?}");
+    for word in [
+        "keys.toml",
+        "chmod 600",
+        "queue.db",
+        "callback-dispatcher init",
+    ] {
+        assert!(said.out.contains(word), "no {word:?}: {said:?}");
+    }
+    assert!(!place.path("queue.db").exists(), "check creates nothing");
+}
+
+#[test]
+fn check_looks_at_the_database_although_the_settings_are_broken() {
+    let place = Place::bare();
+    place.change_settings("[admin]", "[log]\nlevle = \"info\"\n[admin]");
+    let said = place.ask(&["check"]);
+    assert_eq!(said.code, Some(78), "{said:?}");
+    for word in ["log.levle", "queue.db"] {
+        assert!(said.out.contains(word), "no {word:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_missing_database_is_named_with_its_remedy() {
+    let place = Place::bare();
+    let line = payment("http://127.0.0.1:9/", 1).to_string();
+    for arguments in [&["enqueue"][..], &["show", "1"], &["list"], &["stats"]] {
+        let said = place.feed(arguments, &line);
+        said.failed(
+            78,
+            &["queue.db", "does not exist", "callback-dispatcher init"],
+        );
+        assert!(!place.path("queue.db").exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn run_refuses_unusable_settings_keys_and_databases() {
+    let place = Place::bare();
+    place.change_settings("[admin]", "[log]\nlevle = \"info\"\n[admin]");
+    let words = ["dispatcher.toml:", "log.levle", "did you mean log.level"];
+    place.ask(&["run"]).failed(78, &words);
+    assert!(!place.path("queue.db").exists(), "nothing was begun");
+
+    place.write("dispatcher.toml", SETTINGS);
+    set_mode(&place.path("keys.toml"), 0o640);
+    place.ask(&["run"]).failed(78, &["keys.toml", "chmod 600"]);
+    set_mode(&place.path("keys.toml"), 0o600);
+
+    place.write("queue.db", "this is no database, but a letter to my aunt");
+    let said = place.ask(&["run"]);
+    said.failed(78, &["queue.db"]);
+    let letter = std::fs::read_to_string(place.path("queue.db")).expect("still there");
+    assert!(letter.contains("aunt"), "it was not overwritten");
+    place
+        .ask(&["--config", "elsewhere.toml", "run"])
+        .failed(78, &["elsewhere.toml"]);
+}
+
+#[test]
+fn a_database_of_another_program_or_a_newer_version_is_left_alone() {
+    let place = Place::bare();
+    place.rows("CREATE TABLE recipes (name TEXT)");
+    for command in ["run", "init", "stats"] {
+        place.ask(&[command]).failed(78, &["queue.db", "store.url"]);
+    }
+    let place = Place::new();
+    place.rows("PRAGMA user_version = 99");
+    for command in ["run", "init", "stats"] {
+        place
+            .ask(&[command])
+            .failed(78, &["schema version 99", "newer"]);
+    }
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let place = Place::new();
+    for (arguments, word) in [
+        (&["lsit"][..], "lsit"),
+        (&["show"], "ORDER"),
+        (&["list", "--state", "lost"], "lost"),
+        (&["list", "--outcome", "fine"], "fine"),
+        (&["list", "--since", "soon"], "2026-11-01T00:00:00Z"),
+        (&["list", "--limit=-1"], "--limit"),
+        (&["mock-merchant", "--answer", "maybe"], "use ack, refuse"),
+        (&["run", "--fast"], "--fast"),
+    ] {
+        place.ask(arguments).failed(2, &[word]);
+    }
+    assert!(place.ask(&["--help"]).done().contains("mock-merchant"));
+    assert!(
+        place
+            .ask(&["--version"])
+            .done()
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
+}

@@ -1,0 +1,292 @@
+//! The real program, as an operator runs it: processes, signals, exit codes, output.
+//!
+//! Every test has a directory of its own with settings, keys and queue; the merchants are in the
+//! test's process. Nothing waits for a fixed time: conditions are polled until a deadline.
+//!
+//! No output of any command may have the secret in it: [`Said`] and [`Daemon`] look each time.
+
+mod admin;
+mod commands;
+mod crash;
+mod daemon;
+mod faults;
+mod readers;
+mod signals;
+
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::config::{Configuration, Inputs};
+use callback_dispatcher::merchant::{MerchantSettings, MockMerchant, Script};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
+
+use daemon::Daemon;
+
+const SECRET: &str = "newpay-demo-secret";
+
+const SETTINGS: &str = r#"
+[retry]
+schedule = ["100ms", "100ms"]
+[delivery]
+max_in_flight_per_merchant = 16
+[egress]
+allow_http = true
+allow_networks = ["127.0.0.1"]
+[admin]
+listen = ""
+"#;
+
+/// For everything that is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns what `probe` finds.
+async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let mut again = tokio::time::interval(Duration::from_millis(10));
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let found = async {
+        loop {
+            again.tick().await;
+            if let Some(found) = probe() {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// What a command that ended has said.
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    #[track_caller]
+    fn done(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.out
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        serde_json::from_str(&self.done()).expect("JSON")
+    }
+
+    /// It failed with `code`, nothing on standard output, and `words` on standard error.
+    #[track_caller]
+    fn failed(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.out, "", "{self:?}");
+        for word in words {
+            assert!(self.err.contains(word), "no {word:?}: {self:?}");
+        }
+    }
+}
+
+/// A directory with settings, keys and perhaps a queue.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    /// Without a queue.
+    fn bare() -> Self {
+        let place = Self {
+            directory: TempDir::new().expect("a temporary directory"),
+        };
+        place.write("dispatcher.toml", SETTINGS);
+        place.write_keys(&[("6", SECRET)]);
+        place
+    }
+
+    /// With an empty queue.
+    fn new() -> Self {
+        let place = Self::bare();
+        place.ask(&["init"]).done();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("writable");
+    }
+
+    fn write_keys(&self, keys: &[(&str, &str)]) {
+        let entry = |(app, secret): &(&str, &str)| {
+            format!("[[key]]\napp_id = \"{app}\"\nid = \"of-{app}\"\nsecret = \"{secret}\"\n")
+        };
+        self.write(
+            "keys.toml",
+            &keys.iter().map(entry).collect::<Vec<_>>().join("\n"),
+        );
+        set_mode(&self.path("keys.toml"), 0o600);
+    }
+
+    /// The settings file with `from` replaced.
+    fn change_settings(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path("dispatcher.toml")).expect("readable");
+        assert!(text.contains(from), "{from:?} in {text}");
+        self.write("dispatcher.toml", &text.replace(from, to));
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callback-dispatcher"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_remove("CREDENTIALS_DIRECTORY")
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command without input.
+    fn ask(&self, arguments: &[&str]) -> Said {
+        self.feed(arguments, "")
+    }
+
+    /// Runs a command that reads `input`, which must fit into a pipe or be read while it runs.
+    fn feed(&self, arguments: &[&str], input: &str) -> Said {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // A command that refuses early does not read it all.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("the program ends");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let said = Said {
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        };
+        assert_silent_on_secrets(&said.out);
+        assert_silent_on_secrets(&said.err);
+        said
+    }
+
+    /// Queues callbacks; returns their ids.
+    fn enqueue(&self, callbacks: &[Value]) -> Vec<i64> {
+        let said = self.feed(&["enqueue"], &lines(callbacks)).done();
+        said.lines().map(|id| id.parse().expect("an id")).collect()
+    }
+
+    fn run(&self) -> Daemon {
+        Daemon::spawn(self.command(&["run"]))
+    }
+
+    /// A statement through the `sqlite3` program; its rows as objects.
+    fn rows(&self, sql: &str) -> Vec<Value> {
+        self.rows_of("queue.db", sql)
+    }
+
+    fn rows_of(&self, database: &str, sql: &str) -> Vec<Value> {
+        let output = Command::new("sqlite3")
+            .args(["-batch", "-json", "-cmd", ".timeout 5000"])
+            .arg(self.path(database))
+            .arg(sql)
+            .output()
+            .expect("sqlite3 is installed by scripts/check");
+        assert!(output.status.success(), "{sql}: {output:?}");
+        match output.stdout.trim_ascii() {
+            b"" => Vec::new(),
+            json => serde_json::from_slice(json).expect("JSON from sqlite3"),
+        }
+    }
+
+    /// Returns once no callback is pending.
+    async fn all_finished(&self) {
+        let pending = "SELECT 1 FROM callback_queue WHERE state = 'pending' LIMIT 1";
+        until("every callback is finished", || {
+            self.rows(pending).is_empty().then_some(())
+        })
+        .await;
+    }
+
+    /// A merchant in this process that knows the keys.
+    async fn merchant(&self, script: impl Into<Script>) -> MockMerchant {
+        let inputs = Inputs {
+            file: Some(self.path("dispatcher.toml")),
+            working_directory: self.directory.path().to_owned(),
+            ..Inputs::default()
+        };
+        let keys = Configuration::load(&inputs).expect("the settings are good");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let settings = MerchantSettings {
+            script: script.into(),
+            journal: Some(self.path("journal.ndjson")),
+            keyring: Arc::new(keys.keys.keyring),
+            ..MerchantSettings::default()
+        };
+        MockMerchant::start(listener, settings).expect("a merchant")
+    }
+
+    /// The lines of the merchant's journal so far.
+    fn journal(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path("journal.ndjson")).expect("a journal");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("our file");
+}
+
+#[track_caller]
+fn assert_silent_on_secrets(text: &str) {
+    assert!(!text.contains(SECRET), "the secret is in: {text}");
+}
+
+/// The document's payment, as the `number`th of its kind.
+fn payment(url: &str, number: usize) -> Value {
+    json!({
+        "kind": "payment", "callBackUrl": url, "appId": "6", "payMethod": 1,
+        "orderAmt": "123.00", "currency": "LAK", "newpayOrderNo": format!("N{number}"),
+        "orderNo": format!("M{number}"), "subject": "1", "result": "success",
+        "transInfo": "Transaction Success", "settlementStatus": 1,
+    })
+}
+
+/// The refund of [`payment`].
+fn refund(url: &str, number: usize) -> Value {
+    json!({
+        "kind": "refund", "callBackUrl": url, "appId": "6", "payMethod": 1,
+        "refundOrderAmt": "123.00", "currency": "LAK", "newpayOrderNo": format!("N{number}"),
+        "newpayRefundOrderNo": format!("NR{number}"), "orderNo": format!("M{number}"),
+        "refundOrderNo": format!("MR{number}"), "result": "success",
+        "transInfo": "Transaction Success",
+    })
+}
+
+fn with(mut callback: Value, member: &str, value: Value) -> Value {
+    callback[member] = value;
+    callback
+}
+
+/// NDJSON.
+fn lines(callbacks: &[Value]) -> String {
+    callbacks.iter().map(|line| format!("{line}\n")).collect()
+}
