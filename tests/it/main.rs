@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
+//! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 
 mod architecture;
 mod domain;
+mod live;
 mod schema;

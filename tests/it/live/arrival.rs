@@ -1,0 +1,66 @@
+//! A row that the gateway commits is sent at once, though nobody tells the daemon.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::clock::{Stopwatch, SystemClock};
+use callback_dispatcher::merchant::Answer;
+use callback_dispatcher::service::Service;
+
+use super::{Place, in_time, insert};
+
+/// The gateway: one connection, one INSERT, one commit.
+const GATEWAY: &str = "
+import sqlite3, sys
+queue = sqlite3.connect(sys.argv[1], timeout=10)
+queue.execute(sys.argv[2])
+queue.commit()
+";
+
+fn gateway(place: &Place, sql: &str) {
+    let mut command = Command::new("python3");
+    command.args(["-c", GATEWAY]).arg(place.database()).arg(sql);
+    let output = command.output().expect("python3");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_from_another_process_arrives_within_a_second() {
+    let place = Place::new();
+    let merchant = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
+    let service = Service::start(place.configuration(&[]), Arc::new(SystemClock)).await;
+    let service = service.expect("started");
+    // The first wakes a daemon that has just started, the others one that is idle.
+    for n in 1..=3 {
+        gateway(
+            &place,
+            &insert(&merchant.url("/callback"), &format!("order-{n}"), &[]),
+        );
+        let since_commit = Stopwatch::start();
+        in_time("the POST", merchant.wait_for(n)).await;
+        let took = since_commit.elapsed();
+        assert!(took < Duration::from_secs(1), "callback {n} took {took:?}");
+    }
+    // Twenty commits in a row, each by itself.
+    let rows: Vec<String> = (4..24)
+        .map(|n| insert(&merchant.url("/callback"), &format!("order-{n}"), &[]))
+        .collect();
+    place.sqlite3(&rows.concat());
+    let since_commit = Stopwatch::start();
+    in_time("twenty POSTs", merchant.wait_for(23)).await;
+    let took = since_commit.elapsed();
+    assert!(
+        took < Duration::from_secs(1),
+        "twenty callbacks took {took:?}"
+    );
+    assert!(
+        merchant
+            .received()
+            .iter()
+            .all(|post| post.sign_holds == Some(true))
+    );
+    assert_eq!(service.stop().await, Ok(0));
+    assert_eq!(merchant.count(), 23);
+}
