@@ -2,16 +2,29 @@
 //!
 //! Only a hint. It also fires for our own commits, it may fire for nothing, and where inotify
 //! can't be had it never fires; the dispatcher's slow poll is the safety net.
+//!
+//! It also comes too early: SQLite writes a commit to the `-wal` file, waits for the disk, and only
+//! then lets others see it, by a memory map that inotify does not watch. So every hint is repeated
+//! a few times, as [`ECHOES`] has it.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use inotify::{Inotify, WatchMask};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+/// The waits for a commit to reach the disk after its file was last written to: a fast disk's, a
+/// slow one's, and one under load.
+const ECHOES: [Duration; 3] = [
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+];
 
 /// Watches a database's folder as long as it lives.
 #[derive(Debug)]
@@ -80,7 +93,19 @@ impl Events {
                 return;
             }
         };
-        while let Some(event) = stream.next().await {
+        let mut echoes = [].iter();
+        loop {
+            let event = match echoes.next() {
+                Some(wait) => match tokio::time::timeout(*wait, stream.next()).await {
+                    Ok(event) => event,
+                    Err(_) => {
+                        nudge.notify_one();
+                        continue;
+                    }
+                },
+                None => stream.next().await,
+            };
+            let Some(event) = event else { return };
             match event {
                 // An overflow of the event queue has no name, and may have swallowed a commit.
                 Ok(event)
@@ -90,6 +115,7 @@ impl Events {
                         .is_none_or(|name| self.names.contains(name)) =>
                 {
                     nudge.notify_one();
+                    echoes = ECHOES.iter();
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -98,5 +124,26 @@ impl Events {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Stopwatch;
+
+    #[tokio::test]
+    async fn a_write_nudges_again_when_it_may_have_reached_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wake = Wake::watch(&folder.path().join("queue.db"));
+        std::fs::write(folder.path().join("queue.db-wal"), "frames").expect("written");
+        let since_write = Stopwatch::start();
+        let late = async {
+            while since_write.elapsed() < ECHOES[2] {
+                wake.nudged().await;
+            }
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(10), late).await;
+        heard.expect("a nudge after the last write");
     }
 }
