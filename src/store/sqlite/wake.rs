@@ -126,24 +126,3 @@ impl Events {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Stopwatch;
-
-    #[tokio::test]
-    async fn a_write_nudges_again_when_it_may_have_reached_the_disk() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let wake = Wake::watch(&folder.path().join("queue.db"));
-        std::fs::write(folder.path().join("queue.db-wal"), "frames").expect("written");
-        let since_write = Stopwatch::start();
-        let late = async {
-            while since_write.elapsed() < ECHOES[2] {
-                wake.nudged().await;
-            }
-        };
-        let heard = tokio::time::timeout(Duration::from_secs(10), late).await;
-        heard.expect("a nudge after the last write");
-    }
-}

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::{Stopwatch, SystemClock};
+use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::merchant::Answer;
 use callback_dispatcher::service::Service;
+use callback_dispatcher::store::Queue as _;
 
+use super::guards::open;
 use super::{Place, in_time, insert};
 
 /// The gateway: one connection, one INSERT, one commit.
@@ -63,4 +66,31 @@ async fn a_row_from_another_process_arrives_within_a_second() {
     );
     assert_eq!(service.stop().await, Ok(0));
     assert_eq!(merchant.count(), 23);
+}
+
+/// SQLite writes a commit to its log first and shows it to others when the disk has it: a look at
+/// the first sign of a commit comes too early.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nudge_comes_when_the_row_can_be_seen() {
+    let place = Place::new();
+    let queue = open(&place, "this test").expect("opened");
+    for newest in 0..10 {
+        let row = insert("http://127.0.0.1:9/", &format!("order-{newest}"), &[]);
+        // No poll here: only nudges lead to a look.
+        let seen = async {
+            loop {
+                queue.nudged().await;
+                let arrivals = queue.arrivals(CallbackId(newest), 5).await;
+                if arrivals.expect("readable").newest.is_some() {
+                    return;
+                }
+            }
+        };
+        let committing = async { gateway(&place, &row) };
+        in_time("a nudge that shows the row", async {
+            tokio::join!(committing, seen)
+        })
+        .await;
+    }
+    queue.close().await;
 }
