@@ -5,9 +5,11 @@
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
+//! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 
 mod architecture;
 mod binary;
 mod domain;
+mod live;
 mod schema;

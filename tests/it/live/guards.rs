@@ -1,0 +1,129 @@
+//! What a dispatcher may do to a queue: prune the finished, record what it has a lease for, and
+//! have the file for itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::clock::{Clock, SystemClock};
+use callback_dispatcher::domain::{Next, Outcome, Timestamp, Verdict};
+use callback_dispatcher::store::sqlite::{SCHEMA_VERSION, SqliteQueue};
+use callback_dispatcher::store::{
+    Attempt, Claim, CommitObserver, Lease, OpenError, Origin, Queue, Recorded, Want,
+};
+
+use super::{Place, insert};
+
+const URL: &str = "http://127.0.0.1:9/callback";
+const ORIGIN: &str = "http://127.0.0.1:9";
+
+/// Does not care.
+#[derive(Debug)]
+pub(super) struct Deaf;
+
+impl CommitObserver for Deaf {
+    fn committed(&self, _: Duration, _: usize) {}
+}
+
+pub(super) fn open(place: &Place, holder: &str) -> Result<SqliteQueue, OpenError> {
+    SqliteQueue::open(&place.database(), holder, Arc::new(Deaf))
+}
+
+/// Claims the one callback that is due.
+async fn claim(queue: &SqliteQueue, now: Timestamp) -> Lease {
+    let claim = Claim {
+        wants: vec![Want {
+            origin: Origin::new(ORIGIN),
+            limit: 5,
+        }],
+        now,
+        lease: Duration::from_secs(60),
+    };
+    let mut shares = queue.claim(claim).await.expect("claimed");
+    let callbacks = shares.remove(0).callbacks;
+    let [callback] = <[_; 1]>::try_from(callbacks).expect("one callback");
+    callback.lease
+}
+
+async fn record(queue: &SqliteQueue, lease: Lease, now: Timestamp) -> Recorded {
+    let attempt = Attempt {
+        started_at: now,
+        duration: Duration::from_millis(7),
+        verdict: Verdict {
+            outcome: Outcome::Acknowledged,
+            counted: true,
+            detail: String::new(),
+        },
+        http_status: Some(200),
+        response_excerpt: None,
+        remote_addr: None,
+        sent: None,
+    };
+    queue
+        .record(lease, attempt, Next::Delivered)
+        .await
+        .expect("a healthy store")
+}
+
+/// Claims, lets an operator run `meanwhile`, records; `row` is what must stand then.
+async fn assert_recorded(meanwhile: &str, expected: Recorded, row: &str) {
+    let place = Place::new();
+    let queue = open(&place, "this test").expect("opened");
+    place.sqlite3(&insert(URL, "order", &[]));
+    let now = SystemClock.now().after(Duration::from_secs(1));
+    let lease = claim(&queue, now).await;
+    place.sqlite3(meanwhile);
+    assert_eq!(record(&queue, lease, now).await, expected, "{meanwhile}");
+    let found = place.sqlite3(
+        "SELECT state, attempts, attempt_seq, (SELECT count(*) FROM callback_attempt)
+         FROM callback_queue",
+    );
+    assert_eq!(found, row, "{meanwhile}");
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_is_recorded_while_the_lease_stands() {
+    assert_recorded("SELECT 1", Recorded::Applied, "delivered|1|1|1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_of_a_cancelled_callback_changes_nothing() {
+    let cancel = "UPDATE callback_queue SET state = 'cancelled', next_attempt_at = NULL,
+        finished_at = 1, leased_at = NULL, leased_until = NULL, lease_token = NULL";
+    assert_recorded(cancel, Recorded::LeaseLost, "cancelled|0|0|0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_under_a_lease_of_another_changes_nothing() {
+    let take_over = "UPDATE callback_queue SET lease_token = lease_token / 2 + 1";
+    assert_recorded(take_over, Recorded::LeaseLost, "pending|0|0|0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_dispatcher_is_told_who_has_the_queue() {
+    let place = Place::new();
+    let first = open(&place, "process 1 on alpha").expect("opened");
+    match open(&place, "process 2 on beta") {
+        Err(OpenError::Held { holder, .. }) => assert_eq!(holder, "process 1 on alpha"),
+        other => panic!("{other:?}"),
+    }
+    first.close().await;
+    drop(first);
+    open(&place, "process 2 on beta")
+        .expect("free")
+        .close()
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_is_left_alone() {
+    let place = Place::new();
+    place.sqlite3("PRAGMA user_version = 99");
+    match open(&place, "this test") {
+        Err(OpenError::Newer { found, known, .. }) => {
+            assert_eq!((found, known), (99, SCHEMA_VERSION));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(place.sqlite3("PRAGMA user_version"), "99");
+}

@@ -1,0 +1,79 @@
+//! What is long finished goes, with its attempts; what is owed stays however old it is.
+
+use callback_dispatcher::domain::Timestamp;
+use callback_dispatcher::store::{Queue, Retention};
+
+use super::guards::open;
+use super::{Place, insert};
+
+/// Each is kept from here on.
+const DELIVERED_BEFORE: i64 = 2000;
+const EXHAUSTED_BEFORE: i64 = 1000;
+
+/// State, when it finished, whether it goes.
+const ROWS: [(&str, Option<i64>, bool); 9] = [
+    ("delivered", Some(1), true),
+    ("delivered", Some(1999), true),
+    ("delivered", Some(2000), false),
+    ("cancelled", Some(1999), true),
+    ("cancelled", Some(2000), false),
+    ("exhausted", Some(999), true),
+    ("exhausted", Some(1000), false),
+    ("exhausted", Some(1999), false),
+    ("pending", None, false),
+];
+
+fn rows() -> String {
+    let row = |(position, (state, finished_at, _)): (usize, &(&str, Option<i64>, bool))| {
+        let finished_at = finished_at.map_or("NULL".to_owned(), |at| at.to_string());
+        let due = if *state == "pending" { "1" } else { "NULL" };
+        let (id, state) = ((position + 1).to_string(), format!("'{state}'"));
+        let more = [
+            ("id", id.as_str()),
+            ("state", &state),
+            ("finished_at", &finished_at),
+            ("next_attempt_at", due),
+            ("created_at", "1"),
+        ];
+        let attempts = format!(
+            "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted)
+             VALUES ({id}, 1, 1, 1, 'refused', 1), ({id}, 2, 2, 1, 'refused', 1);"
+        );
+        insert("http://127.0.0.1:9/", &format!("order-{id}"), &more) + &attempts
+    };
+    ROWS.iter().enumerate().map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_past_its_retention_goes_with_its_attempts() {
+    let place = Place::new();
+    place.sqlite3(&rows());
+    let queue = open(&place, "this test").expect("opened");
+    let retention = |limit| Retention {
+        delivered_before: Timestamp::from_millis(DELIVERED_BEFORE),
+        exhausted_before: Timestamp::from_millis(EXHAUSTED_BEFORE),
+        limit,
+    };
+    let mut removed = Vec::new();
+    for limit in [1, 2, 100, 100] {
+        removed.push(queue.prune(retention(limit)).await.expect("pruned"));
+    }
+    assert_eq!(removed, [1, 2, 1, 0], "a batch is as large as its limit");
+    queue.maintain().await.expect("maintained");
+    queue.close().await;
+    let kept: Vec<String> = (1..)
+        .zip(&ROWS)
+        .filter(|(_, (_, _, goes))| !goes)
+        .map(|(id, _): (i64, _)| id.to_string())
+        .collect();
+    let ids = |sql: &str| {
+        place
+            .sqlite3(sql)
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids("SELECT id FROM callback_queue ORDER BY id"), kept);
+    let attempts = "SELECT DISTINCT callback_id FROM callback_attempt ORDER BY callback_id";
+    assert_eq!(ids(attempts), kept);
+}

@@ -1,0 +1,264 @@
+//! The whole daemon in this process, as `run` starts it: a queue in a file, merchants on loopback.
+//!
+//! The clock is a manual one that starts at the real time, so that fifteen minutes pass at once and
+//! rows that `sqlite3` inserts are due. Nothing sleeps: a test waits until something holds, and
+//! that nothing happens is proved by a canary, a later callback to the same merchant that has
+//! been delivered while the other was left alone.
+
+mod acknowledgement;
+mod arrival;
+mod egress;
+mod fairness;
+mod guards;
+mod housekeeping;
+mod retries;
+mod uncounted;
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::clock::{Clock, ManualClock, SharedClock, SystemClock};
+use callback_dispatcher::config::{Configuration, Inputs};
+use callback_dispatcher::domain::{CallbackId, NewCallback};
+use callback_dispatcher::merchant::{MerchantSettings, MockMerchant, Script};
+use callback_dispatcher::service::Service;
+use callback_dispatcher::store::{AttemptRow, CallbackRow, ShownState, sqlite};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+/// How long anything may take that should take a moment.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a wait between two attempts is by default.
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
+
+/// The key of app 6 alone.
+const KEYS: &str = r#"[[key]]
+app_id = "6"
+id = "2026-11"
+secret = "newpay-demo-secret"
+"#;
+
+/// A folder with a queue and keys, which outlives the daemons that work on it.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    /// Keys for app 6, and an empty queue.
+    fn new() -> Self {
+        let place = Self {
+            folder: TempDir::new().expect("a temporary folder"),
+        };
+        place.write_keys(KEYS);
+        sqlite::init(&place.database()).expect("a queue");
+        place
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("queue.db")
+    }
+
+    fn write_keys(&self, text: &str) {
+        let path = self.folder.path().join("keys.toml");
+        fs::write(&path, text).expect("the keys");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the keys' mode");
+    }
+
+    /// Loopback over http is allowed; `changes` come after that.
+    fn configuration(&self, changes: &[(&str, &str)]) -> Configuration {
+        let usual = [
+            ("STORE__URL", "sqlite:queue.db"),
+            ("SIGNING__KEYS_FILE", "keys.toml"),
+            ("EGRESS__ALLOW_HTTP", "true"),
+            ("EGRESS__ALLOW_NETWORKS", "127.0.0.1/32"),
+            ("ADMIN__LISTEN", ""),
+        ];
+        let environment: BTreeMap<String, String> = usual
+            .iter()
+            .chain(changes)
+            .map(|(key, value)| (format!("DISPATCHER__{key}"), (*value).to_owned()))
+            .collect();
+        let inputs = Inputs {
+            environment,
+            working_directory: self.folder.path().to_owned(),
+            ..Inputs::default()
+        };
+        Configuration::load(&inputs).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Lets the `sqlite3` program run `sql`; returns what it printed.
+    fn sqlite3(&self, sql: &str) -> String {
+        let mut command = Command::new("sqlite3");
+        command
+            .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
+            .arg(self.database())
+            .arg(sql);
+        let output = command.output().expect("the sqlite3 program");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {complaint}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// A merchant that knows the keys and whose clock is `clock`.
+    async fn merchant(&self, script: impl Into<Script>, clock: SharedClock) -> MockMerchant {
+        let settings = MerchantSettings {
+            script: script.into(),
+            keyring: Arc::new(self.configuration(&[]).keys.keyring),
+            clock,
+            ..MerchantSettings::default()
+        };
+        MockMerchant::start(listener().await, settings).expect("a merchant")
+    }
+}
+
+/// A free port on loopback.
+async fn listener() -> TcpListener {
+    let bound = TcpListener::bind(("127.0.0.1", 0)).await;
+    bound.expect("a free port on loopback")
+}
+
+/// A daemon under a manual clock.
+struct Daemon {
+    clock: ManualClock,
+    service: Service,
+}
+
+impl Daemon {
+    async fn start(place: &Place, changes: &[(&str, &str)]) -> Self {
+        Self::start_at(place, changes, clock()).await
+    }
+
+    async fn start_at(place: &Place, changes: &[(&str, &str)], clock: ManualClock) -> Self {
+        let configuration = place.configuration(changes);
+        let service = Service::start(configuration, Arc::new(clock.clone())).await;
+        Self {
+            clock,
+            service: service.unwrap_or_else(|error| panic!("{error}")),
+        }
+    }
+
+    /// Queues payments as of the manual clock.
+    async fn enqueue(&self, callbacks: Vec<NewCallback>) -> Vec<CallbackId> {
+        let queued = self.service.queue().enqueue(callbacks, self.clock.now());
+        queued.await.expect("queued")
+    }
+
+    /// The one callback of this order.
+    async fn callback(&self, order: &str) -> CallbackRow {
+        let found = self.service.inspection().find(order).await;
+        let [callback] = <[_; 1]>::try_from(found.expect("readable")).expect("one callback");
+        callback
+    }
+
+    async fn attempts(&self, order: &str) -> Vec<AttemptRow> {
+        let id = self.callback(order).await.id;
+        let attempts = self.service.inspection().attempts(id).await;
+        attempts.expect("readable")
+    }
+
+    /// The outcomes of its attempts so far.
+    async fn outcomes(&self, order: &str) -> Vec<String> {
+        let attempts = self.attempts(order).await.into_iter();
+        attempts.map(|attempt| attempt.outcome).collect()
+    }
+
+    async fn until_state(&self, order: &str, state: ShownState) -> CallbackRow {
+        let what = format!("{order} is {state}");
+        until(&what, async || self.callback(order).await.state == state).await;
+        self.callback(order).await
+    }
+
+    /// `n` attempts are in the log.
+    async fn until_attempts(&self, order: &str, n: usize) {
+        let what = format!("{order} has {n} attempts");
+        until(&what, async || self.attempts(order).await.len() >= n).await;
+    }
+
+    /// `n` callbacks are in this state.
+    async fn until_count(&self, state: ShownState, n: u64) {
+        let what = format!("{n} callbacks are {state}");
+        until(&what, async || self.count(state).await == n).await;
+    }
+
+    async fn count(&self, state: ShownState) -> u64 {
+        let stats = self.service.inspection().stats().await.expect("readable");
+        let depth = stats.depth.into_iter();
+        depth
+            .filter(|(found, _)| *found == state)
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// Stops it; no attempt was in flight.
+    async fn stop(self) {
+        assert_eq!(self.service.stop().await, Ok(0));
+    }
+}
+
+/// A manual clock at the real time.
+fn clock() -> ManualClock {
+    ManualClock::at(SystemClock.now())
+}
+
+/// Asks until `holds` says yes, [`PATIENCE`] long.
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    let asking = async {
+        while !holds().await {
+            again.tick().await;
+        }
+    };
+    in_time(what, asking).await;
+}
+
+/// What `future` gives, if it does so in time.
+async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(done) => done,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}
+
+/// A payment of app 6.
+fn payment(url: &str, order: &str) -> NewCallback {
+    payment_of("6", url, order)
+}
+
+fn payment_of(app: &str, url: &str, order: &str) -> NewCallback {
+    let line = serde_json::json!({
+        "kind": "payment", "callBackUrl": url, "appId": app, "payMethod": 1,
+        "orderAmt": "123.00", "currency": "LAK", "newpayOrderNo": order,
+        "orderNo": format!("shop-{order}"), "subject": "1", "result": "success",
+        "transInfo": "Transaction Success", "settlementStatus": 1,
+    });
+    NewCallback::from_json_line(&line.to_string()).expect("a payment")
+}
+
+/// The INSERT of a payment of app 6, with `more` columns and their SQL.
+fn insert(url: &str, order: &str, more: &[(&str, &str)]) -> String {
+    let (url, order) = (format!("'{url}'"), format!("'{order}'"));
+    let mut columns = BTreeMap::from([
+        ("kind", "'payment'"),
+        ("callback_url", url.as_str()),
+        ("app_id", "'6'"),
+        ("pay_method", "1"),
+        ("amount", "'123.00'"),
+        ("currency", "'LAK'"),
+        ("newpay_order_no", order.as_str()),
+        ("order_no", order.as_str()),
+        ("result", "'success'"),
+        ("settlement_status", "1"),
+    ]);
+    columns.extend(more.iter().copied());
+    let names: Vec<&str> = columns.keys().copied().collect();
+    let values: Vec<&str> = columns.values().copied().collect();
+    let (names, values) = (names.join(", "), values.join(", "));
+    format!("INSERT INTO callback_queue ({names}) VALUES ({values});")
+}

@@ -1,0 +1,145 @@
+//! What is not the merchant's doing takes nothing from its budget.
+
+use std::sync::Arc;
+
+use callback_dispatcher::clock::{Clock, ManualClock};
+use callback_dispatcher::merchant::{Answer, MockMerchant};
+use callback_dispatcher::store::ShownState;
+
+use super::{Daemon, FIVE_MINUTES, KEYS, Place, clock, insert, payment, payment_of};
+
+async fn acks(place: &Place, clock: &ManualClock) -> MockMerchant {
+    place.merchant(Answer::Ack, Arc::new(clock.clone())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_without_a_key_waits_for_one() {
+    let place = Place::new();
+    let clock = clock();
+    let merchant = acks(&place, &clock).await;
+    let url = merchant.url("/callback");
+    let mut daemon = Daemon::start_at(&place, &[], clock.clone()).await;
+    daemon
+        .enqueue(vec![payment_of("7", &url, "waits"), payment(&url, "known")])
+        .await;
+    daemon.until_state("known", ShownState::Delivered).await;
+    // Six times: more often than the budget would allow.
+    for n in 1..=6 {
+        daemon.until_attempts("waits", n).await;
+        let callback = daemon.callback("waits").await;
+        assert_eq!(
+            (callback.state, callback.attempts),
+            (ShownState::Pending, 0)
+        );
+        assert_eq!(
+            callback.next_attempt_at,
+            Some(clock.now().after(FIVE_MINUTES))
+        );
+        clock.advance(FIVE_MINUTES);
+    }
+    daemon.until_attempts("waits", 7).await;
+    for attempt in daemon.attempts("waits").await {
+        assert_eq!(
+            (attempt.outcome.as_str(), attempt.counted),
+            ("unsignable", false)
+        );
+        assert!(attempt.detail.contains('7'), "{}", attempt.detail);
+        assert_eq!(
+            (attempt.sign, attempt.key_id, attempt.sent_timestamp),
+            (None, None, None)
+        );
+    }
+    assert_eq!(merchant.count(), 1);
+
+    place.write_keys(&format!("{KEYS}{}", KEYS.replace("\"6\"", "\"7\"")));
+    let fixed = daemon.service.reload(place.configuration(&[])).await;
+    assert_eq!(fixed.expect("reloaded"), Vec::<&str>::new());
+    clock.advance(FIVE_MINUTES);
+    let callback = daemon.until_state("waits", ShownState::Delivered).await;
+    assert_eq!(callback.attempts, 1);
+    assert_eq!(daemon.attempts("waits").await.len(), 8);
+    assert_eq!(merchant.count(), 2);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_no_utf8_harms_no_other() {
+    let place = Place::new();
+    let clock = clock();
+    let merchant = acks(&place, &clock).await;
+    let url = merchant.url("/callback");
+    let broken = "CAST(x'ff' AS TEXT)";
+    let broken_url = "CAST(x'687474703a2f2f61ff2e6578616d706c652f' AS TEXT)";
+    place.sqlite3(
+        &[
+            insert(&url, "in-subject", &[("subject", broken)]),
+            insert(&url, "in-app", &[("app_id", broken)]),
+            insert(&url, "in-url", &[("callback_url", broken_url)]),
+            insert(&url, "whole", &[]),
+        ]
+        .concat(),
+    );
+    clock.advance(FIVE_MINUTES);
+    let daemon = Daemon::start_at(&place, &[], clock).await;
+    daemon.until_state("whole", ShownState::Delivered).await;
+    for (order, column) in [
+        ("in-subject", "subject"),
+        ("in-app", "app_id"),
+        ("in-url", "callback_url"),
+    ] {
+        daemon.until_attempts(order, 1).await;
+        let attempts = daemon.attempts(order).await;
+        assert_eq!(
+            (attempts[0].outcome.as_str(), attempts[0].counted),
+            ("unsignable", false)
+        );
+        assert!(
+            attempts[0].detail.contains(column),
+            "{}",
+            attempts[0].detail
+        );
+        let callback = daemon.callback(order).await;
+        assert_eq!(
+            (callback.state, callback.attempts),
+            (ShownState::Pending, 0)
+        );
+    }
+    assert_eq!(merchant.count(), 1);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_in_flight_is_interrupted_and_sent_at_once() {
+    let place = Place::new();
+    let clock = clock();
+    let merchant = acks(&place, &clock).await;
+    let url = merchant.url("/callback");
+    // The lease stands for an hour more: a start takes it over all the same.
+    let leased_at = clock.now().as_millis();
+    let leased_until = leased_at + 3_600_000;
+    let lease = format!(
+        "UPDATE callback_queue SET leased_at = {leased_at}, leased_until = {leased_until},
+         lease_token = 5, attempts = 3, attempt_seq = 3 WHERE newpay_order_no = 'left';"
+    );
+    place.sqlite3(&[insert(&url, "left", &[]), lease].concat());
+    let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
+    let callback = daemon.until_state("left", ShownState::Delivered).await;
+    assert_eq!(callback.attempts, 4);
+    assert_eq!(callback.leased_until, None);
+    let [interrupted, delivered] = <[_; 2]>::try_from(daemon.attempts("left").await)
+        .unwrap_or_else(|attempts| panic!("{attempts:#?}"));
+    assert_eq!(
+        (interrupted.seq, interrupted.outcome.as_str()),
+        (4, "interrupted")
+    );
+    assert!(!interrupted.counted);
+    assert_eq!(interrupted.started_at.as_millis(), leased_at);
+    assert_eq!(
+        (delivered.seq, delivered.outcome.as_str()),
+        (5, "acknowledged")
+    );
+    assert!(delivered.counted);
+    assert_eq!(delivered.started_at, clock.now());
+    assert_eq!(merchant.count(), 1);
+    daemon.stop().await;
+}
