@@ -18,6 +18,9 @@ pub enum IntakeError {
     /// Not JSON, or a member is missing, unknown or of another type.
     #[error("{}", within_line(.0))]
     Json(#[from] serde_json::Error),
+    /// Something else than an object; the parser would take an array for one, too.
+    #[error("not a JSON object; give one callback as {{...}} on one line")]
+    NotAnObject,
     /// A member of another type, or a kind that is none.
     #[error("{member} is {found}; give {wanted}")]
     Type {
@@ -96,6 +99,9 @@ impl NewCallback {
     ///
     /// The first thing that is wrong with it.
     pub fn from_json_line(line: &str) -> Result<Self, IntakeError> {
+        if !line.trim_ascii_start().starts_with('{') {
+            return Err(IntakeError::NotAnObject);
+        }
         let line: Line = serde_json::from_str(line).map_err(|error| misfit(line, error))?;
         let (callback_url, message) = match line {
             Line::Payment {
@@ -232,6 +238,7 @@ mod tests {
     use super::*;
 
     const PAYMENT: &str = r#"{"kind":"payment","callBackUrl":"https://shop.example/cb","appId":"6","payMethod":1,"orderAmt":"123.00","currency":"LAK","newpayOrderNo":"N1","orderNo":"O1","result":"success","settlementStatus":1}"#;
+    const AS_ARRAY: &str = r#"["payment","https://shop.example/cb","6",1,"123.00","LAK","N1","O1","","success","",1,""]"#;
     const REFUND: &str = r#"{"kind":"refund","callBackUrl":"https://shop.example/cb","appId":"6","payMethod":4,"refundOrderAmt":"1.5","currency":"USD","newpayOrderNo":"N1","newpayRefundOrderNo":"R1","orderNo":"O1","refundOrderNo":"RO1","result":"failure","transInfo":"no"}"#;
 
     #[test]
@@ -272,7 +279,9 @@ mod tests {
             (PAYMENT.replace("success", "0"), "result"),
             (PAYMENT.replace("payment", "transfer"), "transfer"),
             (REFUND.replace("refundOrderAmt", "orderAmt"), "orderAmt"),
-            ("[]".to_owned(), "invalid type"),
+            ("[]".to_owned(), "not a JSON object"),
+            ("nonsense".to_owned(), "not a JSON object"),
+            (AS_ARRAY.to_owned(), "not a JSON object"),
             (format!("{PAYMENT}x"), "trailing"),
         ];
         for (line, part) in table {
