@@ -15,12 +15,12 @@ use super::{Payment, Refund};
 /// Why a line is not a callback.
 #[derive(Debug, Error)]
 pub enum IntakeError {
-    /// serde would also take an array in its place.
-    #[error("not a JSON object")]
-    NotAnObject,
     /// Not JSON, or a member is missing, unknown or of another type.
     #[error("{}", within_line(.0))]
     Json(#[from] serde_json::Error),
+    /// Something else than an object; the parser would take an array for one, too.
+    #[error("not a JSON object; give one callback as {{...}} on one line")]
+    NotAnObject,
     /// A member of another type, or a kind that is none.
     #[error("{member} is {found}; give {wanted}")]
     Type {
@@ -238,6 +238,7 @@ mod tests {
     use super::*;
 
     const PAYMENT: &str = r#"{"kind":"payment","callBackUrl":"https://shop.example/cb","appId":"6","payMethod":1,"orderAmt":"123.00","currency":"LAK","newpayOrderNo":"N1","orderNo":"O1","result":"success","settlementStatus":1}"#;
+    const AS_ARRAY: &str = r#"["payment","https://shop.example/cb","6",1,"123.00","LAK","N1","O1","","success","",1,""]"#;
     const REFUND: &str = r#"{"kind":"refund","callBackUrl":"https://shop.example/cb","appId":"6","payMethod":4,"refundOrderAmt":"1.5","currency":"USD","newpayOrderNo":"N1","newpayRefundOrderNo":"R1","orderNo":"O1","refundOrderNo":"RO1","result":"failure","transInfo":"no"}"#;
 
     #[test]
@@ -279,6 +280,8 @@ mod tests {
             (PAYMENT.replace("payment", "transfer"), "transfer"),
             (REFUND.replace("refundOrderAmt", "orderAmt"), "orderAmt"),
             ("[]".to_owned(), "not a JSON object"),
+            ("nonsense".to_owned(), "not a JSON object"),
+            (AS_ARRAY.to_owned(), "not a JSON object"),
             (format!("{PAYMENT}x"), "trailing"),
         ];
         for (line, part) in table {

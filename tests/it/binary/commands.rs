@@ -74,7 +74,7 @@ fn a_bad_line_is_named_and_nothing_is_queued() {
             "refundOrderAmt",
         ),
         (unnamed, "orderNumber"),
-        (json!([]), "line 2"),
+        (json!([]), "not a JSON object"),
     ] {
         let input = lines(&[good.clone(), bad]);
         let said = place.feed(&["enqueue"], &input);
