@@ -11,6 +11,8 @@
 //! Deliberately absent: schedules (the domain's), SQL (the store's), and any truth of its own; if
 //! it forgets everything, the next survey tells it again.
 
+mod scouting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,25 +21,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use self::scouting::{Looking, Surveying};
 use super::courier::{self, Desk, Return};
 use super::observer::Observer;
 use super::roster::{Roster, Rules};
 use super::terms::Terms;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{CallbackId, Timestamp};
-use crate::store::{Arrivals, Claim, Origin, OriginDue, Queue, Share, StoreError, Want};
+use crate::store::{Arrivals, Claim, OriginDue, Queue, Share, StoreError, Want};
 
 /// A look at the queue that no nudge has asked for.
 const SLOW_POLL: Duration = Duration::from_millis(500);
-
-/// Between two surveys of all origins: finds what was changed behind our back by plain SQL.
-const SURVEY_EVERY: Duration = Duration::from_secs(30);
-
-/// The least time between two surveys that others' commits have asked for.
-const SURVEY_PAUSE: Duration = Duration::from_secs(1);
-
-/// Origins read by one step of a survey, and rows by one look at arrivals.
-const LOOK_MAX: usize = 512;
 
 /// How long to leave a store alone that has just failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -137,24 +131,6 @@ struct Shift {
     failed: Option<Stopwatch>,
 }
 
-/// A look at arrivals.
-#[derive(PartialEq, Eq)]
-enum Looking {
-    No,
-    UnderWay,
-    /// Under way, and there is reason for another one.
-    Again,
-}
-
-/// A survey of all origins.
-struct Surveying {
-    under_way: bool,
-    /// Beyond which origin the next step begins.
-    cursor: Option<Origin>,
-    since: Stopwatch,
-    asked_for: bool,
-}
-
 impl Shift {
     fn new(dispatcher: Dispatcher, newest: CallbackId) -> Self {
         let mut slow_poll = tokio::time::interval(SLOW_POLL);
@@ -168,12 +144,7 @@ impl Shift {
             newest,
             claiming: false,
             looking: Looking::No,
-            surveying: Surveying {
-                under_way: false,
-                cursor: None,
-                since: Stopwatch::start(),
-                asked_for: false,
-            },
+            surveying: Surveying::none_yet(),
             failed: None,
         }
     }
@@ -298,74 +269,6 @@ impl Shift {
             }
         }
         self.desk.observer.in_flight(self.roster.in_flight());
-    }
-
-    fn look(&mut self) {
-        if self.looking != Looking::No {
-            self.looking = Looking::Again;
-            return;
-        }
-        self.looking = Looking::UnderWay;
-        let queue = Arc::clone(&self.desk.queue);
-        let newest = self.newest;
-        self.tasks
-            .spawn(async move { Back::Looked(queue.arrivals(newest, LOOK_MAX).await) });
-    }
-
-    fn heard(&mut self, arrivals: Arrivals) {
-        let again = self.looking == Looking::Again || arrivals.more;
-        self.looking = Looking::No;
-        let rules = self.rules();
-        for due in arrivals.due {
-            self.roster.heard(due, rules);
-        }
-        match arrivals.newest {
-            Some(newest) => self.newest = newest,
-            // A commit without new rows: someone has changed old ones.
-            None => self.surveying.asked_for |= arrivals.changed_elsewhere,
-        }
-        if again {
-            self.look();
-        }
-        self.survey_if_due();
-    }
-
-    fn survey_if_due(&mut self) {
-        let since = self.surveying.since.elapsed();
-        if since >= SURVEY_EVERY || (self.surveying.asked_for && since >= SURVEY_PAUSE) {
-            self.survey();
-        }
-    }
-
-    /// Takes the next step of a survey, or the first of a new one.
-    fn survey(&mut self) {
-        if self.surveying.under_way {
-            return;
-        }
-        self.surveying.under_way = true;
-        if self.surveying.cursor.is_none() {
-            self.surveying.asked_for = false;
-            self.surveying.since = Stopwatch::start();
-        }
-        let queue = Arc::clone(&self.desk.queue);
-        let cursor = self.surveying.cursor.clone();
-        self.tasks
-            .spawn(async move { Back::Surveyed(queue.survey(cursor, LOOK_MAX).await) });
-    }
-
-    fn surveyed(&mut self, found: Vec<OriginDue>) {
-        self.surveying.under_way = false;
-        let complete = found.len() < LOOK_MAX;
-        self.surveying.cursor = found.last().map(|last| last.origin.clone());
-        let rules = self.rules();
-        for due in found {
-            self.roster.heard(due, rules);
-        }
-        if complete {
-            self.surveying.cursor = None;
-        } else {
-            self.survey();
-        }
     }
 
     fn store_failed(&mut self, error: StoreError, what: &'static str) -> Result<(), StoreError> {

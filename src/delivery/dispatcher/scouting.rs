@@ -1,0 +1,118 @@
+//! Finding out what there is to do: looks at new rows, and surveys of all origins.
+//!
+//! At most one of each is under way. Both tell the roster; neither claims anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Back, Shift};
+use crate::clock::Stopwatch;
+use crate::store::{Arrivals, Origin, OriginDue};
+
+/// Between two surveys of all origins: finds what was changed behind our back by plain SQL.
+const SURVEY_EVERY: Duration = Duration::from_secs(30);
+
+/// The least time between two surveys that others' commits have asked for.
+const SURVEY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Origins read by one step of a survey, and rows by one look at arrivals.
+const LOOK_MAX: usize = 512;
+
+/// A look at arrivals.
+#[derive(PartialEq, Eq)]
+pub(super) enum Looking {
+    No,
+    UnderWay,
+    /// Under way, and there is reason for another one.
+    Again,
+}
+
+/// A survey of all origins.
+pub(super) struct Surveying {
+    pub(super) under_way: bool,
+    /// Beyond which origin the next step begins.
+    cursor: Option<Origin>,
+    since: Stopwatch,
+    asked_for: bool,
+}
+
+impl Surveying {
+    pub(super) fn none_yet() -> Self {
+        Self {
+            under_way: false,
+            cursor: None,
+            since: Stopwatch::start(),
+            asked_for: false,
+        }
+    }
+}
+
+impl Shift {
+    pub(super) fn look(&mut self) {
+        if self.looking != Looking::No {
+            self.looking = Looking::Again;
+            return;
+        }
+        self.looking = Looking::UnderWay;
+        let queue = Arc::clone(&self.desk.queue);
+        let newest = self.newest;
+        self.tasks
+            .spawn(async move { Back::Looked(queue.arrivals(newest, LOOK_MAX).await) });
+    }
+
+    pub(super) fn heard(&mut self, arrivals: Arrivals) {
+        let again = self.looking == Looking::Again || arrivals.more;
+        self.looking = Looking::No;
+        let rules = self.rules();
+        for due in arrivals.due {
+            self.roster.heard(due, rules);
+        }
+        match arrivals.newest {
+            Some(newest) => self.newest = newest,
+            // A commit without new rows: someone has changed old ones.
+            None => self.surveying.asked_for |= arrivals.changed_elsewhere,
+        }
+        if again {
+            self.look();
+        }
+        self.survey_if_due();
+    }
+
+    pub(super) fn survey_if_due(&mut self) {
+        let since = self.surveying.since.elapsed();
+        if since >= SURVEY_EVERY || (self.surveying.asked_for && since >= SURVEY_PAUSE) {
+            self.survey();
+        }
+    }
+
+    /// Takes the next step of a survey, or the first of a new one.
+    pub(super) fn survey(&mut self) {
+        if self.surveying.under_way {
+            return;
+        }
+        self.surveying.under_way = true;
+        if self.surveying.cursor.is_none() {
+            self.surveying.asked_for = false;
+            self.surveying.since = Stopwatch::start();
+        }
+        let queue = Arc::clone(&self.desk.queue);
+        let cursor = self.surveying.cursor.clone();
+        self.tasks
+            .spawn(async move { Back::Surveyed(queue.survey(cursor, LOOK_MAX).await) });
+    }
+
+    pub(super) fn surveyed(&mut self, found: Vec<OriginDue>) {
+        self.surveying.under_way = false;
+        let complete = found.len() < LOOK_MAX;
+        self.surveying.cursor = found.last().map(|last| last.origin.clone());
+        let rules = self.rules();
+        for due in found {
+            self.roster.heard(due, rules);
+        }
+        if complete {
+            self.surveying.cursor = None;
+        } else {
+            self.survey();
+        }
+    }
+}
