@@ -25,6 +25,14 @@ pub enum Answer {
 const QUOTE_CHARS_MAX: usize = 64;
 
 /// Reads the whole body of a 2xx answer.
+///
+/// ```
+/// use callback_dispatcher::domain::{Answer, read_answer};
+///
+/// assert_eq!(read_answer(br#"{ "transResult": "SUCCESS" }"#), Answer::Acknowledged);
+/// assert!(matches!(read_answer(br#"{"transResult":"success"}"#), Answer::Refused(_)));
+/// assert!(matches!(read_answer(b"SUCCESS"), Answer::Unreadable(_)));
+/// ```
 pub fn read_answer(body: &[u8]) -> Answer {
     let Ok(text) = std::str::from_utf8(body) else {
         return Answer::Unreadable("the body is not UTF-8".to_owned());
