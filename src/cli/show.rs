@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::queue::inspect;
 use super::table::{self, visible};
 use crate::config::Inputs;
+use crate::domain::{Outcome, Timestamp};
 use crate::explanation;
 use crate::store::{AttemptRow, CallbackRow, Inspection};
 
@@ -77,8 +78,7 @@ fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
             writeln!(out, "  {name:<22} {}", visible(value))
         }
     };
-    let moment =
-        |at: Option<crate::domain::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+    let moment = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
     field("app", &row.app_id)?;
     field("order", &row.order_no)?;
     field("NewPay order", &row.newpay_order_no)?;
@@ -104,29 +104,23 @@ fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
         ];
         table::print(out, header, story.attempts.iter().map(attempt_row))?;
     }
-    for attempt in story
-        .attempts
-        .iter()
-        .filter(|attempt| !attempt.counted || attempt.outcome != "acknowledged")
-    {
-        if let Some(excerpt) = attempt
-            .response_excerpt
-            .as_deref()
-            .filter(|text| !text.is_empty())
-        {
-            writeln!(
-                out,
-                "answer to attempt {}: {}",
-                attempt.seq,
-                visible(excerpt)
-            )?;
-        }
+    for attempt in &story.attempts {
+        print_answer(attempt, out)?;
     }
     writeln!(
         out,
         "\ntell the merchant:\n  {}\n",
         visible(&story.tell_merchant)
     )
+}
+
+/// What the merchant said instead of an acknowledgement, if it said anything.
+fn print_answer(attempt: &AttemptRow, out: &mut dyn Write) -> std::io::Result<()> {
+    let said = attempt.response_excerpt.as_deref().unwrap_or_default();
+    if said.is_empty() || attempt.outcome == Outcome::Acknowledged.as_str() {
+        return Ok(());
+    }
+    writeln!(out, "answer to attempt {}: {}", attempt.seq, visible(said))
 }
 
 fn attempt_row(attempt: &AttemptRow) -> [String; 9] {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::wire::Member;
-use super::{Payment, Refund, Timestamp};
+use super::{Payment, Refund};
 
 /// The row of `callback_queue` that a callback came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -75,15 +75,6 @@ impl Message {
             Self::Payment(payment) => payment.members(timestamp).to_vec(),
             Self::Refund(refund) => refund.members(timestamp).to_vec(),
         }
-    }
-}
-
-/// The text of the wire's `timestamp` for an attempt that starts at `now`: Unix milliseconds in
-/// decimal (document: "Callback execution time").
-impl Timestamp {
-    /// Unix milliseconds in decimal.
-    pub fn to_wire(self) -> String {
-        self.as_millis().to_string()
     }
 }
 

@@ -40,6 +40,12 @@ impl Timestamp {
         Duration::from_millis(millis.unsigned_abs())
     }
 
+    /// The wire's `timestamp` for an attempt that starts at this moment: Unix milliseconds in decimal
+    /// (document: "Callback execution time").
+    pub fn to_wire(self) -> String {
+        self.0.to_string()
+    }
+
     /// Reads RFC 3339, for instance `2026-11-01T00:00:00Z` or `2026-11-01T07:00:00+07:00`.
     pub fn parse(text: &str) -> Option<Self> {
         let moment = DateTime::parse_from_rfc3339(text).ok()?;
