@@ -4,7 +4,7 @@ use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::{Queue, Retention};
 
 use super::guards::open;
-use super::{Place, insert};
+use super::{Daemon, Place, insert, until};
 
 /// Each is kept from here on.
 const DELIVERED_BEFORE: i64 = 2000;
@@ -76,4 +76,21 @@ async fn what_is_past_its_retention_goes_with_its_attempts() {
     assert_eq!(ids("SELECT id FROM callback_queue ORDER BY id"), kept);
     let attempts = "SELECT DISTINCT callback_id FROM callback_attempt ORDER BY callback_id";
     assert_eq!(ids(attempts), kept);
+}
+
+/// Every second, by cron: the daemon is under way when the row becomes old enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_prunes_by_cron() {
+    let place = Place::new();
+    let daemon = Daemon::start(&place, &[("HOUSEKEEPING__PRUNE_CRON", "* * * * * *")]).await;
+    let long_ago = [
+        ("state", "'delivered'"),
+        ("finished_at", "1"),
+        ("next_attempt_at", "NULL"),
+        ("created_at", "1"),
+    ];
+    place.sqlite3(&insert("http://127.0.0.1:9/", "old", &long_ago));
+    let count = || place.sqlite3("SELECT count(*) FROM callback_queue");
+    until("the row is pruned", async || count() == "0").await;
+    daemon.stop().await;
 }
