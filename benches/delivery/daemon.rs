@@ -1,0 +1,110 @@
+//! The dispatcher as a process of its own.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::place::Place;
+use crate::process;
+
+/// How the dispatcher is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) in_flight: usize,
+    pub(crate) in_flight_per_merchant: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) log: String,
+    /// A file in the place's folder.
+    pub(crate) ca_file: &'static str,
+}
+
+/// `run`, under way.
+pub(crate) struct Daemon {
+    child: Child,
+    admin: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts it on the queue of `place`, with its log in a file there.
+    pub(crate) fn start(place: &Place, setup: &Setup) -> Result<Self> {
+        let admin = free_port()?;
+        let Setup {
+            in_flight,
+            in_flight_per_merchant,
+            timeout,
+            log,
+            ca_file,
+        } = setup;
+        let settings = format!(
+            "[delivery]\nmax_in_flight = {in_flight}\n\
+             max_in_flight_per_merchant = {in_flight_per_merchant}\n\
+             timeout = \"{}ms\"\n\
+             [egress]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n\
+             extra_ca_file = \"{ca_file}\"\n\
+             [admin]\nlisten = \"{admin}\"\n[log]\nlevel = \"{log}\"\n",
+            timeout.as_millis(),
+        );
+        fs::write(place.path("dispatcher.toml"), settings)?;
+        let child = Command::new(env!("CARGO_BIN_EXE_callback-dispatcher"))
+            .arg("run")
+            .current_dir(place.folder())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(place.path("log"))?)
+            .spawn()
+            .context("the dispatcher does not start")?;
+        Ok(Self { child, admin })
+    }
+
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        process::cpu(self.child.id())
+    }
+
+    pub(crate) fn peak_rss(&self) -> Result<u64> {
+        process::peak_rss(self.child.id())
+    }
+
+    /// Commits so far that wrote something.
+    pub(crate) fn commits(&self) -> Result<u64> {
+        let text = self.metrics()?;
+        let value = text.lines().find_map(|line| {
+            line.strip_prefix("callback_dispatcher_store_commit_seconds_count ")
+        });
+        Ok(value.context("store_commit_seconds_count")?.parse()?)
+    }
+
+    fn metrics(&self) -> Result<String> {
+        let mut connection = TcpStream::connect(self.admin)?;
+        connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Lets it drain and end.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let told = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()?;
+        ensure!(told.success(), "the dispatcher has ended by itself");
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the dispatcher ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // After `stop` it has ended, and is not there to be killed any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

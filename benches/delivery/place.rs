@@ -1,0 +1,118 @@
+//! A folder with a queue, keys and settings.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use callback_dispatcher::store::sqlite;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+const KEYS: &str = r#"[[key]]
+app_id = "6"
+id = "2026-11"
+secret = "newpay-bench-secret"
+"#;
+
+/// A folder that is removed in the end.
+pub(crate) struct Place {
+    folder: TempDir,
+}
+
+/// Rows to put into a queue.
+pub(crate) struct Fill<'a> {
+    pub(crate) rows: usize,
+    /// An SQL expression for `callback_url`; `n` counts the rows from 1.
+    pub(crate) url: &'a str,
+    /// An SQL expression for the moment, in Unix milliseconds, from which each is due.
+    pub(crate) due: &'a str,
+}
+
+/// Rows in one transaction of a fill.
+const CHUNK: usize = 100_000;
+
+impl Place {
+    /// A folder with keys and an empty queue.
+    pub(crate) fn new() -> Result<Self> {
+        let place = Self {
+            folder: TempDir::new().context("a temporary folder")?,
+        };
+        let keys = place.path("keys.toml");
+        fs::write(&keys, KEYS)?;
+        fs::set_permissions(&keys, Permissions::from_mode(0o600))?;
+        sqlite::init(&place.queue())?;
+        Ok(place)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn queue(&self) -> PathBuf {
+        self.path("queue.db")
+    }
+
+    pub(crate) fn open(&self) -> Result<Connection> {
+        let db = Connection::open(self.queue())?;
+        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        Ok(db)
+    }
+
+    /// Puts rows in, past the triggers that guard single INSERTs: filling is not what is measured.
+    pub(crate) fn fill(&self, fill: &Fill<'_>) -> Result<()> {
+        self.unguarded(|db| {
+            let sql = format!(
+                "WITH RECURSIVE counted (n) AS (
+                   SELECT ?1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?2)
+                 INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+                   newpay_order_no, order_no, subject, extra, result, trans_info,
+                   settlement_status, created_at, next_attempt_at)
+                 SELECT 'payment', {url}, '6', 1, '188000.00', 'LAK', printf('2026%014d', n),
+                   printf('M%014d', n), 'Lao coffee, one kilogram, roasted', 'table 12', 'success',
+                   'BCELONE', 1, {due}, {due}
+                 FROM counted",
+                url = fill.url,
+                due = fill.due,
+            );
+            let mut statement = db.prepare(&sql)?;
+            let before: usize =
+                db.query_row("SELECT count(*) FROM callback_queue", [], |row| row.get(0))?;
+            for first in (1..=fill.rows).step_by(CHUNK) {
+                let last = (first + CHUNK - 1).min(fill.rows);
+                statement.execute((before + first, before + last))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn unguarded(&self, work: impl FnOnce(&Connection) -> Result<()>) -> Result<()> {
+        let db = self.open()?;
+        db.pragma_update(None, "synchronous", "OFF")?;
+        let triggers: Vec<(String, String)> = db
+            .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (name, _) in &triggers {
+            db.execute_batch(&format!("DROP TRIGGER {name}"))?;
+        }
+        work(&db)?;
+        for (_, sql) in &triggers {
+            db.execute_batch(sql)?;
+        }
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        // What is written back lazily would weigh on whatever is measured first.
+        fs::File::open(self.queue())?.sync_all()?;
+        Ok(())
+    }
+
+    /// How many rows are in `state`.
+    pub(crate) fn count(&self, state: &str) -> Result<usize> {
+        let sql = "SELECT count(*) FROM callback_queue WHERE state = ?1";
+        Ok(self.open()?.query_row(sql, [state], |row| row.get(0))?)
+    }
+}
