@@ -115,7 +115,8 @@ CREATE TABLE callback_queue (
       ELSE settlement_status IS NULL END),
 
   CONSTRAINT state_is_known
-    CHECK (state IN ('pending', 'delivered', 'exhausted', 'cancelled')),
+    CHECK (CASE state WHEN 'pending' THEN 1 WHEN 'delivered' THEN 1 WHEN 'exhausted' THEN 1 WHEN 'cancelled' THEN 1
+      ELSE 0 END),
   CONSTRAINT attempts_is_not_negative
     CHECK (attempts >= 0),
   CONSTRAINT next_attempt_at_stands_while_pending
@@ -126,8 +127,9 @@ CREATE TABLE callback_queue (
     CHECK ((leased_until IS NULL) = (lease_token IS NULL) AND (leased_until IS NULL) = (leased_at IS NULL)
       AND (leased_until IS NULL OR state = 'pending')),
   CONSTRAINT last_outcome_is_known
-    CHECK (last_outcome IS NULL OR last_outcome IN ('acknowledged', 'refused', 'unreadable', 'http_status',
-      'timeout', 'dns', 'connect', 'tls', 'protocol', 'blocked', 'interrupted', 'unsignable'))
+    CHECK (last_outcome IS NULL OR CASE last_outcome WHEN 'acknowledged' THEN 1 WHEN 'refused' THEN 1 WHEN 'unreadable' THEN 1
+      WHEN 'http_status' THEN 1 WHEN 'timeout' THEN 1 WHEN 'dns' THEN 1 WHEN 'connect' THEN 1 WHEN 'tls' THEN 1
+      WHEN 'protocol' THEN 1 WHEN 'blocked' THEN 1 WHEN 'interrupted' THEN 1 WHEN 'unsignable' THEN 1 ELSE 0 END)
 ) STRICT;
 
 -- One callback for each final result.
@@ -210,8 +212,9 @@ CREATE TABLE callback_attempt (
   body_sha256      TEXT,
   PRIMARY KEY (callback_id, seq),
   CONSTRAINT outcome_is_known
-    CHECK (outcome IN ('acknowledged', 'refused', 'unreadable', 'http_status', 'timeout', 'dns', 'connect',
-      'tls', 'protocol', 'blocked', 'interrupted', 'unsignable')),
+    CHECK (CASE outcome WHEN 'acknowledged' THEN 1 WHEN 'refused' THEN 1 WHEN 'unreadable' THEN 1
+      WHEN 'http_status' THEN 1 WHEN 'timeout' THEN 1 WHEN 'dns' THEN 1 WHEN 'connect' THEN 1 WHEN 'tls' THEN 1
+      WHEN 'protocol' THEN 1 WHEN 'blocked' THEN 1 WHEN 'interrupted' THEN 1 WHEN 'unsignable' THEN 1 ELSE 0 END),
   CONSTRAINT counted_is_0_or_1
     CHECK (counted IN (0, 1))
 ) STRICT, WITHOUT ROWID;

@@ -1,9 +1,8 @@
-//! One attempt: sign, POST, judge, record.
+//! One attempt after the other: sign, POST, judge.
 //!
-//! The courier holds the lease from the claim to the record. Whatever happens between, a fault of
-//! the network, a missing key, an unreadable row or a panic, becomes an [`Attempt`] that is
-//! recorded; only a store that can't record leaves a lease standing, and then the next start ends
-//! it as `interrupted`.
+//! The courier holds the lease from the claim until it hands in how the attempt went. Whatever
+//! happens between, a fault of the network, a missing key, an unreadable row or a panic, becomes
+//! an [`Attempt`] to be recorded.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,33 +11,33 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 
-use super::observer::{FinishedAttempt, Observer};
+use super::floor::{Errand, Floor};
 use super::terms::Terms;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
-    self, Callback, Exchange, Next, Outcome, Timestamp, Unsignable, Verdict, judge,
+    self, Callback, Exchange, Kind, Next, Outcome, Timestamp, Unsignable, Verdict, judge,
 };
-use crate::store::{
-    Attempt, ClaimedCallback, Lease, Malformed, Origin, Queue, Recorded, Sent, StoreError, excerpt,
-};
+use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, Sent, excerpt};
 
-/// What every courier of a dispatcher shares.
-#[derive(Clone, Debug)]
-pub(super) struct Desk {
-    pub(super) queue: Arc<dyn Queue>,
-    pub(super) clock: SharedClock,
-    pub(super) observer: Arc<dyn Observer>,
+/// An attempt that has ended, with what is told of it once it is recorded.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// What is recorded.
+    pub(super) attempt: EndedAttempt,
+    /// The rest is for whoever counts and logs.
+    pub(super) about: About,
 }
 
-/// How a courier comes back.
+/// Whose attempt it was.
 #[derive(Debug)]
-pub(super) struct Return {
-    /// Whom it went to.
+pub(super) struct About {
+    pub(super) id: domain::CallbackId,
     pub(super) origin: Origin,
-    /// When the callback is due again, if at all.
-    pub(super) retry_at: Option<Timestamp>,
-    /// Set when the store is beyond healing.
-    pub(super) broken: Option<StoreError>,
+    pub(super) kind: Option<Kind>,
+    pub(super) app_id: String,
+    pub(super) created_at: Timestamp,
+    /// Counted attempts in this round before this one.
+    pub(super) attempts: u32,
 }
 
 /// A message ready to be sent.
@@ -47,72 +46,59 @@ struct Letter {
     sent: Sent,
 }
 
-/// Makes one attempt and records it.
-pub(super) async fn deliver(
-    desk: Desk,
-    terms: Arc<Terms>,
-    origin: Origin,
-    claimed: ClaimedCallback,
-) -> Return {
-    let ClaimedCallback {
-        lease,
-        callback,
-        attempts,
-        created_at,
-    } = claimed;
-    let started_at = desk.clock.now();
+/// Makes attempts until there is nothing more to send or no place for it.
+pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
+    let mut next = Some(first);
+    while let Some(errand) = next {
+        let place = errand.place;
+        let ended = deliver(&clock, errand).await;
+        next = floor.hand_in(place, ended, clock.now());
+    }
+}
+
+async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
+    let Errand {
+        origin,
+        terms,
+        claimed:
+            ClaimedCallback {
+                lease,
+                callback,
+                attempts,
+                created_at,
+            },
+        ..
+    } = errand;
+    let id = lease.id();
+    let started_at = clock.now();
     let stopwatch = Stopwatch::start();
     let mut attempt = match AssertUnwindSafe(attempt(&terms, &callback, started_at))
         .catch_unwind()
         .await
     {
         Ok(attempt) => attempt,
-        Err(_) => panicked(lease.id(), started_at),
+        Err(_) => panicked(id, started_at),
     };
     attempt.duration = stopwatch.elapsed();
     if !terms.shield && attempt.verdict.outcome.is_counted() {
         attempt.verdict.counted = true;
     }
-    let next = next(&terms, &attempt, attempts, desk.clock.now());
-    let id = lease.id();
-    let broken = match record(&desk, lease, attempt, next).await {
-        Ok((attempt, Recorded::Applied)) => {
-            desk.observer.attempt_finished(&FinishedAttempt {
-                id,
-                kind: callback
-                    .as_ref()
-                    .ok()
-                    .map(|callback| callback.message.kind()),
-                app_id: callback
-                    .as_ref()
-                    .map_or("", |callback| callback.message.app_id()),
-                origin: &origin,
-                created_at,
-                attempts: attempts + u32::from(attempt.verdict.counted),
-                attempt: &attempt,
-                next,
-                now: desk.clock.now(),
-            });
-            None
-        }
-        Ok((attempt, Recorded::LeaseLost)) => {
-            tracing::warn!(
-                callback_id = id.0,
-                outcome = attempt.verdict.outcome.as_str(),
-                "the callback moved on during its attempt; the attempt is not in the log"
-            );
-            None
-        }
-        Err(error) => Some(error),
-    };
-    let retry_at = match next {
-        Next::RetryAt(moment) => Some(moment),
-        Next::Delivered | Next::Exhausted => None,
-    };
-    Return {
-        origin,
-        retry_at,
-        broken,
+    let next = next(&terms, &attempt, attempts, clock.now());
+    let message = callback.ok().map(|callback| callback.message);
+    Ended {
+        attempt: EndedAttempt {
+            lease,
+            attempt,
+            next,
+        },
+        about: About {
+            id,
+            origin,
+            kind: message.as_ref().map(domain::Message::kind),
+            app_id: message.map_or_else(String::new, |message| message.app_id().to_owned()),
+            created_at,
+            attempts,
+        },
     }
 }
 
@@ -225,37 +211,5 @@ fn next(terms: &Terms, attempt: &Attempt, attempts: u32, now: Timestamp) -> Next
         _ => terms
             .schedule
             .next(&attempt.verdict, attempts, started_at, now),
-    }
-}
-
-/// The first wait after a failed record; doubled each time.
-const RECORD_WAIT: Duration = Duration::from_millis(100);
-/// The longest.
-const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// Records the attempt, for as long as it takes: the merchant may have been told, and that must
-/// not be forgotten. Claims fail meanwhile too, so nothing more is sent.
-async fn record(
-    desk: &Desk,
-    mut lease: Lease,
-    mut attempt: Attempt,
-    mut next: Next,
-) -> Result<(Attempt, Recorded), StoreError> {
-    let mut wait = RECORD_WAIT;
-    loop {
-        let kept = attempt.clone();
-        match desk.queue.record(lease, attempt, next).await {
-            Ok(recorded) => return Ok((kept, recorded)),
-            Err(unrecorded) if unrecorded.error.is_permanent() => {
-                tracing::error!(error = %unrecorded, "an outcome is lost; its callback will be sent again");
-                return Err(unrecorded.error);
-            }
-            Err(unrecorded) => {
-                tracing::warn!(error = %unrecorded, retry_in_ms = wait.as_millis(), "will record it later");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RECORD_WAIT_MAX);
-                (lease, attempt, next) = (unrecorded.lease, unrecorded.attempt, unrecorded.next);
-            }
-        }
     }
 }

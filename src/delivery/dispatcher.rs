@@ -1,12 +1,16 @@
-//! The loop: hears what is due, claims it, sends couriers, and takes them back.
+//! The loop: hears what is due, lets the store record and claim, and sends couriers.
 //!
 //! One `select!` makes one [`Event`] at a time, and each is handled without waiting for anything:
-//! whatever waits (a claim, a look at the queue, an attempt) is a task that comes back as an event.
-//! At most one claim, one look and one survey are under way at a time.
+//! whatever waits (a turn of the store, a look at the queue, an attempt) is a task. At most one
+//! turn, one look and one survey are under way at a time.
 //!
-//! What wakes the loop: a nudge from the store (another process has committed), the moment at
-//! which the next known callback is due, an attempt's end, new terms, and a slow poll behind all
-//! of these.
+//! Couriers do not come back to the loop after each attempt: they hand in on the [`Floor`] and
+//! take their next errand there. The loop is stirred when that leaves it something to do: a place
+//! that only a claim can fill, or outcomes enough for a commit. Fewer wait [`LINGER`] for company,
+//! unless nothing else is under way.
+//!
+//! What else wakes the loop: a nudge from the store (another process has committed), the moment at
+//! which the next known callback is due, new terms, and a slow poll behind all of these.
 //!
 //! Deliberately absent: schedules (the domain's), SQL (the store's), and any truth of its own; if
 //! it forgets everything, the next survey tells it again.
@@ -19,13 +23,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use self::scouting::{Looking, Surveying};
-use super::courier::{self, Desk, Return};
+use super::courier::{self, Ended};
+use super::floor::{BATCH, Floor, State};
 use super::observer::Observer;
-use super::roster::{Roster, Rules};
+use super::roster::Rules;
 use super::terms::Terms;
+use super::turn::{self, Claimed, Desk, Settled, Turned};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{Arrivals, Claim, OriginDue, Queue, Share, StoreError, Want};
@@ -35,6 +41,9 @@ const SLOW_POLL: Duration = Duration::from_millis(500);
 
 /// How long to leave a store alone that has just failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an outcome waits for others to share its commit.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// Takes callbacks from a queue to their merchants.
 #[derive(Debug)]
@@ -51,20 +60,29 @@ enum Event {
     Polled,
     /// Something that is known has become due.
     Due,
+    /// A courier has left something to do.
+    Stirred,
+    /// Outcomes have waited long enough.
+    Ripe,
     /// The terms have changed.
     Reloaded,
     /// It is time to end.
     Stopped,
+    /// The drain has taken as long as it may.
+    Overdue,
     /// A task has come back.
     Back(Back),
 }
 
 /// What tasks come back with.
 enum Back {
-    Claimed(Vec<Want>, Result<Vec<Share>, StoreError>),
+    Turned(Turned),
     Looked(Result<Arrivals, StoreError>),
     Surveyed(Result<Vec<OriginDue>, StoreError>),
-    Delivered(Return),
+    /// A stubborn outcome is recorded.
+    Insisted(Result<Vec<OriginDue>, StoreError>),
+    /// A courier has found nothing more to send.
+    Courier,
 }
 
 impl Dispatcher {
@@ -84,8 +102,9 @@ impl Dispatcher {
     }
 
     /// Dispatches until `stop` is true (or its sender is gone), then drains: claims nothing more,
-    /// and waits for the attempts in flight, at most `drain_timeout` long. Attempts that are cut
-    /// off by that are ended as `interrupted` by the next start. Returns how many there were.
+    /// and waits for what has been claimed to be sent and recorded, at most `drain_timeout` long.
+    /// What is cut off by that is ended as `interrupted` by the next start. Returns how many there
+    /// were.
     ///
     /// # Errors
     ///
@@ -108,10 +127,9 @@ impl Dispatcher {
         }
         // First the mark, then the survey: what comes between is seen by both.
         let newest = self.desk.queue.newest().await?;
-        let mut shift = Shift::new(self, newest);
+        let mut shift = Shift::new(self, newest, drain_timeout);
         shift.survey();
-        shift.work(stop).await?;
-        Ok(shift.drain(drain_timeout).await)
+        shift.work(stop).await
     }
 }
 
@@ -119,156 +137,251 @@ impl Dispatcher {
 struct Shift {
     desk: Desk,
     terms: watch::Receiver<Arc<Terms>>,
-    roster: Roster,
+    floor: Arc<Floor>,
     tasks: JoinSet<Back>,
     slow_poll: Interval,
     /// Rows above it are new.
     newest: CallbackId,
-    claiming: bool,
+    /// How many outcomes the turn under way records; `None`: there is no turn under way.
+    turning: Option<usize>,
+    /// When the outcomes that wait are to be recorded.
+    ripe_at: Option<Instant>,
+    /// Outcomes that the store takes alone or not at all.
+    insisting: usize,
     looking: Looking,
     surveying: Surveying,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
+    drain_timeout: Duration,
+    /// When a drain that is under way must have ended.
+    drained_by: Option<Instant>,
 }
 
 impl Shift {
-    fn new(dispatcher: Dispatcher, newest: CallbackId) -> Self {
+    fn new(dispatcher: Dispatcher, newest: CallbackId, drain_timeout: Duration) -> Self {
         let mut slow_poll = tokio::time::interval(SLOW_POLL);
         slow_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let terms = Arc::clone(&dispatcher.terms.borrow());
         Self {
             desk: dispatcher.desk,
             terms: dispatcher.terms,
-            roster: Roster::default(),
+            floor: Arc::new(Floor::new(terms)),
             tasks: JoinSet::new(),
             slow_poll,
             newest,
-            claiming: false,
+            turning: None,
+            ripe_at: None,
+            insisting: 0,
             looking: Looking::No,
             surveying: Surveying::none_yet(),
             failed: None,
+            drain_timeout,
+            drained_by: None,
         }
     }
 
-    async fn work(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), StoreError> {
+    /// Returns how many attempts a drain has cut off.
+    async fn work(&mut self, mut stop: watch::Receiver<bool>) -> Result<usize, StoreError> {
         loop {
             self.desk.observer.beat(self.desk.clock.now());
-            self.claim();
+            self.turn();
+            self.send_out();
+            if self.drained_by.is_some() && self.open() == 0 {
+                return Ok(0);
+            }
             match self.next_event(&mut stop).await {
                 Event::Nudged => self.look(),
-                // The next round of this loop claims it.
-                Event::Due => {}
+                // The next round of this loop sees to it.
+                Event::Due | Event::Stirred | Event::Ripe => {}
                 Event::Polled => {
+                    self.review();
                     self.look();
                     self.survey_if_due();
                 }
-                Event::Reloaded => {
-                    let rules = self.rules();
-                    self.roster.resettle(rules);
-                }
-                Event::Stopped => return Ok(()),
+                Event::Reloaded => self.reload(),
+                Event::Stopped => self.begin_drain(),
+                Event::Overdue => return Ok(self.cut_off()),
                 Event::Back(back) => self.welcome(back)?,
             }
         }
     }
 
     async fn next_event(&mut self, stop: &mut watch::Receiver<bool>) -> Event {
-        let due = self.roster.next_due().unwrap_or(Timestamp::MAX);
+        let due = self.floor.lock().roster.next_due();
+        let due = due.unwrap_or(Timestamp::MAX);
+        let is_draining = self.drained_by.is_some();
+        let may_turn = self.turning.is_none() && !self.is_resting();
         tokio::select! {
             // A sender that is gone can't ask for more work either.
-            _ = stop.wait_for(|stop| *stop) => Event::Stopped,
+            _ = stop.wait_for(|stop| *stop), if !is_draining => Event::Stopped,
+            () = until(self.drained_by), if is_draining => Event::Overdue,
             Some(task) = self.tasks.join_next() => match task {
                 Ok(back) => Event::Back(back),
                 // Couriers catch panics of their own; this is one of the loop's tasks.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
+            () = self.floor.stirred(), if may_turn => Event::Stirred,
+            () = until(self.ripe_at), if may_turn => Event::Ripe,
             Ok(()) = self.terms.changed() => Event::Reloaded,
-            () = self.desk.queue.nudged() => Event::Nudged,
+            () = self.desk.queue.nudged(), if !is_draining => Event::Nudged,
             _ = self.slow_poll.tick() => Event::Polled,
-            () = self.desk.clock.sleep_until(due), if self.can_claim() => Event::Due,
+            () = self.desk.clock.sleep_until(due), if may_turn && !is_draining => Event::Due,
         }
     }
 
     fn welcome(&mut self, back: Back) -> Result<(), StoreError> {
-        let rules = self.rules();
         match back {
-            Back::Claimed(wants, Ok(shares)) => self.send_out(wants, shares),
-            Back::Claimed(wants, Err(error)) => {
-                self.claiming = false;
-                for want in wants {
-                    self.roster.unclaimed(&want.origin, rules);
-                }
-                self.store_failed(error, "claim")?;
+            Back::Turned(turned) => self.turned(turned),
+            Back::Looked(Ok(arrivals)) => {
+                self.heard(arrivals);
+                Ok(())
             }
-            Back::Looked(Ok(arrivals)) => self.heard(arrivals),
             Back::Looked(Err(error)) => {
                 self.looking = Looking::No;
-                self.store_failed(error, "look for new rows")?;
+                self.store_failed(error, "look for new rows")
             }
-            Back::Surveyed(Ok(found)) => self.surveyed(found),
+            Back::Surveyed(Ok(found)) => {
+                self.surveyed(found);
+                Ok(())
+            }
             Back::Surveyed(Err(error)) => {
                 self.surveying.under_way = false;
-                self.store_failed(error, "survey the origins")?;
+                self.store_failed(error, "survey the origins")
             }
-            Back::Delivered(courier) => {
-                self.roster
-                    .finished(&courier.origin, courier.retry_at, rules);
-                self.desk.observer.in_flight(self.roster.in_flight());
-                if let Some(error) = courier.broken {
-                    return Err(error);
-                }
+            Back::Insisted(recorded) => {
+                self.insisting -= 1;
+                self.all_due(recorded?);
+                Ok(())
             }
+            Back::Courier => Ok(()),
         }
-        Ok(())
     }
 
-    fn free_places(&self) -> usize {
-        let places = self.terms.borrow().in_flight_max;
-        places.saturating_sub(self.roster.in_flight())
-    }
-
-    fn can_claim(&self) -> bool {
-        let resting = self
-            .failed
-            .is_some_and(|since| since.elapsed() < STORE_PAUSE);
-        !self.claiming && !resting && self.free_places() > 0
-    }
-
-    /// Claims for the free places, if there are any and something is due.
-    fn claim(&mut self) {
-        if !self.can_claim() {
+    /// Lets the store record and claim, if there is reason to.
+    fn turn(&mut self) {
+        if self.turning.is_some() || self.is_resting() {
             return;
         }
-        let rules = self.rules();
-        let wants = self.roster.plan(self.free_places(), rules);
-        if wants.is_empty() {
+        let now = self.desk.clock.now();
+        let claims = self.drained_by.is_none();
+        let mut state = self.floor.lock();
+        let rules = state.rules(now);
+        let has_reason =
+            Self::is_ripe(&mut self.ripe_at, &state) || (claims && state.roster.is_hungry(rules));
+        if !has_reason {
             return;
         }
-        self.claiming = true;
-        let queue = Arc::clone(&self.desk.queue);
-        let claim = Claim {
-            wants: wants.clone(),
-            now: rules.now,
-            lease: self.terms.borrow().lease(),
+        let wants = if claims {
+            state.roster.plan(rules)
+        } else {
+            Vec::new()
         };
+        let ended = std::mem::take(&mut state.ended);
+        if wants.is_empty() && ended.is_empty() {
+            return;
+        }
+        state.is_turning = true;
+        let lease = state.terms.lease();
+        drop(state);
+        self.ripe_at = None;
+        self.turning = Some(ended.len());
+        let claim = (!wants.is_empty()).then_some(Claim { wants, now, lease });
         self.tasks
-            .spawn(async move { Back::Claimed(wants, queue.claim(claim).await) });
+            .spawn(turn::turn(self.desk.clone(), ended, claim).map(Back::Turned));
     }
 
-    fn send_out(&mut self, wants: Vec<Want>, shares: Vec<Share>) {
-        self.claiming = false;
-        self.failed = None;
-        let rules = self.rules();
-        let terms = Arc::clone(&self.terms.borrow());
-        for (Want { origin, .. }, share) in wants.into_iter().zip(shares) {
-            self.roster
-                .claimed(&origin, share.callbacks.len(), share.then_due, rules);
-            for callback in share.callbacks {
-                let (desk, terms) = (self.desk.clone(), Arc::clone(&terms));
-                let courier = courier::deliver(desk, terms, origin.clone(), callback);
-                self.tasks.spawn(courier.map(Back::Delivered));
+    fn is_ripe(ripe_at: &mut Option<Instant>, state: &State) -> bool {
+        let waits = state.ended.len();
+        if waits == 0 {
+            *ripe_at = None;
+            return false;
+        }
+        if waits >= BATCH || state.roster.in_flight() == 0 {
+            return true;
+        }
+        let now = Stopwatch::start();
+        let ripe_at = *ripe_at.get_or_insert_with(|| now.deadline(LINGER));
+        ripe_at <= now.deadline(Duration::ZERO)
+    }
+
+    fn turned(&mut self, Turned { claimed, settled }: Turned) -> Result<(), StoreError> {
+        self.turning = None;
+        self.floor.lock().is_turning = false;
+        self.settled(settled)?;
+        match claimed {
+            None => Ok(()),
+            Some(claimed) => self.claimed(claimed),
+        }
+    }
+
+    fn claimed(&mut self, Claimed { wants, shares }: Claimed) -> Result<(), StoreError> {
+        let now = self.desk.clock.now();
+        let mut state = self.floor.lock();
+        let rules = state.rules(now);
+        match shares {
+            Ok(shares) => {
+                self.failed = None;
+                for (Want { origin, .. }, share) in wants.into_iter().zip(shares) {
+                    let Share {
+                        callbacks,
+                        then_due,
+                    } = share;
+                    state.roster.claimed(&origin, callbacks, then_due, rules);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                for want in wants {
+                    state.roster.unclaimed(&want.origin, rules);
+                }
+                drop(state);
+                self.store_failed(error, "claim")
             }
         }
-        self.desk.observer.in_flight(self.roster.in_flight());
+    }
+
+    fn settled(&mut self, settled: Settled) -> Result<(), StoreError> {
+        self.all_due(settled.due);
+        for ended in settled.stubborn {
+            self.insisting += 1;
+            self.tasks
+                .spawn(turn::insist(self.desk.clone(), ended).map(Back::Insisted));
+        }
+        let Some((mut unrecorded, error)) = settled.unrecorded else {
+            return Ok(());
+        };
+        if error.is_permanent() {
+            for Ended { about, .. } in &unrecorded {
+                turn::lost(about.id.0, &error);
+            }
+        }
+        let mut state = self.floor.lock();
+        unrecorded.append(&mut state.ended);
+        state.ended = unrecorded;
+        drop(state);
+        self.store_failed(error, "record")
+    }
+
+    fn all_due(&self, due: Vec<OriginDue>) {
+        let rules = self.rules();
+        let mut state = self.floor.lock();
+        for due in due {
+            state.roster.heard(due, rules);
+        }
+    }
+
+    /// Sends couriers to the places that are free, if something has been claimed for them.
+    fn send_out(&mut self) {
+        let now = self.desk.clock.now();
+        let mut state = self.floor.lock();
+        while let Some(errand) = state.take(now) {
+            let floor = Arc::clone(&self.floor);
+            let courier = courier::run(floor, Arc::clone(&self.desk.clock), errand);
+            self.tasks.spawn(courier.map(|()| Back::Courier));
+        }
+        let in_flight = state.roster.in_flight();
+        drop(state);
+        self.desk.observer.in_flight(in_flight);
     }
 
     fn store_failed(&mut self, error: StoreError, what: &'static str) -> Result<(), StoreError> {
@@ -280,47 +393,57 @@ impl Shift {
         Ok(())
     }
 
-    fn rules(&self) -> Rules {
-        Rules {
-            now: self.desk.clock.now(),
-            in_flight_per_origin_max: self.terms.borrow().in_flight_per_origin_max,
-        }
+    fn is_resting(&self) -> bool {
+        self.failed
+            .is_some_and(|since| since.elapsed() < STORE_PAUSE)
     }
 
-    /// Takes the couriers back that are still out.
-    async fn drain(mut self, timeout: Duration) -> usize {
-        let in_flight = self.roster.in_flight();
+    fn rules(&self) -> Rules {
+        self.floor.lock().rules(self.desk.clock.now())
+    }
+
+    /// Judges how fast the origins are that have an attempt under way.
+    fn review(&self) {
+        let mut state = self.floor.lock();
+        let rules = state.rules(self.desk.clock.now());
+        state.roster.review(rules);
+    }
+
+    fn reload(&self) {
+        let mut state = self.floor.lock();
+        state.terms = Arc::clone(&self.terms.borrow());
+        let rules = state.rules(self.desk.clock.now());
+        state.roster.resettle(rules);
+    }
+
+    fn begin_drain(&mut self) {
         tracing::info!(
-            in_flight,
+            in_flight = self.open(),
             "stopping: no more claims, waiting for the attempts in flight"
         );
-        let deadline = tokio::time::sleep(timeout);
-        tokio::pin!(deadline);
-        loop {
-            self.desk.observer.beat(self.desk.clock.now());
-            let task = tokio::select! {
-                task = self.tasks.join_next() => task,
-                () = &mut deadline => {
-                    let left = self.roster.in_flight();
-                    tracing::warn!(
-                        left,
-                        "the drain timeout has passed; the next start ends these as interrupted"
-                    );
-                    return left;
-                }
-            };
-            match task {
-                None => return 0,
-                // The claim that was under way has put them in flight: they are delivered too.
-                Some(Ok(Back::Claimed(wants, Ok(shares)))) => self.send_out(wants, shares),
-                Some(Ok(Back::Delivered(courier))) => {
-                    let rules = self.rules();
-                    self.roster
-                        .finished(&courier.origin, courier.retry_at, rules);
-                    self.desk.observer.in_flight(self.roster.in_flight());
-                }
-                Some(_) => {}
-            }
-        }
+        self.drained_by = Some(Stopwatch::start().deadline(self.drain_timeout));
+    }
+
+    /// Attempts under way, to begin, and to be recorded.
+    fn open(&self) -> usize {
+        // A turn that records nothing claims, and what it brings is to be sent.
+        let turning = self.turning.map_or(0, |recording| recording.max(1));
+        self.floor.lock().open() + turning + self.insisting
+    }
+
+    fn cut_off(&self) -> usize {
+        let left = self.open();
+        tracing::warn!(
+            left,
+            "the drain timeout has passed; the next start ends these as interrupted"
+        );
+        left
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

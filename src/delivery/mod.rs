@@ -2,9 +2,11 @@
 //!
 //! | who | what |
 //! |---|---|
-//! | [`Dispatcher`] | the loop: hears what is due, claims it, sends couriers |
+//! | [`Dispatcher`] | the loop: hears what is due, lets the store record and claim, sends couriers |
 //! | `roster` | whose turn it is: fairness by origin, pure |
-//! | `courier` | one attempt: sign, POST, judge, record |
+//! | `floor` | where couriers and the loop meet |
+//! | `courier` | one attempt after the other: sign, POST, judge |
+//! | `turn` | one exchange with the store: records what has ended, claims what comes next |
 //! | [`Terms`] | keys, schedule and limits; a reload replaces them whole |
 //! | [`transport`] | one POST, reqwest's only user; answers an [`Exchange`](crate::domain::Exchange) |
 //! | [`egress`] | who may be called: a pure function over URLs and addresses |
@@ -13,10 +15,12 @@
 mod courier;
 mod dispatcher;
 pub mod egress;
+mod floor;
 pub mod observer;
 mod roster;
 mod terms;
 pub mod transport;
+mod turn;
 
 pub use dispatcher::Dispatcher;
 pub use observer::{FinishedAttempt, Observer};

@@ -1,19 +1,29 @@
 //! Whose turn it is: fairness by origin, as a pure data structure.
 //!
-//! The roster knows of each origin how many attempts are in flight and when its earliest callback
-//! is due, and hands out the free places round-robin among the origins that are due and below
+//! The roster knows of each origin how many attempts are under way, what has been claimed for it
+//! and waits for a place (its stock), and when its next callback in the queue is due. It hands
+//! out claims and places round-robin among the origins that have something to send and are below
 //! their limit. So a merchant's backlog or hang takes no turn from another, and a claim touches
 //! only origins that have something to claim, whatever the depth of the queue.
+//!
+//! Places are also kept back by [`Pace`]. Origins that take longer than [`SLOW_AFTER`] hold at
+//! most half of all places together, and with those that have not yet ended an attempt at most
+//! three quarters: when many merchants hang at once, those that answer have the rest.
+//!
+//! An origin that answers fast is claimed ahead for, as far as it will use up by the next claim,
+//! judging by the last one. So places need not wait for a commit, and what hangs has no stock.
 //!
 //! It is a memory of hints. The truth is in the store: a hint that is too early costs one empty
 //! claim, and one that was missed is made good by the next survey.
 //!
-//! Invariant: an origin stands in `ready` if and only if it is due, below its limit and not part
-//! of a claim under way; in `waiting` if and only if it is due later. One at its limit stands in
-//! neither, so work held back by a limit never makes the loop spin.
+//! Invariant: an origin stands in `ready` if it is due, below its limit and not part of a claim
+//! under way; in `waiting` if and only if it is due later; in `stocked` if it has stock and is
+//! below its limit. One at its limit stands nowhere, so work held back by a limit never makes the
+//! loop spin. A queue may also hold what has left it by another way: its lane says what counts.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use crate::domain::Timestamp;
 use crate::store::{Origin, OriginDue, Want};
@@ -21,31 +31,77 @@ use crate::store::{Origin, OriginDue, Want};
 /// Origins in one claim: bounds its transaction.
 const WANTS_MAX: usize = 64;
 
+/// Callbacks claimed ahead of their places: bounds memory, and what a crash leaves as perhaps sent.
+const AHEAD_MAX: usize = 512;
+
 /// Origins known at a time. Beyond that, those that are not known yet wait for a later survey.
 const LANES_MAX: usize = 65_536;
 
-/// The state of all origins.
-#[derive(Debug, Default)]
-pub(super) struct Roster {
-    lanes: HashMap<Origin, Lane>,
-    ready: VecDeque<Origin>,
+/// An attempt that takes longer makes its origin slow.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the pace of an origin is remembered that has nothing to send.
+const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+
+/// The state of all origins; `T` is what is claimed.
+#[derive(Debug)]
+pub(super) struct Roster<T> {
+    lanes: HashMap<Origin, Lane<T>>,
+    /// By pace.
+    ready: [VecDeque<Origin>; Pace::ALL.len()],
     waiting: BTreeSet<(Timestamp, Origin)>,
+    stocked: VecDeque<Origin>,
+    /// Attempts under way, by place.
+    places: Vec<Option<Attempt>>,
+    /// The numbers of those that are free.
+    free: Vec<usize>,
     in_flight: usize,
+    stock: usize,
+    /// Attempts under way and stock together, by pace.
+    held: [usize; Pace::ALL.len()],
+    /// Origins in `ready` that could fill a free place at once, by pace.
+    hungry: [usize; Pace::ALL.len()],
+    /// Attempts that have ended since the last plan.
+    ended: usize,
 }
 
-#[derive(Debug, Default)]
-struct Lane {
+/// What an origin's last attempt tells of its next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pace {
+    /// Its last attempt took long, or one that is under way does.
+    Slow,
+    /// None has ended yet.
+    #[default]
+    Unproven,
+    /// Its last attempt ended soon, however it ended.
+    Fast,
+}
+
+impl Pace {
+    const ALL: [Self; 3] = [Self::Slow, Self::Unproven, Self::Fast];
+}
+
+#[derive(Debug)]
+struct Lane<T> {
     in_flight: usize,
+    stock: VecDeque<T>,
     due: Option<Timestamp>,
-    place: Place,
+    pace: Pace,
+    standing: Standing,
+    is_hungry: bool,
+    is_stocked: bool,
+    /// Attempts that have ended since the last plan that it was part of.
+    ended: usize,
+    /// When the last one did.
+    last_end: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum Standing {
     /// In no queue: nothing due, or at the limit.
     #[default]
     Aside,
-    /// In `ready`.
+    /// In `ready`, under its pace.
     Ready,
     /// In `waiting` under this moment.
     Waiting(Timestamp),
@@ -53,10 +109,102 @@ enum Place {
     Claiming,
 }
 
-impl Roster {
-    /// Attempts in flight, of all origins.
+/// An attempt under way.
+#[derive(Debug)]
+struct Attempt {
+    origin: Origin,
+    since: Timestamp,
+}
+
+/// The number of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlaceNumber(usize);
+
+/// Something to send, and the place for it.
+#[derive(Debug)]
+pub(super) struct Turn<T> {
+    pub(super) place: PlaceNumber,
+    pub(super) origin: Origin,
+    pub(super) claimed: T,
+}
+
+/// What the turns depend on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// The moment.
+    pub(super) now: Timestamp,
+    /// `delivery.max_in_flight`
+    pub(super) in_flight_max: usize,
+    /// `delivery.max_in_flight_per_merchant`
+    pub(super) in_flight_per_origin_max: usize,
+}
+
+impl<T> Default for Roster<T> {
+    fn default() -> Self {
+        Self {
+            lanes: HashMap::new(),
+            ready: Default::default(),
+            waiting: BTreeSet::new(),
+            stocked: VecDeque::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+            in_flight: 0,
+            stock: 0,
+            held: Default::default(),
+            hungry: Default::default(),
+            ended: 0,
+        }
+    }
+}
+
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Self {
+            in_flight: 0,
+            stock: VecDeque::new(),
+            due: None,
+            pace: Pace::default(),
+            standing: Standing::default(),
+            is_hungry: false,
+            is_stocked: false,
+            ended: 0,
+            last_end: Timestamp::from_millis(0),
+        }
+    }
+}
+
+impl<T> Lane<T> {
+    fn held(&self) -> usize {
+        self.in_flight + self.stock.len()
+    }
+
+    /// How much may be claimed for it beyond its limit.
+    fn ahead(&self) -> usize {
+        match self.pace {
+            Pace::Fast => (2 * self.ended).min(AHEAD_MAX),
+            Pace::Slow | Pace::Unproven => 0,
+        }
+    }
+
+    /// How much may be claimed for it.
+    fn room(&self, rules: Rules) -> usize {
+        (rules.in_flight_per_origin_max + self.ahead()).saturating_sub(self.held())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.standing == Standing::Aside && self.held() == 0 && self.due.is_none()
+    }
+}
+
+impl<T> Roster<T> {
+    /// Attempts under way, of all origins.
     pub(super) const fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Callbacks that are claimed and wait for a place.
+    pub(super) const fn stock(&self) -> usize {
+        self.stock
     }
 
     /// A callback of `origin` is due at `due`.
@@ -71,69 +219,191 @@ impl Roster {
         self.settle(&origin, rules);
     }
 
-    /// Chooses what to claim with `free` places. The origins chosen are out of turn until
-    /// [`Roster::claimed`] or [`Roster::unclaimed`].
-    pub(super) fn plan(&mut self, free: usize, rules: Rules) -> Vec<Want> {
+    /// Whether a claim would fill a place that stands empty otherwise.
+    pub(super) fn is_hungry(&mut self, rules: Rules) -> bool {
         self.call_the_due(rules);
-        let mut left = free;
+        Pace::ALL
+            .iter()
+            .any(|pace| self.hungry[*pace as usize] > 0 && self.room(*pace, 0, rules) > 0)
+    }
+
+    /// Chooses what to claim. The origins chosen are out of turn until [`Roster::claimed`] or
+    /// [`Roster::unclaimed`].
+    pub(super) fn plan(&mut self, rules: Rules) -> Vec<Want> {
+        self.call_the_due(rules);
+        let ahead = (2 * self.ended).min(AHEAD_MAX);
+        self.ended = 0;
+        let mut left = (rules.in_flight_max + ahead).saturating_sub(self.in_flight + self.stock);
+        let all_ready: usize = self.ready.iter().map(VecDeque::len).sum();
         let mut wants = Vec::new();
-        while left > 0 && wants.len() < WANTS_MAX {
-            let share = left.div_ceil(self.ready.len().clamp(1, WANTS_MAX - wants.len()));
-            let Some(origin) = self.ready.pop_front() else {
-                break;
-            };
-            let Some(lane) = self.lanes.get_mut(&origin) else {
-                continue;
-            };
-            let limit = share.min(
-                rules
-                    .in_flight_per_origin_max
-                    .saturating_sub(lane.in_flight),
-            );
-            lane.place = Place::Claiming;
-            // What is heard from here on is news to the claim.
-            lane.due = None;
-            left -= limit;
-            wants.push(Want { origin, limit });
+        for pace in Pace::ALL {
+            let of_this = self.ready[pace as usize].len();
+            // So many of them as there are among all, so that none crowds out the others.
+            let wants_max = wants.len() + (WANTS_MAX * of_this).div_ceil(all_ready.max(1));
+            let mut room = self.room(pace, ahead, rules).min(left);
+            while room > 0 && wants.len() < wants_max.min(WANTS_MAX) {
+                let Some(origin) = self.ready[pace as usize].pop_front() else {
+                    break;
+                };
+                // Those before this pace have had what there is for them.
+                let others: usize = self.ready[pace as usize..].iter().map(VecDeque::len).sum();
+                let share = left.div_ceil((others + 1).clamp(1, WANTS_MAX - wants.len()));
+                let Some(limit) = self.call_for_claim(&origin, pace, share.min(room), rules) else {
+                    continue;
+                };
+                left -= limit;
+                room -= limit;
+                wants.push(Want { origin, limit });
+            }
         }
         wants
     }
 
-    /// A claim put `taken` callbacks of `origin` in flight; its next is due at `then_due`.
+    /// Puts `origin` out of turn; returns how much to claim for it, or `None` if it was not in
+    /// turn any more.
+    fn call_for_claim(
+        &mut self,
+        origin: &Origin,
+        pace: Pace,
+        share: usize,
+        rules: Rules,
+    ) -> Option<usize> {
+        let lane = self.lanes.get_mut(origin)?;
+        if lane.standing != Standing::Ready || lane.pace != pace {
+            return None;
+        }
+        let limit = share.min(lane.room(rules));
+        self.hungry[pace as usize] -= usize::from(lane.is_hungry);
+        lane.is_hungry = false;
+        lane.standing = Standing::Claiming;
+        lane.ended = 0;
+        // What is heard from here on is news to the claim.
+        lane.due = None;
+        Some(limit)
+    }
+
+    /// A claim brought `claimed` for `origin`; its next is due at `then_due`.
     pub(super) fn claimed(
         &mut self,
         origin: &Origin,
-        taken: usize,
+        claimed: Vec<T>,
         then_due: Option<Timestamp>,
         rules: Rules,
     ) {
         let lane = self.lanes.entry(origin.clone()).or_default();
-        lane.in_flight += taken;
-        self.in_flight += taken;
+        self.stock += claimed.len();
+        self.held[lane.pace as usize] += claimed.len();
+        lane.stock.extend(claimed);
         lane.due = earliest(lane.due, then_due);
-        lane.place = Place::Aside;
+        lane.standing = Standing::Aside;
+        self.stock_up(origin);
         self.settle(origin, rules);
     }
 
     /// The claim for `origin` failed: it is as due as it was.
     pub(super) fn unclaimed(&mut self, origin: &Origin, rules: Rules) {
-        self.claimed(origin, 0, Some(rules.now), rules);
+        self.claimed(origin, Vec::new(), Some(rules.now), rules);
     }
 
-    /// An attempt to `origin` has ended; its callback is due again at `retry_at`, if at all.
-    pub(super) fn finished(&mut self, origin: &Origin, retry_at: Option<Timestamp>, rules: Rules) {
-        let lane = self.lanes.entry(origin.clone()).or_default();
-        lane.in_flight = lane.in_flight.saturating_sub(1);
-        self.in_flight = self.in_flight.saturating_sub(1);
-        lane.due = earliest(lane.due, retry_at);
-        self.settle(origin, rules);
+    /// The next to be sent, if there is one and a place for it.
+    pub(super) fn take(&mut self, rules: Rules) -> Option<Turn<T>> {
+        while self.in_flight < rules.in_flight_max
+            && let Some(origin) = self.stocked.pop_front()
+        {
+            let Some(lane) = self.lanes.get_mut(&origin) else {
+                continue;
+            };
+            lane.is_stocked = false;
+            if lane.in_flight >= rules.in_flight_per_origin_max {
+                continue;
+            }
+            let Some(claimed) = lane.stock.pop_front() else {
+                continue;
+            };
+            lane.in_flight += 1;
+            self.in_flight += 1;
+            self.stock -= 1;
+            self.stock_up(&origin);
+            let place = self.seat(&origin, rules.now);
+            return Some(Turn {
+                place,
+                origin,
+                claimed,
+            });
+        }
+        None
+    }
+
+    fn seat(&mut self, origin: &Origin, now: Timestamp) -> PlaceNumber {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[place] = Some(Attempt {
+            origin: origin.clone(),
+            since: now,
+        });
+        PlaceNumber(place)
+    }
+
+    /// The attempt in `place` has ended.
+    pub(super) fn finished(&mut self, place: PlaceNumber, rules: Rules) {
+        let Some(Attempt { origin, since }) = self.places.get_mut(place.0).and_then(Option::take)
+        else {
+            return;
+        };
+        self.free.push(place.0);
+        self.in_flight -= 1;
+        self.ended += 1;
+        let pace = match rules.now.since(since) > SLOW_AFTER {
+            true => Pace::Slow,
+            false => Pace::Fast,
+        };
+        let Some(lane) = self.lanes.get_mut(&origin) else {
+            return;
+        };
+        self.held[lane.pace as usize] -= 1;
+        lane.in_flight -= 1;
+        lane.ended += 1;
+        lane.last_end = rules.now;
+        self.keep_pace(&origin, pace, rules);
+        self.stock_up(&origin);
+        self.settle(&origin, rules);
     }
 
     /// The limits may have changed: every origin finds its place anew.
     pub(super) fn resettle(&mut self, rules: Rules) {
         let origins: Vec<Origin> = self.lanes.keys().cloned().collect();
         for origin in origins {
+            self.stock_up(&origin);
             self.settle(&origin, rules);
+        }
+    }
+
+    /// Finds the origins with an attempt that has been under way for long.
+    pub(super) fn review(&mut self, rules: Rules) {
+        let is_slow = |attempt: &&Attempt| rules.now.since(attempt.since) > SLOW_AFTER;
+        let attempts = self.places.iter().flatten();
+        let slow: Vec<Origin> = attempts
+            .filter(is_slow)
+            .map(|attempt| attempt.origin.clone())
+            .collect();
+        for origin in slow {
+            self.keep_pace(&origin, Pace::Slow, rules);
+        }
+    }
+
+    /// Forgets the origins that have had nothing to send for long, and what the queues hold of
+    /// those that have left them.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        self.lanes
+            .retain(|_, lane| !lane.is_idle() || now.since(lane.last_end) < REMEMBERED);
+        for pace in Pace::ALL {
+            let mut seen = HashSet::new();
+            self.ready[pace as usize].retain(|origin| {
+                let stands = |lane: &Lane<T>| lane.standing == Standing::Ready && lane.pace == pace;
+                self.lanes.get(origin).is_some_and(stands) && seen.insert(origin.clone())
+            });
         }
     }
 
@@ -142,62 +412,90 @@ impl Roster {
         self.waiting.first().map(|(due, _)| *due)
     }
 
+    /// How much may be claimed for origins of this pace together.
+    fn room(&self, pace: Pace, ahead: usize, rules: Rules) -> usize {
+        let max = rules.in_flight_max;
+        let [slow, unproven, _] = self.held;
+        match pace {
+            Pace::Slow => max.div_ceil(2).saturating_sub(slow),
+            Pace::Unproven => (max - max / 4).saturating_sub(slow + unproven),
+            Pace::Fast => max + ahead,
+        }
+        .min((max + ahead).saturating_sub(self.in_flight + self.stock))
+    }
+
     fn call_the_due(&mut self, rules: Rules) {
         while let Some((due, _)) = self.waiting.first()
             && *due <= rules.now
             && let Some((_, origin)) = self.waiting.pop_first()
         {
             if let Some(lane) = self.lanes.get_mut(&origin) {
-                lane.place = Place::Aside;
+                lane.standing = Standing::Aside;
             }
             self.settle(&origin, rules);
         }
     }
 
-    /// Puts `origin` where its state says, and forgets it if there is nothing to remember.
+    /// Puts `origin` in line for places if it has stock. That it is below its limit shows when
+    /// its turn comes.
+    fn stock_up(&mut self, origin: &Origin) {
+        if let Some(lane) = self.lanes.get_mut(origin)
+            && !lane.is_stocked
+            && !lane.stock.is_empty()
+        {
+            lane.is_stocked = true;
+            self.stocked.push_back(origin.clone());
+        }
+    }
+
+    fn keep_pace(&mut self, origin: &Origin, pace: Pace, rules: Rules) {
+        let Some(lane) = self.lanes.get_mut(origin) else {
+            return;
+        };
+        if lane.pace == pace {
+            return;
+        }
+        self.held[lane.pace as usize] -= lane.held();
+        self.held[pace as usize] += lane.held();
+        if lane.standing == Standing::Ready {
+            self.hungry[lane.pace as usize] -= usize::from(lane.is_hungry);
+            lane.is_hungry = false;
+            lane.standing = Standing::Aside;
+        }
+        lane.pace = pace;
+        self.settle(origin, rules);
+    }
+
+    /// Puts `origin` where its state says.
     fn settle(&mut self, origin: &Origin, rules: Rules) {
         let Some(lane) = self.lanes.get_mut(origin) else {
             return;
         };
-        let below_limit = lane.in_flight < rules.in_flight_per_origin_max;
-        let place = match (lane.place, lane.due) {
-            (Place::Claiming, _) => Place::Claiming,
-            (_, Some(due)) if due > rules.now => Place::Waiting(due),
-            (_, Some(_)) if below_limit => Place::Ready,
-            _ => Place::Aside,
+        let standing = match (lane.standing, lane.due) {
+            (Standing::Claiming, _) => Standing::Claiming,
+            (_, Some(due)) if due > rules.now => Standing::Waiting(due),
+            (_, Some(_)) if lane.room(rules) > 0 => Standing::Ready,
+            _ => Standing::Aside,
         };
-        if place != lane.place {
-            match lane.place {
-                Place::Waiting(due) => {
-                    self.waiting.remove(&(due, origin.clone()));
-                }
-                // Leaves in the middle of the queue, which only a lowered limit or a clock that
-                // was set back can bring about.
-                Place::Ready => self.ready.retain(|other| other != origin),
-                Place::Aside | Place::Claiming => {}
+        let is_hungry = standing == Standing::Ready && lane.held() < rules.in_flight_per_origin_max;
+        let hungry = &mut self.hungry[lane.pace as usize];
+        *hungry += usize::from(is_hungry);
+        *hungry -= usize::from(lane.is_hungry);
+        lane.is_hungry = is_hungry;
+        if standing != lane.standing {
+            if let Standing::Waiting(due) = lane.standing {
+                self.waiting.remove(&(due, origin.clone()));
             }
-            match place {
-                Place::Waiting(due) => {
+            match standing {
+                Standing::Waiting(due) => {
                     self.waiting.insert((due, origin.clone()));
                 }
-                Place::Ready => self.ready.push_back(origin.clone()),
-                Place::Aside | Place::Claiming => {}
+                Standing::Ready => self.ready[lane.pace as usize].push_back(origin.clone()),
+                Standing::Aside | Standing::Claiming => {}
             }
-            lane.place = place;
-        }
-        if lane.place == Place::Aside && lane.in_flight == 0 && lane.due.is_none() {
-            self.lanes.remove(origin);
+            lane.standing = standing;
         }
     }
-}
-
-/// What the turns depend on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    /// The moment.
-    pub(super) now: Timestamp,
-    /// `delivery.max_in_flight_per_merchant`
-    pub(super) in_flight_per_origin_max: usize,
 }
 
 fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
@@ -211,9 +509,12 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_millis(10);
+
     fn at(now: i64) -> Rules {
         Rules {
             now: Timestamp::from_millis(now),
+            in_flight_max: 8,
             in_flight_per_origin_max: 4,
         }
     }
@@ -225,8 +526,14 @@ mod tests {
         }
     }
 
-    fn plan(roster: &mut Roster, free: usize, now: i64) -> Vec<(String, usize)> {
-        let wants = roster.plan(free, at(now));
+    fn hear(roster: &mut Roster<u32>, origins: &[&str], now: i64) {
+        for origin in origins {
+            roster.heard(due(origin, now), at(now));
+        }
+    }
+
+    fn plan(roster: &mut Roster<u32>, rules: Rules) -> Vec<(String, usize)> {
+        let wants = roster.plan(rules);
         wants
             .into_iter()
             .map(|want| (want.origin.to_string(), want.limit))
@@ -240,91 +547,185 @@ mod tests {
             .collect()
     }
 
-    fn has_ready(roster: &Roster, rules: Rules) -> bool {
-        !roster.ready.is_empty() || roster.next_due().is_some_and(|due| due <= rules.now)
+    /// Claims as planned, from origins that have no end of callbacks due.
+    fn claim(roster: &mut Roster<u32>, now: i64) -> Vec<(String, usize)> {
+        let wants = roster.plan(at(now));
+        let mut claimed = Vec::new();
+        for Want { origin, limit } in wants {
+            let past = Some(Timestamp::from_millis(0));
+            roster.claimed(&origin, vec![0; limit], past, at(now));
+            claimed.push((origin.to_string(), limit));
+        }
+        claimed
+    }
+
+    /// Fills every place that can be filled; returns whose they are.
+    fn fill(roster: &mut Roster<u32>, now: i64) -> Vec<(String, PlaceNumber)> {
+        std::iter::from_fn(|| roster.take(at(now)))
+            .map(|turn| (turn.origin.to_string(), turn.place))
+            .collect()
+    }
+
+    /// Lets `origin` end an attempt, `took` long, until `now`.
+    fn prove(roster: &mut Roster<u32>, origin: &str, took: Duration, now: i64) {
+        let begun = now - i64::try_from(took.as_millis()).expect("short");
+        let key = Origin::new(origin);
+        hear(roster, &[origin], begun);
+        roster.plan(at(begun));
+        roster.claimed(&key, vec![0], None, at(begun));
+        let turn = roster.take(at(begun)).expect("a place");
+        roster.finished(turn.place, at(now));
+        // The next claim is not measured by this one end.
+        roster.plan(at(now));
+        roster.lanes.get_mut(&key).expect("remembered").ended = 0;
+    }
+
+    fn proven(origins: &[&str]) -> Roster<u32> {
+        let mut roster = Roster::default();
+        for origin in origins {
+            prove(&mut roster, origin, SOON, 100);
+        }
+        roster
     }
 
     #[test]
     fn free_places_are_shared_among_the_due() {
-        let mut roster = Roster::default();
-        for origin in ["a", "b", "c"] {
-            roster.heard(due(origin, 0), at(0));
-        }
-        roster.heard(due("later", 100), at(0));
-        assert_eq!(
-            plan(&mut roster, 6, 0),
-            named(&[("a", 2), ("b", 2), ("c", 2)])
-        );
-        assert_eq!(plan(&mut roster, 6, 0), named(&[]), "all are being claimed");
-        assert_eq!(roster.next_due(), Some(Timestamp::from_millis(100)));
+        let mut roster = proven(&["a", "b", "c", "d"]);
+        hear(&mut roster, &["a", "b", "c", "d"], 100);
+        roster.heard(due("later", 300), at(100));
+        let all = named(&[("a", 2), ("b", 2), ("c", 2), ("d", 2)]);
+        assert_eq!(plan(&mut roster, at(100)), all);
+        let none = plan(&mut roster, at(100));
+        assert_eq!(none, [], "all are being claimed");
+        assert_eq!(roster.next_due(), Some(Timestamp::from_millis(300)));
     }
 
     #[test]
     fn one_backlog_takes_turns_with_the_others() {
-        let mut roster = Roster::default();
-        let past = Some(Timestamp::from_millis(0));
-        roster.heard(due("deep", 0), at(0));
-        roster.heard(due("a", 0), at(0));
-        assert_eq!(plan(&mut roster, 1, 0), named(&[("deep", 1)]));
-        roster.claimed(&Origin::new("deep"), 1, past, at(0));
-        assert_eq!(plan(&mut roster, 1, 0), named(&[("a", 1)]));
-        roster.claimed(&Origin::new("a"), 1, None, at(0));
-        assert_eq!(plan(&mut roster, 1, 0), named(&[("deep", 1)]));
+        let mut roster = proven(&["deep", "a"]);
+        hear(&mut roster, &["deep"], 100);
+        assert_eq!(claim(&mut roster, 100), named(&[("deep", 4)]));
+        hear(&mut roster, &["a"], 100);
+        assert_eq!(claim(&mut roster, 100), named(&[("a", 4)]));
+        let places = fill(&mut roster, 100);
+        let whose: Vec<&str> = places.iter().map(|(origin, _)| origin.as_str()).collect();
+        assert_eq!(whose, ["deep", "a", "deep", "a", "deep", "a", "deep", "a"]);
     }
 
     #[test]
     fn an_origin_at_its_limit_waits_for_an_end_and_does_not_spin() {
         let mut roster = Roster::default();
-        let origin = Origin::new("hangs");
-        let past = Some(Timestamp::from_millis(0));
-        roster.heard(due("hangs", 0), at(0));
-        assert_eq!(plan(&mut roster, 100, 0), named(&[("hangs", 4)]));
-        roster.claimed(&origin, 4, past, at(0));
-        assert!(!has_ready(&roster, at(0)));
-        roster.heard(due("hangs", 0), at(0));
-        assert!(!has_ready(&roster, at(0)), "still at its limit");
-        roster.finished(&origin, Some(Timestamp::from_millis(300)), at(1));
-        assert_eq!(plan(&mut roster, 100, 1), named(&[("hangs", 1)]));
+        hear(&mut roster, &["hangs"], 0);
+        assert_eq!(claim(&mut roster, 0), named(&[("hangs", 4)]));
+        let places = fill(&mut roster, 0);
+        assert_eq!(places.len(), 4);
+        assert!(!roster.is_hungry(at(0)));
+        hear(&mut roster, &["hangs"], 0);
+        assert!(!roster.is_hungry(at(0)), "still at its limit");
+        assert_eq!(plan(&mut roster, at(0)), []);
+        roster.finished(places[0].1, at(1));
+        assert!(roster.is_hungry(at(1)));
+    }
+
+    #[test]
+    fn what_ends_fast_is_claimed_ahead_and_what_hangs_is_not() {
+        let mut roster = proven(&["fast"]);
+        hear(&mut roster, &["fast", "hangs"], 100);
+        claim(&mut roster, 100);
+        let places = fill(&mut roster, 100);
+        assert_eq!((roster.in_flight(), roster.stock()), (8, 0));
+        for (_, place) in places.iter().filter(|(origin, _)| origin == "fast") {
+            roster.finished(*place, at(110));
+        }
+        assert_eq!(claim(&mut roster, 110), named(&[("fast", 12)]));
+        assert_eq!(fill(&mut roster, 110).len(), 4);
+        assert_eq!((roster.in_flight(), roster.stock()), (8, 8));
+        assert!(!roster.is_hungry(at(110)), "the stock fills the places");
+    }
+
+    #[test]
+    fn the_slow_hold_half_of_the_places_at_most() {
+        let mut roster = proven(&["fast"]);
+        let slow = Duration::from_secs(2);
+        for origin in ["slow-1", "slow-2"] {
+            prove(&mut roster, origin, slow, 3_000);
+        }
+        hear(&mut roster, &["slow-1", "slow-2"], 3_000);
+        assert_eq!(
+            claim(&mut roster, 3_000),
+            named(&[("slow-1", 4)]),
+            "half of eight"
+        );
+        hear(&mut roster, &["new-1", "new-2"], 3_000);
+        assert_eq!(
+            claim(&mut roster, 3_000),
+            named(&[("new-1", 2)]),
+            "three quarters with the unproven"
+        );
+        hear(&mut roster, &["fast"], 3_000);
+        assert_eq!(claim(&mut roster, 3_000), named(&[("fast", 2)]));
+        assert_eq!(fill(&mut roster, 3_000).len(), 8);
+        assert!(!roster.is_hungry(at(3_000)));
+    }
+
+    #[test]
+    fn an_attempt_under_way_for_long_makes_its_origin_slow() {
+        let mut roster = proven(&["turns-slow", "fast"]);
+        hear(&mut roster, &["turns-slow"], 100);
+        assert_eq!(claim(&mut roster, 100), named(&[("turns-slow", 4)]));
+        fill(&mut roster, 100);
+        roster.review(at(1_000));
+        assert_eq!(roster.held, [0, 0, 4]);
+        roster.review(at(1_101));
+        assert_eq!(roster.held, [4, 0, 0]);
+        prove(&mut roster, "turns-slow-too", Duration::from_secs(2), 4_000);
+        hear(&mut roster, &["turns-slow-too"], 4_000);
+        assert_eq!(plan(&mut roster, at(4_000)), [], "the slow have their half");
     }
 
     #[test]
     fn news_during_a_claim_is_kept() {
         let mut roster = Roster::default();
-        roster.heard(due("a", 0), at(0));
-        plan(&mut roster, 1, 0);
-        roster.heard(due("a", 0), at(0));
-        roster.claimed(&Origin::new("a"), 1, None, at(0));
-        assert!(has_ready(&roster, at(0)));
+        hear(&mut roster, &["a"], 0);
+        roster.plan(at(0));
+        hear(&mut roster, &["a"], 0);
+        roster.claimed(&Origin::new("a"), vec![1], None, at(0));
+        assert!(roster.is_hungry(at(0)));
     }
 
     #[test]
     fn a_failed_claim_is_tried_again() {
         let mut roster = Roster::default();
-        roster.heard(due("a", 0), at(0));
-        plan(&mut roster, 1, 0);
+        hear(&mut roster, &["a"], 0);
+        roster.plan(at(0));
         roster.unclaimed(&Origin::new("a"), at(0));
-        assert_eq!(plan(&mut roster, 1, 0), named(&[("a", 1)]));
-        assert_eq!(roster.in_flight(), 0);
+        assert_eq!(plan(&mut roster, at(0)), named(&[("a", 4)]));
+        assert_eq!((roster.in_flight(), roster.stock()), (0, 0));
     }
 
     #[test]
-    fn what_is_finished_is_forgotten() {
-        let mut roster = Roster::default();
-        roster.heard(due("a", 0), at(0));
-        plan(&mut roster, 1, 0);
-        roster.claimed(&Origin::new("a"), 1, None, at(0));
-        roster.finished(&Origin::new("a"), None, at(0));
+    fn the_pace_of_an_idle_origin_is_remembered_for_a_while() {
+        let mut roster = proven(&["a"]);
+        roster.forget(Timestamp::from_millis(500_000));
+        assert_eq!(roster.lanes.len(), 1);
+        roster.forget(Timestamp::from_millis(700_100));
         assert!(roster.lanes.is_empty() && roster.waiting.is_empty());
+        assert_eq!(roster.held, [0, 0, 0]);
     }
 
     #[test]
     fn a_lowered_limit_and_a_clock_set_back_hold() {
-        let mut roster = Roster::default();
-        roster.heard(due("a", 50), at(60));
-        assert!(has_ready(&roster, at(60)));
-        roster.resettle(at(40));
-        assert!(!has_ready(&roster, at(40)));
-        assert_eq!(plan(&mut roster, 9, 40), named(&[]));
-        assert_eq!(plan(&mut roster, 9, 50), named(&[("a", 4)]));
+        let mut roster = proven(&["a"]);
+        roster.heard(due("a", 150), at(160));
+        assert!(roster.is_hungry(at(160)));
+        roster.resettle(at(140));
+        assert!(!roster.is_hungry(at(140)));
+        assert_eq!(plan(&mut roster, at(140)), []);
+        let tight = Rules {
+            in_flight_per_origin_max: 1,
+            ..at(150)
+        };
+        roster.resettle(tight);
+        assert_eq!(plan(&mut roster, tight), named(&[("a", 1)]));
     }
 }

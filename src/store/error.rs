@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{Attempt, Lease};
-use crate::domain::Next;
+use super::EndedAttempt;
 
 /// Why a database can't be opened as the queue.
 #[derive(Debug, Error)]
@@ -110,6 +109,11 @@ impl StoreError {
     pub const fn is_permanent(&self) -> bool {
         matches!(self, Self::Corrupt(_) | Self::Closed)
     }
+
+    /// Whether it is perhaps a single row's fault, so that others of the same batch may succeed.
+    pub const fn is_perhaps_one_rows(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Other(_))
+    }
 }
 
 /// Why a batch was not queued. Nothing of it was.
@@ -128,16 +132,12 @@ pub enum EnqueueError {
     Batch(#[from] StoreError),
 }
 
-/// An outcome that could not be recorded, with all that is needed to try again.
+/// Attempts that could not be recorded, with all that is needed to try again.
 #[derive(Debug, Error)]
-#[error("attempt of callback {} not recorded: {error}", lease.id())]
+#[error("{} attempts not recorded: {error}", ended.len())]
 pub struct Unrecorded {
     /// Why.
     pub error: StoreError,
-    /// The lease, still good.
-    pub lease: Lease,
-    /// The attempt.
-    pub attempt: Attempt,
-    /// What was to follow.
-    pub next: Next,
+    /// The attempts; their leases are still good.
+    pub ended: Vec<EndedAttempt>,
 }

@@ -13,11 +13,12 @@ use crate::domain::CallbackId;
 pub struct Lease {
     id: CallbackId,
     token: i64,
+    seq: i64,
 }
 
 impl Lease {
-    pub(super) const fn new(id: CallbackId, token: i64) -> Self {
-        Self { id, token }
+    pub(super) const fn new(id: CallbackId, token: i64, seq: i64) -> Self {
+        Self { id, token, seq }
     }
 
     /// The callback in flight.
@@ -28,5 +29,10 @@ impl Lease {
     /// What the row's `lease_token` must be.
     pub(super) const fn token(&self) -> i64 {
         self.token
+    }
+
+    /// The number of the attempt in its callback's log.
+    pub(super) const fn seq(&self) -> i64 {
+        self.seq
     }
 }

@@ -152,6 +152,28 @@ pub struct Malformed {
     pub fault: String,
 }
 
+/// An attempt to be recorded.
+#[derive(Debug)]
+pub struct EndedAttempt {
+    /// The permission to do so.
+    pub lease: Lease,
+    /// How it went.
+    pub attempt: Attempt,
+    /// What follows for its callback.
+    pub next: Next,
+}
+
+/// An attempt that was to be recorded.
+#[derive(Debug)]
+pub struct RecordedAttempt {
+    /// How it went.
+    pub attempt: Attempt,
+    /// What follows for its callback.
+    pub next: Next,
+    /// Whether that took effect.
+    pub recorded: Recorded,
+}
+
 /// Whether a recorded outcome took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -193,13 +215,9 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Puts due callbacks in flight. Returns one share for each want, in the same order.
     async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError>;
 
-    /// Writes an attempt to the log and moves its callback on, both or neither.
-    async fn record(
-        &self,
-        lease: Lease,
-        attempt: Attempt,
-        next: Next,
-    ) -> Result<Recorded, Unrecorded>;
+    /// Writes attempts to the log and moves their callbacks on: all of it or nothing. Returns one
+    /// for each, in the same order.
+    async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded>;
 
     /// Ends every attempt that a dispatcher before this one left in flight as `interrupted`, and
     /// makes its callback due at once. Only for who holds the queue alone. Returns how many.

@@ -47,8 +47,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             // Until a file descriptor is free again.
             "src/admin/server.rs",
             // Until the database takes an outcome again.
-            "src/delivery/courier.rs",
-            // The deadline of a drain.
+            "src/delivery/turn.rs",
+            // The deadline of a drain, and of a commit that waits for company.
             "src/delivery/dispatcher.rs",
             // Until a commit that was heard is to be seen.
             "src/store/sqlite/wake.rs",

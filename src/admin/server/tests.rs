@@ -11,10 +11,10 @@ use super::*;
 use crate::admin::Beat;
 use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
-use crate::domain::{CallbackId, NewCallback, Next, Timestamp};
+use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::{
-    Arrivals, Attempt, Claim, EnqueueError, Lease, Origin, OriginDue, Queue, Recorded, Retention,
-    Share, StoreError, Unrecorded,
+    Arrivals, Claim, EndedAttempt, EnqueueError, Origin, OriginDue, Queue, RecordedAttempt,
+    Retention, Share, StoreError, Unrecorded,
 };
 use crate::telemetry::Metrics;
 
@@ -40,7 +40,7 @@ impl Queue for ProbeOnly {
     async fn claim(&self, _: Claim) -> Result<Vec<Share>, StoreError> {
         unreachable!("the admin port only probes")
     }
-    async fn record(&self, _: Lease, _: Attempt, _: Next) -> Result<Recorded, Unrecorded> {
+    async fn record(&self, _: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
         unreachable!("the admin port only probes")
     }
     async fn interrupt_in_flight(&self, _: Timestamp) -> Result<usize, StoreError> {

@@ -63,10 +63,7 @@ impl Shift {
     pub(super) fn heard(&mut self, arrivals: Arrivals) {
         let again = self.looking == Looking::Again || arrivals.more;
         self.looking = Looking::No;
-        let rules = self.rules();
-        for due in arrivals.due {
-            self.roster.heard(due, rules);
-        }
+        self.all_due(arrivals.due);
         match arrivals.newest {
             Some(newest) => self.newest = newest,
             // A commit without new rows: someone has changed old ones.
@@ -105,12 +102,11 @@ impl Shift {
         self.surveying.under_way = false;
         let complete = found.len() < LOOK_MAX;
         self.surveying.cursor = found.last().map(|last| last.origin.clone());
-        let rules = self.rules();
-        for due in found {
-            self.roster.heard(due, rules);
-        }
+        self.all_due(found);
         if complete {
             self.surveying.cursor = None;
+            let now = self.desk.clock.now();
+            self.floor.lock().roster.forget(now);
         } else {
             self.survey();
         }

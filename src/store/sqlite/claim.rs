@@ -7,17 +7,17 @@ use super::rows;
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{Claim, ClaimedCallback, Lease, Origin, Share, StoreError, Want};
 
-/// Takes the earliest due callbacks of an origin. Which rows is decided by a walk along the index
-/// `callback_due`, which ends after `limit` of them: it costs the same at any depth.
-const CLAIM: &str = "
-UPDATE callback_queue
-SET leased_until = ?1, leased_at = ?2, lease_token = ?3
-WHERE id IN (
-  SELECT id FROM callback_queue
-  WHERE state = 'pending' AND leased_until IS NULL
-    AND origin = CAST(?4 AS TEXT) AND next_attempt_at <= ?2
-  ORDER BY next_attempt_at, id LIMIT ?5)
-RETURNING id, attempts, created_at, ";
+/// The earliest due callbacks of an origin. Found by a walk along the index `callback_due`, which
+/// ends after `limit` of them: it costs the same at any depth.
+const DUE: &str = "
+FROM callback_queue
+WHERE state = 'pending' AND leased_until IS NULL
+  AND origin = CAST(?1 AS TEXT) AND next_attempt_at <= ?2
+ORDER BY next_attempt_at, id LIMIT ?3";
+
+/// One row at a time: an UPDATE … RETURNING would build a table of its own in each claim.
+const LEASE: &str = "
+UPDATE callback_queue SET leased_until = ?1, leased_at = ?2, lease_token = ?3 WHERE id = ?4";
 
 /// When the next callback of an origin is due.
 const THEN_DUE: &str = "
@@ -25,8 +25,8 @@ SELECT next_attempt_at FROM callback_queue
 WHERE state = 'pending' AND leased_until IS NULL AND origin = CAST(?1 AS TEXT)
 ORDER BY next_attempt_at LIMIT 1";
 
-/// Where the gateway's columns begin in [`CLAIM`]'s answer.
-const GATEWAY_COLUMNS_AT: usize = 3;
+/// Where the gateway's columns begin in the answer.
+const GATEWAY_COLUMNS_AT: usize = 4;
 
 pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreError> {
     // One token per claim is enough: id and token together name a lease.
@@ -51,19 +51,34 @@ fn take(
     want: &Want,
     token: i64,
 ) -> rusqlite::Result<Vec<ClaimedCallback>> {
-    let mut statement = db.prepare_cached(&format!("{CLAIM}{}", rows::GATEWAY_COLUMNS))?;
-    let mut found = statement.query((
-        claim.now.after(claim.lease).as_millis(),
-        claim.now.as_millis(),
-        token,
-        want.origin.as_bytes(),
-        want.limit,
+    let callbacks = due(db, claim, want, token)?;
+    let now = claim.now.as_millis();
+    let until = claim.now.after(claim.lease).as_millis();
+    let mut statement = db.prepare_cached(LEASE)?;
+    for callback in &callbacks {
+        statement.execute((until, now, token, callback.lease.id().0))?;
+    }
+    Ok(callbacks)
+}
+
+fn due(
+    db: &Connection,
+    claim: &Claim,
+    want: &Want,
+    token: i64,
+) -> rusqlite::Result<Vec<ClaimedCallback>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT id, attempts, created_at, attempt_seq, {}{DUE}",
+        rows::GATEWAY_COLUMNS
     ))?;
+    let origin = want.origin.as_bytes();
+    let mut found = statement.query((origin, claim.now.as_millis(), want.limit))?;
     let mut callbacks = Vec::with_capacity(want.limit);
     while let Some(row) = found.next()? {
         let id = CallbackId(row.get(0)?);
+        let seq = row.get::<_, i64>(3)? + 1;
         callbacks.push(ClaimedCallback {
-            lease: Lease::new(id, token),
+            lease: Lease::new(id, token, seq),
             attempts: row.get(1)?,
             created_at: rows::timestamp(row, 2)?,
             callback: rows::callback(row, id, GATEWAY_COLUMNS_AT),

@@ -35,10 +35,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, Attempt, Claim, CommitObserver, EnqueueError, Lease, OpenError, Origin, OriginDue,
-    Queue, Recorded, Retention, Share, StoreError, Unrecorded,
+    Arrivals, Claim, CommitObserver, EndedAttempt, EnqueueError, OpenError, Origin, OriginDue,
+    Queue, RecordedAttempt, Retention, Share, StoreError, Unrecorded,
 };
-use crate::domain::{CallbackId, NewCallback, Next, Timestamp};
+use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use inspection::SqliteInspection;
 pub use schema::{SCHEMA, SCHEMA_VERSION};
@@ -184,20 +184,23 @@ impl Queue for SqliteQueue {
         self.writer.write(claim, claim::claim).await.1
     }
 
-    async fn record(
-        &self,
-        lease: Lease,
-        attempt: Attempt,
-        next: Next,
-    ) -> Result<Recorded, Unrecorded> {
-        let outcome = (lease, attempt, next);
-        let ((lease, attempt, next), result) = self.writer.write(outcome, record::record).await;
-        result.map_err(|error| Unrecorded {
-            error,
-            lease,
-            attempt,
-            next,
-        })
+    async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
+        let (ended, result) = self
+            .writer
+            .write(ended, |db, ended| record::record(db, ended))
+            .await;
+        match result {
+            Err(error) => Err(Unrecorded { error, ended }),
+            Ok(recorded) => Ok(ended
+                .into_iter()
+                .zip(recorded)
+                .map(|(ended, recorded)| RecordedAttempt {
+                    attempt: ended.attempt,
+                    next: ended.next,
+                    recorded,
+                })
+                .collect()),
+        }
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {

@@ -1,70 +1,66 @@
 //! Ending an attempt: the log and the row, in one transaction.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::connection::store_error;
 use crate::domain::{Next, Outcome, Timestamp};
-use crate::store::{Attempt, Lease, Recorded, StoreError};
+use crate::store::{Attempt, EndedAttempt, Lease, Recorded, StoreError};
 
 /// Only the holder of the lease moves the row on, and only while it is still pending.
 const MOVE_ON: &str = "
 UPDATE callback_queue
 SET state = ?1, attempts = attempts + ?2, next_attempt_at = ?3, finished_at = ?4, last_outcome = ?5,
-    attempt_seq = attempt_seq + 1, leased_until = NULL, leased_at = NULL, lease_token = NULL
-WHERE id = ?6 AND state = 'pending' AND lease_token = ?7
-RETURNING attempt_seq";
+    attempt_seq = ?6, leased_until = NULL, leased_at = NULL, lease_token = NULL
+WHERE id = ?7 AND state = 'pending' AND lease_token = ?8";
 
 const LOG: &str = "
 INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
   http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
-pub(super) fn record(
-    db: &Connection,
-    (lease, attempt, next): &(Lease, Attempt, Next),
-) -> Result<Recorded, StoreError> {
-    let write = || match move_on(db, lease, attempt, *next)? {
-        Some(seq) => log(db, lease, seq, attempt).map(|()| Recorded::Applied),
-        None => Ok(Recorded::LeaseLost),
-    };
-    write().map_err(|error| store_error(&error))
+pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Recorded>, StoreError> {
+    ended
+        .iter()
+        .map(|ended| {
+            if move_on(db, ended)? == 0 {
+                return Ok(Recorded::LeaseLost);
+            }
+            log(db, &ended.lease, &ended.attempt).map(|()| Recorded::Applied)
+        })
+        .collect::<rusqlite::Result<_>>()
+        .map_err(|error| store_error(&error))
 }
 
-fn move_on(
-    db: &Connection,
-    lease: &Lease,
-    attempt: &Attempt,
-    next: Next,
-) -> rusqlite::Result<Option<i64>> {
+fn move_on(db: &Connection, ended: &EndedAttempt) -> rusqlite::Result<usize> {
+    let EndedAttempt {
+        lease,
+        attempt,
+        next,
+    } = ended;
     let ended_at = attempt.started_at.after(attempt.duration).as_millis();
     let (state, next_attempt_at, finished_at) = match next {
         Next::Delivered => ("delivered", None, Some(ended_at)),
         Next::Exhausted => ("exhausted", None, Some(ended_at)),
         Next::RetryAt(moment) => ("pending", Some(moment.as_millis()), None),
     };
-    let mut statement = db.prepare_cached(MOVE_ON)?;
-    statement
-        .query_row(
-            (
-                state,
-                attempt.verdict.counted,
-                next_attempt_at,
-                finished_at,
-                attempt.verdict.outcome.as_str(),
-                lease.id().0,
-                lease.token(),
-            ),
-            |row| row.get(0),
-        )
-        .optional()
+    db.prepare_cached(MOVE_ON)?.execute((
+        state,
+        attempt.verdict.counted,
+        next_attempt_at,
+        finished_at,
+        attempt.verdict.outcome.as_str(),
+        lease.seq(),
+        lease.id().0,
+        lease.token(),
+    ))
 }
 
-fn log(db: &Connection, lease: &Lease, seq: i64, attempt: &Attempt) -> rusqlite::Result<()> {
+fn log(db: &Connection, lease: &Lease, attempt: &Attempt) -> rusqlite::Result<()> {
     let sent = attempt.sent.as_ref();
     db.prepare_cached(LOG)?
         .execute(rusqlite::params![
             lease.id().0,
-            seq,
+            lease.seq(),
             attempt.started_at.as_millis(),
             i64::try_from(attempt.duration.as_millis()).unwrap_or(i64::MAX),
             attempt.verdict.outcome.as_str(),

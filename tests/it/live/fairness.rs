@@ -75,7 +75,7 @@ async fn a_merchant_that_hangs_takes_no_places_from_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_hanging_merchants_are_bounded_by_the_total() {
+async fn many_hanging_merchants_leave_places_to_those_that_answer() {
     let place = Place::new();
     let clock = clock();
     let daemon = Daemon::start_at(&place, &LIMITS, clock.clone()).await;
@@ -87,18 +87,19 @@ async fn many_hanging_merchants_are_bounded_by_the_total() {
             .await;
         merchants.push(merchant);
     }
-    daemon.until_count(ShownState::InFlight, 8).await;
+    // Nothing is known of them yet: three quarters of eight places.
+    daemon.until_count(ShownState::InFlight, 6).await;
     let posts = || {
         merchants
             .iter()
             .map(|merchant| merchant.count())
             .sum::<usize>()
     };
-    until("eight POSTs hang", async || posts() == 8).await;
+    until("six POSTs hang", async || posts() == 6).await;
     let due = daemon.clock.now();
     let stats = daemon.service.inspection().stats().await.expect("readable");
     assert!(stats.oldest_due.is_some_and(|oldest| oldest <= due));
     assert!(merchants.iter().all(|merchant| merchant.count() <= 2));
-    assert_eq!(in_time("the drain", daemon.service.stop()).await, Ok(8));
-    assert_eq!(posts(), 8);
+    assert_eq!(in_time("the drain", daemon.service.stop()).await, Ok(6));
+    assert_eq!(posts(), 6);
 }

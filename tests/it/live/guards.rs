@@ -8,7 +8,7 @@ use callback_dispatcher::clock::{Clock, SystemClock};
 use callback_dispatcher::domain::{Next, Outcome, Timestamp, Verdict};
 use callback_dispatcher::store::sqlite::{SCHEMA_VERSION, SqliteQueue};
 use callback_dispatcher::store::{
-    Attempt, Claim, CommitObserver, Lease, OpenError, Origin, Queue, Recorded, Want,
+    Attempt, Claim, CommitObserver, EndedAttempt, Lease, OpenError, Origin, Queue, Recorded, Want,
 };
 
 use super::{Place, insert};
@@ -58,10 +58,13 @@ async fn record(queue: &SqliteQueue, lease: Lease, now: Timestamp) -> Recorded {
         remote_addr: None,
         sent: None,
     };
-    queue
-        .record(lease, attempt, Next::Delivered)
-        .await
-        .expect("a healthy store")
+    let ended = EndedAttempt {
+        lease,
+        attempt,
+        next: Next::Delivered,
+    };
+    let recorded = queue.record(vec![ended]).await.expect("a healthy store");
+    recorded[0].recorded
 }
 
 /// Claims, lets an operator run `meanwhile`, records; `row` is what must stand then.

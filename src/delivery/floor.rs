@@ -1,0 +1,128 @@
+//! Where couriers and the loop meet: the roster and the attempts that wait to be recorded, behind
+//! one lock that is held for moments.
+//!
+//! A courier hands in what it brings and takes the next errand in one step, so a place does not
+//! stand empty while an outcome waits for its commit. The loop is stirred only when it has
+//! something to do.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use super::courier::Ended;
+use super::roster::{PlaceNumber, Roster, Rules, Turn};
+use super::terms::Terms;
+use crate::domain::Timestamp;
+use crate::store::{ClaimedCallback, Origin};
+
+/// Ended attempts that are worth a commit of their own.
+pub(super) const BATCH: usize = 128;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Floor {
+    state: Mutex<State>,
+    stirred: Notify,
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) roster: Roster<ClaimedCallback>,
+    /// Not recorded yet.
+    pub(super) ended: Vec<Ended>,
+    /// What an attempt that begins now is made under.
+    pub(super) terms: Arc<Terms>,
+    /// Whether the store is at work for the loop, which looks around anyway when that is done.
+    pub(super) is_turning: bool,
+}
+
+/// An attempt to be made.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) place: PlaceNumber,
+    pub(super) origin: Origin,
+    pub(super) claimed: ClaimedCallback,
+    pub(super) terms: Arc<Terms>,
+}
+
+impl Floor {
+    pub(super) fn new(terms: Arc<Terms>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                roster: Roster::default(),
+                ended: Vec::new(),
+                terms,
+                is_turning: false,
+            }),
+            stirred: Notify::new(),
+        }
+    }
+
+    /// Returns when there is perhaps something for the loop to do.
+    pub(super) fn stirred(&self) -> Notified<'_> {
+        self.stirred.notified()
+    }
+
+    /// No code panics while it holds the lock.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what a courier brings back and gives it the next errand, if there is one.
+    pub(super) fn hand_in(
+        &self,
+        place: PlaceNumber,
+        ended: Ended,
+        now: Timestamp,
+    ) -> Option<Errand> {
+        let mut state = self.lock();
+        let rules = state.rules(now);
+        state.roster.finished(place, rules);
+        state.ended.push(ended);
+        let errand = state.take(now);
+        let waits = state.ended.len();
+        let stirs = !state.is_turning
+            && (waits == 1
+                || waits == BATCH
+                || state.roster.in_flight() == 0
+                || state.roster.is_hungry(rules));
+        drop(state);
+        if stirs {
+            self.stirred.notify_one();
+        }
+        errand
+    }
+}
+
+impl State {
+    /// The next errand, if there is one and a place for it.
+    pub(super) fn take(&mut self, now: Timestamp) -> Option<Errand> {
+        let rules = self.rules(now);
+        let Turn {
+            place,
+            origin,
+            claimed,
+        } = self.roster.take(rules)?;
+        Some(Errand {
+            place,
+            origin,
+            claimed,
+            terms: Arc::clone(&self.terms),
+        })
+    }
+
+    pub(super) fn rules(&self, now: Timestamp) -> Rules {
+        Rules {
+            now,
+            in_flight_max: self.terms.in_flight_max,
+            in_flight_per_origin_max: self.terms.in_flight_per_origin_max,
+        }
+    }
+
+    /// Attempts under way, to begin, and to be recorded.
+    pub(super) fn open(&self) -> usize {
+        self.roster.in_flight() + self.roster.stock() + self.ended.len()
+    }
+}

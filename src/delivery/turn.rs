@@ -1,0 +1,178 @@
+//! A turn of the store: what has ended is recorded, and what comes next is claimed.
+//!
+//! Both are asked for at once, so that they share a commit. Nothing that was sent is forgotten: a
+//! batch that could not be recorded comes back, and a single attempt that the store takes alone
+//! or not at all is tried for as long as the store lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::courier::{About, Ended};
+use super::observer::{FinishedAttempt, Observer};
+use crate::clock::SharedClock;
+use crate::domain::Next;
+use crate::store::{
+    Claim, EndedAttempt, OriginDue, Queue, Recorded, RecordedAttempt, Share, StoreError,
+    Unrecorded, Want,
+};
+
+/// What every task of a dispatcher shares.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) clock: SharedClock,
+    pub(super) observer: Arc<dyn Observer>,
+}
+
+/// What a turn brings back.
+#[derive(Debug, Default)]
+pub(super) struct Turned {
+    /// `None`: nothing was to be claimed.
+    pub(super) claimed: Option<Claimed>,
+    pub(super) settled: Settled,
+}
+
+/// What a claim brings back: one share for each want.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) wants: Vec<Want>,
+    pub(super) shares: Result<Vec<Share>, StoreError>,
+}
+
+/// What recording brings back.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// The retries that recorded attempts have led to.
+    pub(super) due: Vec<OriginDue>,
+    /// What could not be recorded, and why.
+    pub(super) unrecorded: Option<(Vec<Ended>, StoreError)>,
+    /// What the store takes alone or not at all.
+    pub(super) stubborn: Vec<Ended>,
+}
+
+/// Records `ended` and claims `claim`, whichever there is.
+pub(super) async fn turn(desk: Desk, ended: Vec<Ended>, claim: Option<Claim>) -> Turned {
+    let claiming = async {
+        let claim = claim?;
+        let wants = claim.wants.clone();
+        let shares = desk.queue.claim(claim).await;
+        Some(Claimed { wants, shares })
+    };
+    let (settled, claimed) = futures_util::future::join(settle(&desk, ended), claiming).await;
+    Turned { claimed, settled }
+}
+
+async fn settle(desk: &Desk, ended: Vec<Ended>) -> Settled {
+    let mut settled = Settled::default();
+    if ended.is_empty() {
+        return settled;
+    }
+    let alone = ended.len() == 1;
+    match record(desk, ended).await {
+        Ok(due) => settled.due = due,
+        Err((ended, error)) if !error.is_perhaps_one_rows() => {
+            settled.unrecorded = Some((ended, error));
+        }
+        Err((ended, _)) if alone => settled.stubborn = ended,
+        // One of them spoils the batch: each for itself.
+        Err((ended, _)) => {
+            for ended in ended {
+                match record(desk, vec![ended]).await {
+                    Ok(due) => settled.due.extend(due),
+                    Err((ended, _)) => settled.stubborn.extend(ended),
+                }
+            }
+        }
+    }
+    settled
+}
+
+/// The first wait after a failed record; doubled each time.
+const RECORD_WAIT: Duration = Duration::from_millis(100);
+/// The longest.
+const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Records one attempt, for as long as it takes: the merchant may have been told, and that must
+/// not be forgotten.
+pub(super) async fn insist(desk: Desk, ended: Ended) -> Result<Vec<OriginDue>, StoreError> {
+    let id = ended.about.id;
+    let mut ended = vec![ended];
+    let mut wait = RECORD_WAIT;
+    loop {
+        match record(&desk, ended).await {
+            Ok(due) => return Ok(due),
+            Err((_, error)) if error.is_permanent() => {
+                lost(id.0, &error);
+                return Err(error);
+            }
+            Err((again, error)) => {
+                tracing::warn!(callback_id = id.0, %error, retry_in_ms = wait.as_millis(),
+                    "an attempt is not recorded; will try it later");
+                ended = again;
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RECORD_WAIT_MAX);
+            }
+        }
+    }
+}
+
+/// Says that the merchant was perhaps told and the database does not know.
+pub(super) fn lost(callback_id: i64, error: &StoreError) {
+    tracing::error!(callback_id, %error, "an outcome is lost; its callback will be sent again");
+}
+
+/// Records `ended` in one transaction, and tells whoever counts and logs. Returns the retries.
+async fn record(
+    desk: &Desk,
+    ended: Vec<Ended>,
+) -> Result<Vec<OriginDue>, (Vec<Ended>, StoreError)> {
+    let (about, attempts): (Vec<About>, Vec<EndedAttempt>) = ended
+        .into_iter()
+        .map(|Ended { about, attempt }| (about, attempt))
+        .unzip();
+    match desk.queue.record(attempts).await {
+        Ok(recorded) => Ok(about
+            .into_iter()
+            .zip(recorded)
+            .filter_map(|(about, recorded)| tell(desk, about, &recorded))
+            .collect()),
+        Err(Unrecorded { error, ended }) => {
+            let again = about.into_iter().zip(ended);
+            let again = again.map(|(about, attempt)| Ended { attempt, about });
+            Err((again.collect(), error))
+        }
+    }
+}
+
+fn tell(desk: &Desk, about: About, recorded: &RecordedAttempt) -> Option<OriginDue> {
+    let RecordedAttempt {
+        attempt,
+        next,
+        recorded,
+    } = recorded;
+    match recorded {
+        Recorded::Applied => desk.observer.attempt_finished(&FinishedAttempt {
+            id: about.id,
+            kind: about.kind,
+            app_id: &about.app_id,
+            origin: &about.origin,
+            created_at: about.created_at,
+            attempts: about.attempts + u32::from(attempt.verdict.counted),
+            attempt,
+            next: *next,
+            now: desk.clock.now(),
+        }),
+        Recorded::LeaseLost => tracing::warn!(
+            callback_id = about.id.0,
+            outcome = attempt.verdict.outcome.as_str(),
+            "the callback moved on during its attempt; the attempt is not in the log"
+        ),
+    }
+    match next {
+        Next::RetryAt(due) => Some(OriginDue {
+            origin: about.origin,
+            due: *due,
+        }),
+        Next::Delivered | Next::Exhausted => None,
+    }
+}
