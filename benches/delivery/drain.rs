@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::daemon::{Daemon, Setup};
-use crate::place::{Fill, Place};
+use crate::place::{CALLBACK_PATH, Fill, Place};
 use crate::process;
 use crate::report::{self, Spread};
 
@@ -88,12 +88,12 @@ fn serial(round: &Round) -> f64 {
 async fn round(size: &Size, tls: bool) -> Result<Round> {
     let place = Place::new()?;
     let merchant = merchant(&place, tls).await?;
-    let url = merchant.url("/newpay/callback");
-    let bare_http = bare_http(&place, &merchant, &url, size.rows, tls).await?;
-    let (dispatcher, commits) = dispatcher(&place, &merchant, &url, size, tls).await?;
+    let origin = merchant.url("");
+    let bare_http = bare_http(&place, &merchant, size.rows, tls).await?;
+    let (dispatcher, commits) = dispatcher(&place, &merchant, &origin, size, tls).await?;
     merchant.stop().await;
     let group = (1.0 / commits).round().max(1.0);
-    let bare_sqlite = bare_sqlite(&url, size.rows, group)?;
+    let bare_sqlite = bare_sqlite(&origin, size.rows, group)?;
     Ok(Round {
         bare_http,
         dispatcher,
@@ -105,12 +105,11 @@ async fn round(size: &Size, tls: bool) -> Result<Round> {
 async fn bare_http(
     place: &Place,
     merchant: &MockMerchant,
-    url: &str,
     posts: usize,
     tls: bool,
 ) -> Result<Cost> {
     let mut command = role("bare-http");
-    command.args(["--url", url, "--posts", &posts.to_string()]);
+    command.args(["--url", &merchant.url(CALLBACK_PATH), "--posts", &posts.to_string()]);
     command.args(["--in-flight", &IN_FLIGHT.to_string()]);
     if tls {
         command.arg("--ca").arg(place.path("ca.pem"));
@@ -126,14 +125,14 @@ async fn bare_http(
 async fn dispatcher(
     place: &Place,
     merchant: &MockMerchant,
-    url: &str,
+    origin: &str,
     size: &Size,
     tls: bool,
 ) -> Result<(Cost, f64)> {
     let rows = size.rows;
     place.fill(&Fill {
         rows,
-        url: &format!("'{url}'"),
+        origin: &format!("'{origin}'"),
         due: "1760000000000 + n",
     })?;
     let setup = Setup {
@@ -163,11 +162,11 @@ async fn dispatcher(
     Ok((cost, commits))
 }
 
-fn bare_sqlite(url: &str, rows: usize, group: f64) -> Result<Cost> {
+fn bare_sqlite(origin: &str, rows: usize, group: f64) -> Result<Cost> {
     let place = Place::new()?;
     place.fill(&Fill {
         rows,
-        url: &format!("'{url}'"),
+        origin: &format!("'{origin}'"),
         due: "1760000000000 + n",
     })?;
     let mut command = role("bare-sqlite");

@@ -23,11 +23,14 @@ pub(crate) struct Place {
 /// Rows to put into a queue.
 pub(crate) struct Fill<'a> {
     pub(crate) rows: usize,
-    /// An SQL expression for `callback_url`; `n` counts the rows from 1.
-    pub(crate) url: &'a str,
+    /// An SQL expression for `origin`; `n` counts the rows from 1.
+    pub(crate) origin: &'a str,
     /// An SQL expression for the moment, in Unix milliseconds, from which each is due.
     pub(crate) due: &'a str,
 }
+
+/// Where every merchant takes callbacks.
+pub(crate) const CALLBACK_PATH: &str = "/newpay/callback";
 
 /// Rows in one transaction of a fill.
 const CHUNK: usize = 100_000;
@@ -69,14 +72,14 @@ impl Place {
             let sql = format!(
                 "WITH RECURSIVE counted (n) AS (
                    SELECT ?1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?2)
-                 INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+                 INSERT INTO callback_queue (kind, callback_url, origin, app_id, pay_method, amount, currency,
                    newpay_order_no, order_no, subject, extra, result, trans_info,
                    settlement_status, created_at, next_attempt_at)
-                 SELECT 'payment', {url}, '6', 1, '188000.00', 'LAK', printf('2026%014d', n),
+                 SELECT 'payment', {origin} || '{CALLBACK_PATH}', {origin}, '6', 1, '188000.00', 'LAK', printf('2026%014d', n),
                    printf('M%014d', n), 'Lao coffee, one kilogram, roasted', 'table 12', 'success',
                    'BCELONE', 1, {due}, {due}
                  FROM counted",
-                url = fill.url,
+                origin = fill.origin,
                 due = fill.due,
             );
             let mut statement = db.prepare(&sql)?;
