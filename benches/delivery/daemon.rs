@@ -49,12 +49,14 @@ impl Daemon {
             timeout.as_millis(),
         );
         fs::write(place.path("dispatcher.toml"), settings)?;
+        // A folder of its own, or each line would look like a commit.
+        fs::create_dir_all(place.path("log"))?;
         let child = Command::new(env!("CARGO_BIN_EXE_callback-dispatcher"))
             .arg("run")
             .current_dir(place.folder())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(place.path("log"))?)
+            .stderr(File::create(place.path("log/stderr"))?)
             .spawn()
             .context("the dispatcher does not start")?;
         Ok(Self { child, admin })

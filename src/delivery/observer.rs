@@ -33,6 +33,13 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// An attempt was recorded.
     fn attempt_finished(&self, finished: &FinishedAttempt<'_>);
 
+    /// Attempts were recorded, in one commit.
+    fn attempts_finished(&self, finished: &[FinishedAttempt<'_>]) {
+        for finished in finished {
+            self.attempt_finished(finished);
+        }
+    }
+
     /// So many attempts are under way now.
     fn in_flight(&self, attempts: usize);
 

@@ -131,11 +131,20 @@ async fn record(
         .map(|Ended { about, attempt }| (about, attempt))
         .unzip();
     match desk.queue.record(attempts).await {
-        Ok(recorded) => Ok(about
-            .into_iter()
-            .zip(recorded)
-            .filter_map(|(about, recorded)| tell(desk, about, &recorded))
-            .collect()),
+        Ok(recorded) => {
+            tell(desk, &about, &recorded);
+            Ok(about
+                .into_iter()
+                .zip(recorded)
+                .filter_map(|(about, recorded)| match recorded.next {
+                    Next::RetryAt(due) => Some(OriginDue {
+                        origin: about.origin,
+                        due,
+                    }),
+                    Next::Delivered | Next::Exhausted => None,
+                })
+                .collect())
+        }
         Err(Unrecorded { error, ended }) => {
             let again = about.into_iter().zip(ended);
             let again = again.map(|(about, attempt)| Ended { attempt, about });
@@ -144,35 +153,29 @@ async fn record(
     }
 }
 
-fn tell(desk: &Desk, about: About, recorded: &RecordedAttempt) -> Option<OriginDue> {
-    let RecordedAttempt {
-        attempt,
-        next,
-        recorded,
-    } = recorded;
-    match recorded {
-        Recorded::Applied => desk.observer.attempt_finished(&FinishedAttempt {
-            id: about.id,
-            kind: about.kind,
-            app_id: &about.app_id,
-            origin: &about.origin,
-            created_at: about.created_at,
-            attempts: about.attempts + u32::from(attempt.verdict.counted),
-            attempt,
-            next: *next,
-            now: desk.clock.now(),
-        }),
-        Recorded::LeaseLost => tracing::warn!(
-            callback_id = about.id.0,
-            outcome = attempt.verdict.outcome.as_str(),
-            "the callback moved on during its attempt; the attempt is not in the log"
-        ),
+fn tell(desk: &Desk, about: &[About], recorded: &[RecordedAttempt]) {
+    let now = desk.clock.now();
+    let mut finished = Vec::with_capacity(recorded.len());
+    for (about, recorded) in about.iter().zip(recorded) {
+        let attempt = &recorded.attempt;
+        match recorded.recorded {
+            Recorded::Applied => finished.push(FinishedAttempt {
+                id: about.id,
+                kind: about.kind,
+                app_id: &about.app_id,
+                origin: &about.origin,
+                created_at: about.created_at,
+                attempts: about.attempts + u32::from(attempt.verdict.counted),
+                attempt,
+                next: recorded.next,
+                now,
+            }),
+            Recorded::LeaseLost => tracing::warn!(
+                callback_id = about.id.0,
+                outcome = attempt.verdict.outcome.as_str(),
+                "the callback moved on during its attempt; the attempt is not in the log"
+            ),
+        }
     }
-    match next {
-        Next::RetryAt(due) => Some(OriginDue {
-            origin: about.origin,
-            due: *due,
-        }),
-        Next::Delivered | Next::Exhausted => None,
-    }
+    desk.observer.attempts_finished(&finished);
 }

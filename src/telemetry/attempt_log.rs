@@ -24,6 +24,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::log::LogFormat;
+use super::stderr::together;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Kind, Next, Outcome, Timestamp};
 
@@ -78,6 +79,14 @@ impl Observer for AttemptLog {
             (_, Next::Exhausted) => line!(ERROR),
             _ => line!(WARN),
         }
+    }
+
+    fn attempts_finished(&self, finished: &[FinishedAttempt<'_>]) {
+        together(|| {
+            for finished in finished {
+                self.attempt_finished(finished);
+            }
+        });
     }
 
     fn in_flight(&self, _attempts: usize) {}

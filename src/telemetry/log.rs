@@ -6,8 +6,9 @@
 //! | json | one object per line on standard error, for collectors; times in RFC 3339, UTC |
 //! | journald | entries with fields (`F_OUTCOME=refused`) for `journalctl` |
 //!
-//! A line is written by the thread that logs it, in one piece: nothing is lost on exit, and a
-//! standard error that nobody reads stalls the program. One that is closed does not.
+//! A line is written by the thread that logs it, in one piece, those of attempts that were
+//! recorded together in one piece as well: nothing is lost on exit, and a standard error that
+//! nobody reads stalls the program. One that is closed does not.
 
 use std::io::{self, IsTerminal};
 
@@ -21,6 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use super::level::{InvalidLevel, targets};
+use super::stderr::Stderr;
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl LogHandle {
 ///
 /// [`LogError`], and then nothing is logged.
 pub fn start_log(level: &str, format: LogFormat) -> Result<LogHandle, LogError> {
-    let (subscriber, handle) = subscriber(level, format, io::stderr, is_coloured())?;
+    let (subscriber, handle) = subscriber(level, format, Stderr, is_coloured())?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Started)?;
     Ok(handle)
 }

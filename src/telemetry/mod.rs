@@ -17,6 +17,7 @@ mod metrics;
 mod observers;
 #[cfg(test)]
 mod sample;
+mod stderr;
 
 pub use attempt_log::{ATTEMPT_TARGET, AttemptLog};
 pub use level::InvalidLevel;

@@ -23,6 +23,12 @@ impl Observer for Observers {
         }
     }
 
+    fn attempts_finished(&self, finished: &[FinishedAttempt<'_>]) {
+        for observer in &self.0 {
+            observer.attempts_finished(finished);
+        }
+    }
+
     fn in_flight(&self, attempts: usize) {
         for observer in &self.0 {
             observer.in_flight(attempts);
