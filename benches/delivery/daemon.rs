@@ -16,10 +16,23 @@ use crate::process;
 pub(crate) struct Setup {
     pub(crate) in_flight: usize,
     pub(crate) in_flight_per_merchant: usize,
-    pub(crate) timeout: Duration,
+    pub(crate) drain_timeout: Duration,
     pub(crate) log: String,
     /// A file in the place's folder.
     pub(crate) ca_file: &'static str,
+}
+
+/// The defaults of `dispatcher.toml`.
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            in_flight: 512,
+            in_flight_per_merchant: 64,
+            drain_timeout: Duration::from_secs(30),
+            log: "info".to_owned(),
+            ca_file: "",
+        }
+    }
 }
 
 /// `run`, under way.
@@ -35,18 +48,18 @@ impl Daemon {
         let Setup {
             in_flight,
             in_flight_per_merchant,
-            timeout,
+            drain_timeout,
             log,
             ca_file,
         } = setup;
         let settings = format!(
             "[delivery]\nmax_in_flight = {in_flight}\n\
              max_in_flight_per_merchant = {in_flight_per_merchant}\n\
-             timeout = \"{}ms\"\n\
+             drain_timeout = \"{}ms\"\n\
              [egress]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n\
              extra_ca_file = \"{ca_file}\"\n\
              [admin]\nlisten = \"{admin}\"\n[log]\nlevel = \"{log}\"\n",
-            timeout.as_millis(),
+            drain_timeout.as_millis(),
         );
         fs::write(place.path("dispatcher.toml"), settings)?;
         // A folder of its own, or each line would look like a commit.
@@ -66,8 +79,16 @@ impl Daemon {
         process::cpu(self.child.id())
     }
 
-    pub(crate) fn peak_rss(&self) -> Result<u64> {
-        process::peak_rss(self.child.id())
+    pub(crate) fn cpu_of_threads(&self) -> Result<Duration> {
+        process::cpu_of_threads(self.child.id())
+    }
+
+    pub(crate) fn io(&self) -> Result<u64> {
+        process::io(self.child.id())
+    }
+
+    pub(crate) fn peak_rss_mebi(&self) -> Result<f64> {
+        Ok(process::peak_rss(self.child.id())? as f64 / f64::from(1 << 20))
     }
 
     /// Commits so far that wrote something.

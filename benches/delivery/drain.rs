@@ -1,23 +1,20 @@
 //! A backlog drained, against the bare client and the bare database.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use callback_dispatcher::clock::Stopwatch;
-use callback_dispatcher::merchant::{MerchantSettings, MockMerchant};
-use tokio::net::TcpListener;
-use tokio::time::timeout;
+use callback_dispatcher::merchant::MockMerchant;
 
 use crate::daemon::{Daemon, Setup};
-use crate::place::{CALLBACK_PATH, Fill, Place};
-use crate::process;
-use crate::report::{self, Spread};
+use crate::merchants::{self, all_arrived};
+use crate::place::{CALLBACK_PATH, Fill, PAST, Place};
+use crate::process::{self, end, role};
+use crate::report::{self, Figures, Goal, Spread};
 
 /// How much is measured.
+#[derive(Clone)]
 pub(crate) struct Size {
     pub(crate) rounds: usize,
     pub(crate) rows: usize,
@@ -26,8 +23,6 @@ pub(crate) struct Size {
 
 /// The same for the dispatcher and the bare client.
 const IN_FLIGHT: usize = 64;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one side took.
 #[derive(Clone, Copy)]
@@ -44,16 +39,34 @@ struct Round {
     commits: f64,
 }
 
-pub(crate) async fn measure(size: &Size, tls: bool) -> Result<()> {
+/// Returns how many callbacks a second the dispatcher has delivered.
+pub(crate) async fn measure(size: &Size, tls: bool, figures: &mut Figures) -> Result<f64> {
     let mut rounds = Vec::new();
     for _ in 0..size.rounds {
         rounds.push(round(size, tls).await?);
     }
     let over = |value: fn(&Round) -> f64| Spread::of(rounds.iter().map(value));
+    let b = over(|round| round.dispatcher.per_second);
+    let b_to_a = over(|round| round.dispatcher.per_second / round.bare_http.per_second);
+    let b_to_serial = over(|round| round.dispatcher.per_second / serial(round));
+    let commits = over(|round| round.commits);
+    let peak_rss = over(|round| round.dispatcher.peak_rss);
+    if tls {
+        figures.add("drain over TLS, b/a", b_to_a.median, "", Goal::AtLeast(0.6));
+    } else {
+        figures.add("drain, b/a", b_to_a.median, "", Goal::AtLeast(0.55));
+        let name = "drain, b over the serial composite";
+        figures.add(name, b_to_serial.median, "", Goal::AtLeast(0.9));
+        figures.add(
+            "commits per delivery",
+            commits.median,
+            "",
+            Goal::AtMost(0.02),
+        );
+    }
     let count = |value: f64| format!("{value:.0}");
     let micros = |value: f64| format!("{value:.1}");
     let ratio = |value: f64| format!("{value:.3}");
-    let mebi = |value: f64| format!("{:.1}", value / f64::from(1 << 20));
     let scheme = if tls { "https" } else { "http" };
     report::table(
         &format!(
@@ -63,22 +76,19 @@ pub(crate) async fn measure(size: &Size, tls: bool) -> Result<()> {
         &["", "minimum", "median", "maximum"],
         &[
             over(|round| round.bare_http.per_second).row("a: bare reqwest, POST/s", count),
-            over(|round| round.dispatcher.per_second).row("b: dispatcher, POST/s", count),
+            b.row("b: dispatcher, POST/s", count),
             over(|round| round.bare_sqlite.per_second).row("c: bare SQLite, rows/s", count),
-            over(|round| round.dispatcher.per_second / round.bare_http.per_second)
-                .row("b/a", ratio),
-            over(|round| round.dispatcher.per_second / serial(round))
-                .row("b over 1/(1/a + 1/c)", ratio),
+            b_to_a.row("b/a", ratio),
+            b_to_serial.row("b over 1/(1/a + 1/c)", ratio),
             over(|round| round.bare_http.cpu_micros).row("a: CPU per POST, microseconds", micros),
             over(|round| round.dispatcher.cpu_micros)
                 .row("b: CPU per delivery, microseconds", micros),
             over(|round| round.bare_sqlite.cpu_micros).row("c: CPU per row, microseconds", micros),
-            over(|round| round.commits)
-                .row("b: commits per delivery", |value| format!("{value:.4}")),
-            over(|round| round.dispatcher.peak_rss).row("b: peak RSS, MiB", mebi),
+            commits.row("b: commits per delivery", |value| format!("{value:.4}")),
+            peak_rss.row("b: peak RSS, MiB", |value| format!("{value:.1}")),
         ],
     );
-    Ok(())
+    Ok(b.median)
 }
 
 fn serial(round: &Round) -> f64 {
@@ -87,19 +97,28 @@ fn serial(round: &Round) -> f64 {
 
 async fn round(size: &Size, tls: bool) -> Result<Round> {
     let place = Place::new()?;
-    let merchant = merchant(&place, tls).await?;
-    let origin = merchant.url("");
+    let certificate = place.path("ca.pem");
+    let merchant = merchants::acknowledging(tls.then_some(&certificate)).await?;
     let bare_http = bare_http(&place, &merchant, size.rows, tls).await?;
-    let (dispatcher, commits) = dispatcher(&place, &merchant, &origin, size, tls).await?;
+    let (dispatcher, commits) = dispatcher(&place, &merchant, size, tls).await?;
     merchant.stop().await;
     let group = (1.0 / commits).round().max(1.0);
-    let bare_sqlite = bare_sqlite(&origin, size.rows, group)?;
+    let bare_sqlite = bare_sqlite(size.rows, group)?;
     Ok(Round {
         bare_http,
         dispatcher,
         bare_sqlite,
         commits,
     })
+}
+
+fn origin(merchant: &MockMerchant, tls: bool) -> String {
+    let plain = merchants::origin(merchant);
+    if tls {
+        plain.replace("http:", "https:")
+    } else {
+        plain
+    }
 }
 
 async fn bare_http(
@@ -109,12 +128,8 @@ async fn bare_http(
     tls: bool,
 ) -> Result<Cost> {
     let mut command = role("bare-http");
-    command.args([
-        "--url",
-        &merchant.url(CALLBACK_PATH),
-        "--posts",
-        &posts.to_string(),
-    ]);
+    command.args(["--url", &(origin(merchant, tls) + CALLBACK_PATH)]);
+    command.args(["--posts", &posts.to_string()]);
     command.args(["--in-flight", &IN_FLIGHT.to_string()]);
     if tls {
         command.arg("--ca").arg(place.path("ca.pem"));
@@ -130,22 +145,21 @@ async fn bare_http(
 async fn dispatcher(
     place: &Place,
     merchant: &MockMerchant,
-    origin: &str,
     size: &Size,
     tls: bool,
 ) -> Result<(Cost, f64)> {
     let rows = size.rows;
     place.fill(&Fill {
         rows,
-        origin: &format!("'{origin}'"),
-        due: "1760000000000 + n",
+        origin: &format!("'{}'", origin(merchant, tls)),
+        due: PAST,
     })?;
     let setup = Setup {
         in_flight: IN_FLIGHT,
         in_flight_per_merchant: IN_FLIGHT,
-        timeout: Duration::from_secs(10),
         log: size.log.clone(),
         ca_file: if tls { "ca.pem" } else { "" },
+        ..Setup::default()
     };
     let before = merchant.count();
     let daemon = Daemon::start(place, &setup)?;
@@ -153,7 +167,7 @@ async fn dispatcher(
     let cost = Cost {
         per_second: rate(rows, elapsed),
         cpu_micros: micros(daemon.cpu()?, rows),
-        peak_rss: daemon.peak_rss()? as f64,
+        peak_rss: daemon.peak_rss_mebi()?,
     };
     let commits = daemon.commits()? as f64 / rows as f64;
     daemon.stop()?;
@@ -167,12 +181,12 @@ async fn dispatcher(
     Ok((cost, commits))
 }
 
-fn bare_sqlite(origin: &str, rows: usize, group: f64) -> Result<Cost> {
+fn bare_sqlite(rows: usize, group: f64) -> Result<Cost> {
     let place = Place::new()?;
     place.fill(&Fill {
         rows,
-        origin: &format!("'{origin}'"),
-        due: "1760000000000 + n",
+        origin: "'http://127.0.0.1:9'",
+        due: PAST,
     })?;
     let mut command = role("bare-sqlite");
     command.arg("--queue").arg(place.queue());
@@ -191,23 +205,7 @@ fn bare_sqlite(origin: &str, rows: usize, group: f64) -> Result<Cost> {
     Ok(cost)
 }
 
-/// From the first POST's arrival to the last one's.
-async fn all_arrived(merchant: &MockMerchant, before: usize, posts: usize) -> Result<Duration> {
-    timeout(PATIENCE, merchant.wait_for(before + 1)).await?;
-    let watch = Stopwatch::start();
-    let mut look = tokio::time::interval(Duration::from_millis(1));
-    let arrived = async {
-        while merchant.count() < before + posts {
-            look.tick().await;
-        }
-    };
-    timeout(PATIENCE, arrived)
-        .await
-        .with_context(|| format!("{} of {posts} arrived", merchant.count() - before))?;
-    Ok(watch.elapsed())
-}
-
-fn rate(count: usize, elapsed: Duration) -> f64 {
+pub(crate) fn rate(count: usize, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
 
@@ -219,48 +217,6 @@ fn cost(pid: u32, count: usize, elapsed: Duration) -> Result<Cost> {
     Ok(Cost {
         per_second: rate(count, elapsed),
         cpu_micros: micros(process::cpu(pid)?, count),
-        peak_rss: process::peak_rss(pid)? as f64,
+        peak_rss: 0.0,
     })
-}
-
-/// This program in another role. It ends when its standard input does.
-fn role(name: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-    command.arg(name).stdin(Stdio::piped());
-    command
-}
-
-fn end(child: &mut Child) -> Result<()> {
-    drop(child.stdin.take());
-    let status = child.wait()?;
-    ensure!(status.success(), "a reference ended with {status}");
-    Ok(())
-}
-
-async fn merchant(place: &Place, tls: bool) -> Result<MockMerchant> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    let settings = MerchantSettings {
-        tls: if tls {
-            Some(certificate(&place.path("ca.pem"))?)
-        } else {
-            None
-        },
-        remember: 0,
-        ..MerchantSettings::default()
-    };
-    Ok(MockMerchant::start(listener, settings)?)
-}
-
-/// A certificate for loopback, which is its own authority, written to `ca`.
-fn certificate(ca: &Path) -> Result<Arc<rustls::ServerConfig>> {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
-    std::fs::write(ca, made.cert.pem())?;
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())
-        .map_err(anyhow::Error::msg)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)?;
-    Ok(Arc::new(config))
 }

@@ -15,13 +15,21 @@
 mod bare_http;
 mod bare_sqlite;
 mod daemon;
+mod depth;
 mod drain;
+mod gateway;
+mod lag;
+mod merchants;
 mod place;
 mod process;
 mod report;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use report::Figures;
 
 /// Measures the dispatcher against the bare HTTP client and the bare database.
 #[derive(Debug, Parser)]
@@ -29,9 +37,13 @@ use clap::{Parser, Subcommand};
 struct Flags {
     #[command(subcommand)]
     role: Option<Role>,
-    /// Measures only these; all if none is named
+    /// Measures only these (drain, tls, lag, half-hangs, memory, finished, idle, start,
+    /// hanging-backlog); may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Takes every figure at its full size: about ten minutes, and 8 GB in the temporary folder
+    #[arg(long)]
+    full: bool,
     /// Paired rounds of each drain
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -46,6 +58,12 @@ struct Flags {
     bench: bool,
 }
 
+impl Flags {
+    fn size<T>(&self, short: T, full: T) -> T {
+        if self.full { full } else { short }
+    }
+}
+
 /// What this program is when it starts itself.
 #[derive(Debug, Subcommand)]
 enum Role {
@@ -55,6 +73,9 @@ enum Role {
     /// Makes the dispatcher's writes with nothing but SQLite
     #[command(hide = true)]
     BareSqlite(bare_sqlite::Flags),
+    /// INSERTs results as the gateway does
+    #[command(hide = true)]
+    Gateway(gateway::Flags),
 }
 
 fn main() -> Result<()> {
@@ -66,6 +87,7 @@ fn main() -> Result<()> {
         match flags.role {
             Some(Role::BareHttp(flags)) => bare_http::run(flags).await,
             Some(Role::BareSqlite(flags)) => bare_sqlite::run(&flags),
+            Some(Role::Gateway(flags)) => gateway::run(&flags).await,
             None => measure(&flags).await,
         }
     })
@@ -78,10 +100,59 @@ async fn measure(flags: &Flags) -> Result<()> {
         rows: flags.rows,
         log: flags.log.clone(),
     };
-    for (name, tls) in [("drain", false), ("tls", true)] {
-        if wanted(name) {
-            drain::measure(&size, tls).await?;
-        }
+    let mut figures = Figures::default();
+    let mut drain_rate = None;
+    if wanted("drain") {
+        drain_rate = Some(drain::measure(&size, false, &mut figures).await?);
     }
+    if wanted("tls") {
+        drain::measure(&size, true, &mut figures).await?;
+    }
+    if wanted("lag") {
+        let rate = match drain_rate {
+            Some(rate) => rate,
+            None => {
+                let once = drain::Size {
+                    rounds: 1,
+                    ..size.clone()
+                };
+                drain::measure(&once, false, &mut Figures::default()).await?
+            }
+        };
+        lag::measure(rate, flags.size(10, 60), &mut figures).await?;
+    }
+    if wanted("half-hangs") {
+        lag::half_hangs(flags.size(8, 60), &mut figures).await?;
+    }
+    if wanted("memory") {
+        depth::memory(flags.size(100_000, 1_000_000), &mut figures).await?;
+    }
+    if wanted("finished") {
+        let rounds = flags.size(1, 5);
+        depth::finished(
+            flags.size(100_000, 5_000_000),
+            flags.rows,
+            rounds,
+            &mut figures,
+        )
+        .await?;
+    }
+    if wanted("idle") {
+        let half = Duration::from_secs(flags.size(3, 60));
+        depth::idle(flags.size(100_000, 1_000_000), half, &mut figures).await?;
+    }
+    if wanted("start") {
+        depth::start(
+            flags.size(100_000, 1_000_000),
+            flags.size(3, 5),
+            &mut figures,
+        )
+        .await?;
+    }
+    if wanted("hanging-backlog") {
+        let rounds = flags.size(1, 5);
+        depth::hanging_backlog(flags.size(200_000, 1_000_000), rounds, &mut figures).await?;
+    }
+    figures.print();
     Ok(())
 }

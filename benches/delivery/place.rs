@@ -29,6 +29,9 @@ pub(crate) struct Fill<'a> {
     pub(crate) due: &'a str,
 }
 
+/// For [`Fill::due`]: due, the first row first.
+pub(crate) const PAST: &str = "1760000000000 + n";
+
 /// Where every merchant takes callbacks.
 pub(crate) const CALLBACK_PATH: &str = "/newpay/callback";
 
@@ -68,6 +71,9 @@ impl Place {
 
     /// Puts rows in, past the triggers that guard single INSERTs: filling is not what is measured.
     pub(crate) fn fill(&self, fill: &Fill<'_>) -> Result<()> {
+        if fill.rows == 0 {
+            return Ok(());
+        }
         self.unguarded(|db| {
             let sql = format!(
                 "WITH RECURSIVE counted (n) AS (
@@ -88,6 +94,36 @@ impl Place {
             for first in (1..=fill.rows).step_by(CHUNK) {
                 let last = (first + CHUNK - 1).min(fill.rows);
                 statement.execute((before + first, before + last))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts delivered callbacks in, each with its attempt.
+    pub(crate) fn fill_finished(&self, rows: usize) -> Result<()> {
+        self.fill(&Fill {
+            rows,
+            origin: "'http://127.0.0.1:9'",
+            due: PAST,
+        })?;
+        self.unguarded(|db| {
+            let steps = [
+                "UPDATE callback_queue
+                 SET state = 'delivered', attempts = 1, next_attempt_at = NULL, attempt_seq = 1,
+                   last_outcome = 'acknowledged', finished_at = created_at + 1
+                 WHERE id BETWEEN ?1 AND ?2",
+                "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome,
+                   counted, http_status, response_excerpt, remote_addr, sent_timestamp, sign,
+                   key_id, body_sha256)
+                 SELECT id, 1, created_at, 1, 'acknowledged', 1, 200, '{\"transResult\":\"SUCCESS\"}',
+                   '127.0.0.1:9', created_at, '3S0x9wUq0wXv0r6c1m2n3b4v5c6x7z8a9s0d1f2g3h4=',
+                   '2026-11', 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+                 FROM callback_queue WHERE id BETWEEN ?1 AND ?2",
+            ];
+            for first in (1..=rows).step_by(CHUNK) {
+                for step in steps {
+                    db.execute(step, (first, first + CHUNK - 1))?;
+                }
             }
             Ok(())
         })

@@ -1,9 +1,10 @@
-//! What the kernel says of a process.
+//! Other processes, and what the kernel says of them.
 
 use std::fs;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Linux counts CPU time for programs in hundredths of a second, whatever its own tick is.
 const TICK: Duration = Duration::from_millis(10);
@@ -22,17 +23,59 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(TICK * ticks)
 }
 
-/// The most memory that was resident so far, in bytes.
-pub(crate) fn peak_rss(pid: u32) -> Result<u64> {
-    status_kib(pid, "VmHWM:").map(|kib| kib * 1024)
+/// CPU time of all threads that live, to the nanosecond.
+pub(crate) fn cpu_of_threads(pid: u32) -> Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let first = schedstat.split_whitespace().next();
+        nanos += first.context("a number in schedstat")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
-fn status_kib(pid: u32, key: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib
-        .with_context(|| format!("{key} in /proc/PID/status"))?
+/// The most memory that was resident so far, in bytes.
+pub(crate) fn peak_rss(pid: u32) -> Result<u64> {
+    let kib = field(&format!("/proc/{pid}/status"), "VmHWM:")?;
+    Ok(kib.trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// Bytes read and written so far, by whatever call.
+pub(crate) fn io(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/io");
+    Ok(field(&path, "rchar:")?.parse::<u64>()? + field(&path, "wchar:")?.parse::<u64>()?)
+}
+
+fn field(path: &str, key: &str) -> Result<String> {
+    let text = fs::read_to_string(path)?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key));
+    Ok(value
+        .with_context(|| format!("{key} in {path}"))?
         .trim()
-        .parse()?)
+        .to_owned())
+}
+
+/// The wall clock, which all processes of this machine share.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured here is shorter than the milliseconds of a `Clock`"
+)]
+pub(crate) fn wall_nanos() -> i128 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos().cast_signed())
+}
+
+/// This program in another role. It ends when its standard input does.
+pub(crate) fn role(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.arg(name).stdin(Stdio::piped());
+    command
+}
+
+/// Ends a role.
+pub(crate) fn end(child: &mut Child) -> Result<()> {
+    drop(child.stdin.take());
+    let status = child.wait()?;
+    ensure!(status.success(), "a role ended with {status}");
+    Ok(())
 }

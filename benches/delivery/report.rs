@@ -14,6 +14,7 @@ pub(crate) fn table(title: &str, head: &[&str], rows: &[Vec<String>]) {
 }
 
 /// Minimum, median and maximum.
+#[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) least: f64,
     pub(crate) median: f64,
@@ -36,5 +37,48 @@ impl Spread {
     pub(crate) fn row(&self, name: &str, form: impl Fn(f64) -> String) -> Vec<String> {
         let values = [self.least, self.median, self.most].map(form);
         std::iter::once(name.to_owned()).chain(values).collect()
+    }
+}
+
+/// The value below which `percent` of the values lie; of at least one value.
+pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * percent / 100).min(values.len() - 1)]
+}
+
+/// What is wanted of a figure.
+#[derive(Clone, Copy)]
+pub(crate) enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// The figures of a run against what is wanted of them.
+#[derive(Default)]
+pub(crate) struct Figures(Vec<Vec<String>>);
+
+impl Figures {
+    /// Adds a figure; `unit` follows its number.
+    pub(crate) fn add(&mut self, name: impl Into<String>, value: f64, unit: &str, goal: Goal) {
+        let (wanted, is_met) = match goal {
+            Goal::AtLeast(least) => (format!("at least {least}{unit}"), value >= least),
+            Goal::AtMost(most) => (format!("at most {most}{unit}"), value <= most),
+        };
+        let digits = if value < 0.1 { 4 } else { 2 };
+        self.0.push(vec![
+            name.into(),
+            format!("{value:.digits$}{unit}"),
+            wanted,
+            if is_met { "met" } else { "MISSED" }.to_owned(),
+        ]);
+    }
+
+    /// Prints them all.
+    pub(crate) fn print(&self) {
+        if !self.0.is_empty() {
+            let head = ["figure", "measured", "wanted", ""];
+            table("Figures (medians where there are rounds)", &head, &self.0);
+        }
     }
 }

@@ -1,0 +1,239 @@
+//! What a deep queue costs: memory, time, CPU, and the other merchants' patience.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use callback_dispatcher::clock::Stopwatch;
+use callback_dispatcher::merchant::MockMerchant;
+
+use crate::daemon::{Daemon, Setup};
+use crate::drain::rate;
+use crate::merchants::{self, all_arrived};
+use crate::place::{Fill, PAST, Place};
+use crate::report::{self, Figures, Goal, Spread};
+
+/// Peak memory while a small and a large backlog are drained, of the same origin.
+pub(crate) async fn memory(large: usize, figures: &mut Figures) -> Result<()> {
+    let mut peaks = Vec::new();
+    for rows in [10_000, large] {
+        let place = Place::new()?;
+        let merchant = merchants::acknowledging(None).await?;
+        fill(&place, rows, &merchant)?;
+        let daemon = Daemon::start(&place, &Setup::default())?;
+        all_arrived(&merchant, 0, rows).await?;
+        peaks.push(daemon.peak_rss_mebi()?);
+        daemon.stop()?;
+        merchant.stop().await;
+    }
+    let [small, large_peak] = [peaks[0], peaks[1]];
+    report::table(
+        "Peak RSS while a backlog is drained, MiB",
+        &["10,000 rows", &format!("{large} rows"), "ratio"],
+        &[vec![
+            format!("{small:.1}"),
+            format!("{large_peak:.1}"),
+            format!("{:.3}", large_peak / small),
+        ]],
+    );
+    let name = format!("peak RSS, backlog {large}");
+    figures.add(name, large_peak, " MiB", Goal::AtMost(64.0));
+    let name = format!("peak RSS, {large} against 10,000");
+    figures.add(name, large_peak / small, "", Goal::AtMost(1.1));
+    Ok(())
+}
+
+fn fill(place: &Place, rows: usize, merchant: &MockMerchant) -> Result<()> {
+    place.fill(&Fill {
+        rows,
+        origin: &format!("'{}'", merchants::origin(merchant)),
+        due: PAST,
+    })
+}
+
+/// The drain rate beside many finished rows against that of an empty table.
+pub(crate) async fn finished(
+    finished: usize,
+    rows: usize,
+    rounds: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    let merchant = merchants::acknowledging(None).await?;
+    let (full, empty) = (Place::new()?, Place::new()?);
+    full.fill_finished(finished)?;
+    let mut ratios = Vec::new();
+    let mut rates = Vec::new();
+    for _ in 0..rounds {
+        let mut pair = [0.0; 2];
+        for (place, rate_of) in [&empty, &full].into_iter().zip(&mut pair) {
+            fill(place, rows, &merchant)?;
+            let before = merchant.count();
+            let daemon = Daemon::start(place, &Setup::default())?;
+            *rate_of = rate(rows, all_arrived(&merchant, before, rows).await?);
+            daemon.stop()?;
+        }
+        ratios.push(pair[1] / pair[0]);
+        rates.push(pair);
+    }
+    merchant.stop().await;
+    let ratio = Spread::of(ratios);
+    let count = |value: f64| format!("{value:.0}");
+    report::table(
+        &format!(
+            "Drain of {rows} callbacks beside {finished} finished ones, {rounds} paired rounds"
+        ),
+        &["", "minimum", "median", "maximum"],
+        &[
+            Spread::of(rates.iter().map(|pair| pair[0])).row("empty table, POST/s", count),
+            Spread::of(rates.iter().map(|pair| pair[1])).row("full table, POST/s", count),
+            ratio.row("ratio", |value| format!("{value:.3}")),
+        ],
+    );
+    let name = format!("drain rate with {finished} finished rows");
+    figures.add(name, ratio.median, "", Goal::AtLeast(0.9));
+    Ok(())
+}
+
+/// CPU and I/O with many rows that wait for their retry.
+pub(crate) async fn idle(rows: usize, half: Duration, figures: &mut Figures) -> Result<()> {
+    let place = Place::new()?;
+    let merchant = merchants::acknowledging(None).await?;
+    place.fill(&Fill {
+        rows,
+        origin: &merchants::one_of(&merchant, 500, "n"),
+        // Far ahead, whenever this runs.
+        due: "4000000000000 + n",
+    })?;
+    let daemon = Daemon::start(&place, &Setup::default())?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut readings = vec![(daemon.cpu_of_threads()?, daemon.io()?)];
+    let watch = Stopwatch::start();
+    for n in 1..=2 {
+        tokio::time::sleep_until(watch.deadline(half * n)).await;
+        readings.push((daemon.cpu_of_threads()?, daemon.io()?));
+    }
+    daemon.stop()?;
+    ensure!(merchant.count() == 0, "something was sent before its time");
+    merchant.stop().await;
+    let cpu = (readings[2].0 - readings[0].0).as_secs_f64() / (2 * half).as_secs_f64() * 100.0;
+    let io: Vec<u64> = readings
+        .windows(2)
+        .map(|pair| pair[1].1 - pair[0].1)
+        .collect();
+    report::table(
+        &format!(
+            "Idle, {rows} rows of 500 origins waiting, over {:?}",
+            2 * half
+        ),
+        &[
+            "CPU, % of a core",
+            "I/O in the first half, bytes",
+            "in the second half",
+        ],
+        &[vec![
+            format!("{cpu:.3}"),
+            io[0].to_string(),
+            io[1].to_string(),
+        ]],
+    );
+    let name = format!("CPU when idle, {rows} rows waiting");
+    figures.add(name, cpu, " %", Goal::AtMost(0.2));
+    let growth = io[1] as f64 / io[0].max(1) as f64;
+    figures.add(
+        "I/O when idle, second half over first",
+        growth,
+        "",
+        Goal::AtMost(1.1),
+    );
+    Ok(())
+}
+
+/// From the start of the process to the first POST.
+pub(crate) async fn start(rows: usize, rounds: usize, figures: &mut Figures) -> Result<()> {
+    let place = Place::new()?;
+    let merchant = merchants::hanging().await?;
+    place.fill(&Fill {
+        rows,
+        origin: &merchants::one_of(&merchant, 500, "n"),
+        due: PAST,
+    })?;
+    let setup = Setup {
+        drain_timeout: Duration::from_millis(100),
+        ..Setup::default()
+    };
+    let mut millis = Vec::new();
+    for _ in 0..rounds {
+        let before = merchant.count();
+        let watch = Stopwatch::start();
+        let daemon = Daemon::start(&place, &setup)?;
+        tokio::time::timeout(Duration::from_secs(60), merchant.wait_for(before + 1)).await?;
+        millis.push(watch.elapsed().as_secs_f64() * 1e3);
+        daemon.stop()?;
+    }
+    merchant.stop().await;
+    let spread = Spread::of(millis);
+    report::table(
+        &format!(
+            "From the start of the process to the first POST, {rows} rows due, {rounds} rounds"
+        ),
+        &["", "minimum", "median", "maximum"],
+        &[spread.row("milliseconds", |value| format!("{value:.1}"))],
+    );
+    let name = format!("start with {rows} due rows: first POST");
+    figures.add(name, spread.median, " ms", Goal::AtMost(200.0));
+    Ok(())
+}
+
+/// One origin hangs and owns nine tenths of `rows`; how fast 499 others are drained, against the
+/// same without it.
+pub(crate) async fn hanging_backlog(
+    rows: usize,
+    rounds: usize,
+    figures: &mut Figures,
+) -> Result<()> {
+    let (hanging, others) = (rows / 10 * 9, rows / 10);
+    let mut rates = Vec::new();
+    for _ in 0..rounds {
+        let without = drain_of_the_others(others, 0).await?;
+        let with = drain_of_the_others(others, hanging).await?;
+        rates.push([without, with]);
+    }
+    let count = |value: f64| format!("{value:.0}");
+    let ratio = Spread::of(rates.iter().map(|pair| pair[1] / pair[0]));
+    report::table(
+        &format!(
+            "Drain of {others} callbacks of 499 origins beside {hanging} of one that hangs, {rounds} paired rounds"
+        ),
+        &["", "minimum", "median", "maximum"],
+        &[
+            Spread::of(rates.iter().map(|pair| pair[0])).row("without it, POST/s", count),
+            Spread::of(rates.iter().map(|pair| pair[1])).row("with it, POST/s", count),
+            ratio.row("ratio", |value| format!("{value:.3}")),
+        ],
+    );
+    let name = format!("one origin hangs with {hanging} rows: drain rate of the others");
+    figures.add(name, ratio.median, "", Goal::AtLeast(0.9));
+    Ok(())
+}
+
+async fn drain_of_the_others(others: usize, hanging: usize) -> Result<f64> {
+    let place = Place::new()?;
+    let healthy = merchants::acknowledging(None).await?;
+    let hangs = merchants::hanging().await?;
+    // The hanging ones first: they are the oldest.
+    fill(&place, hanging, &hangs)?;
+    place.fill(&Fill {
+        rows: others,
+        origin: &merchants::one_of(&healthy, 499, "n"),
+        due: PAST,
+    })?;
+    let setup = Setup {
+        drain_timeout: Duration::from_millis(100),
+        ..Setup::default()
+    };
+    let daemon = Daemon::start(&place, &setup)?;
+    let elapsed = all_arrived(&healthy, 0, others).await?;
+    daemon.stop()?;
+    healthy.stop().await;
+    hangs.stop().await;
+    Ok(rate(others, elapsed))
+}

@@ -1,0 +1,175 @@
+//! From the gateway's COMMIT to the merchant's door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use callback_dispatcher::clock::Stopwatch;
+
+use crate::daemon::{Daemon, Setup};
+use crate::gateway::{self, Commit, Load};
+use crate::merchants::{self, Arrivals};
+use crate::place::Place;
+use crate::report::{self, Figures, Goal, percentile};
+
+/// How long what was committed may take to arrive at last.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Numbers that are `committed`, in milliseconds from the commit to the arrival.
+fn lags(commits: &[Commit], rows: usize, arrivals: &[(usize, i128)]) -> Vec<f64> {
+    arrivals
+        .iter()
+        .filter_map(|(number, arrived)| {
+            let place = commits.partition_point(|commit| commit.first <= *number);
+            let commit = commits.get(place.checked_sub(1)?)?;
+            // A merchant may be told before the gateway's COMMIT has returned.
+            let nanos = (arrived - commit.at).max(0);
+            (*number < commit.first + rows).then_some(nanos as f64 / 1e6)
+        })
+        .collect()
+}
+
+/// Waits until `wanted` arrivals have come in all.
+async fn gather(arrivals: &Arrivals, wanted: usize) -> Result<Vec<(usize, i128)>> {
+    let watch = Stopwatch::start();
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    let mut gathered = arrivals.take();
+    while gathered.len() < wanted {
+        let missing = wanted - gathered.len();
+        ensure!(
+            watch.elapsed() < PATIENCE,
+            "{missing} of {wanted} have not arrived"
+        );
+        look.tick().await;
+        gathered.extend(arrivals.take());
+    }
+    Ok(gathered)
+}
+
+/// Idle, and at half of `drain_rate`.
+pub(crate) async fn measure(drain_rate: f64, seconds: u32, figures: &mut Figures) -> Result<()> {
+    let arrivals = Arc::new(Arrivals::default());
+    let merchant = merchants::watching(&arrivals).await?;
+    let place = Place::new()?;
+    let daemon = Daemon::start(&place, &Setup::default())?;
+    let origin = format!("'{}'", merchants::origin(&merchant));
+    let load = |first, rows, every: Duration| Load {
+        origin: origin.clone(),
+        commits: u32::try_from(u128::from(seconds) * 1_000_000 / every.as_micros()).unwrap_or(1),
+        rows,
+        every,
+        first,
+    };
+    // Out of step with every timer of the dispatcher.
+    let idle = load(1, 1, Duration::from_micros(99_700));
+    let each = Duration::from_millis(5);
+    let rows = (drain_rate / 2.0 * each.as_secs_f64()).round().max(1.0);
+    let busy = load(1_000_001, rows as usize, each);
+    let mut table = Vec::new();
+    for (name, load) in [("10/s", &idle), ("half of the drain rate", &busy)] {
+        let commits = gateway::insert(&place, load).await?;
+        let wanted = load.rows * commits.len();
+        let lags = lags(&commits, load.rows, &gather(&arrivals, wanted).await?);
+        let [p50, p99] = [50, 99].map(|percent| percentile(&lags, percent));
+        if load.rows == 1 {
+            figures.add(
+                "commit to arrival when idle, p50",
+                p50,
+                " ms",
+                Goal::AtMost(2.0),
+            );
+            figures.add(
+                "commit to arrival when idle, p99",
+                p99,
+                " ms",
+                Goal::AtMost(8.0),
+            );
+        } else {
+            let name = "commit to arrival at half of the drain rate, p99";
+            figures.add(name, p99, " ms", Goal::AtMost(50.0));
+        }
+        let (first, last) = (commits[0].at, commits[commits.len() - 1].at);
+        let rate = (wanted - load.rows) as f64 / ((last - first) as f64 / 1e9);
+        table.push(vec![
+            name.to_owned(),
+            format!("{rate:.0}"),
+            format!("{}", load.rows),
+            format!("{}", lags.len()),
+            format!("{p50:.2}"),
+            format!("{p99:.2}"),
+            format!("{:.2}", percentile(&lags, 100)),
+        ]);
+    }
+    daemon.stop()?;
+    merchant.stop().await;
+    report::table(
+        "From COMMIT in another process to the merchant, milliseconds",
+        &[
+            "load",
+            "rows/s",
+            "rows in a commit",
+            "samples",
+            "p50",
+            "p99",
+            "maximum",
+        ],
+        &table,
+    );
+    Ok(())
+}
+
+/// 500 origins at 200/s: half of them hang, against none.
+pub(crate) async fn half_hangs(seconds: u32, figures: &mut Figures) -> Result<()> {
+    let all_healthy = p99_of_the_healthy(false, seconds).await?;
+    let half_hangs = p99_of_the_healthy(true, seconds).await?;
+    report::table(
+        "Lag of 250 healthy origins, p99 in milliseconds, at 200/s over 500 origins",
+        &["none hangs", "250 hang until the deadline", "ratio"],
+        &[vec![
+            format!("{all_healthy:.2}"),
+            format!("{half_hangs:.2}"),
+            format!("{:.2}", half_hangs / all_healthy),
+        ]],
+    );
+    figures.add(
+        "half of 500 origins hang: p99 lag of the others, ratio",
+        half_hangs / all_healthy,
+        "",
+        Goal::AtMost(1.2),
+    );
+    Ok(())
+}
+
+async fn p99_of_the_healthy(others_hang: bool, seconds: u32) -> Result<f64> {
+    let arrivals = Arc::new(Arrivals::default());
+    let healthy = merchants::watching(&arrivals).await?;
+    let other = if others_hang {
+        merchants::hanging().await?
+    } else {
+        merchants::acknowledging(None).await?
+    };
+    let place = Place::new()?;
+    let setup = Setup {
+        drain_timeout: Duration::from_millis(100),
+        ..Setup::default()
+    };
+    let daemon = Daemon::start(&place, &setup)?;
+    let origin = format!(
+        "CASE ?1 % 2 WHEN 0 THEN {} ELSE {} END",
+        merchants::one_of(&healthy, 250, "?1 / 2"),
+        merchants::one_of(&other, 250, "?1 / 2"),
+    );
+    let load = Load {
+        origin,
+        commits: seconds * 200,
+        rows: 1,
+        every: Duration::from_millis(5),
+        first: 1,
+    };
+    let commits = gateway::insert(&place, &load).await?;
+    let lags = lags(&commits, 1, &gather(&arrivals, commits.len() / 2).await?);
+    daemon.stop()?;
+    healthy.stop().await;
+    other.stop().await;
+    Ok(percentile(&lags, 99))
+}
