@@ -8,16 +8,14 @@ use std::sync::Arc;
 
 use callback_dispatcher::clock::SystemClock;
 use callback_dispatcher::merchant::Answer;
-use callback_dispatcher::store::ShownState;
-use futures_util::future::join_all;
 
 use super::certificates::Authority;
 use super::server::{Act, Server, ack, send};
 use super::tally::Tally;
-use super::{Daemon, Place, beside, payment, start};
+use super::{Gateway, Place, beside, start, until_attempted};
 
-/// Callbacks for each of them.
-const CALLBACKS: usize = 25;
+/// How many callbacks each of them gets, one after the other.
+const ROUNDS: usize = 25;
 
 fn ways_to_go() -> Vec<(&'static str, Vec<Act>)> {
     let answers_and = |acts: &[Act]| {
@@ -57,22 +55,6 @@ fn ways_to_go() -> Vec<(&'static str, Vec<Act>)> {
     ]
 }
 
-/// Delivers one callback after the other; returns what went wrong.
-async fn deliver(daemon: &Daemon, family: usize, url: &str) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for number in 0..CALLBACKS {
-        let order = format!("kept-{family}-{number}");
-        daemon.enqueue(vec![payment(url, &order)]).await;
-        daemon.until_attempts(&order, 1).await;
-        let state = daemon.callback(&order).await.state;
-        if state != ShownState::Delivered {
-            let attempts = daemon.attempts(&order).await;
-            wrong.push(format!("{order} is {state}: {attempts:?}"));
-        }
-    }
-    wrong
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_connection_that_the_merchant_closes_costs_no_attempt() {
     let authority = Authority::new("The Authority");
@@ -83,41 +65,50 @@ async fn a_kept_connection_that_the_merchant_closes_costs_no_attempt() {
     let mut merchants = Vec::new();
     for (name, acts) in ways_to_go() {
         let server = Server::plain(acts.clone()).await;
-        merchants.push((name, "http", server));
+        merchants.push((name, server.url("http"), server));
         let server = Server::tls(Arc::clone(&config), acts).await;
-        merchants.push((name, "https", server));
+        merchants.push((name, server.url("https"), server));
     }
-    let mut tally = Tally::default();
-    let mut wrong = Vec::new();
+    let gateway = Gateway::of(&place);
+    let order = |merchant: usize, round: usize| format!("kept-{merchant}-{round}");
     let delivered = async {
-        let runs = merchants
-            .iter()
-            .enumerate()
-            .map(|(family, (_, scheme, server))| {
-                let url = server.url(scheme);
-                let daemon = &daemon;
-                async move { deliver(daemon, family, &url).await }
-            });
-        for ((name, scheme, server), mut faults) in merchants.iter().zip(join_all(runs).await) {
-            // Whatever was delivered was asked for.
-            let requests = server.requests().len();
-            if requests < CALLBACKS {
-                faults.push(format!("only {requests} requests"));
+        for round in 0..ROUNDS {
+            let orders = (0..merchants.len()).map(|merchant| order(merchant, round));
+            let orders: Vec<String> = orders.collect();
+            let urls = merchants.iter().map(|(_, url, _)| url.as_str());
+            gateway.queue(urls.zip(orders.iter().map(String::as_str)));
+            for order in &orders {
+                until_attempted(&daemon, order).await;
             }
-            tally.cases += 1;
-            tally.passed += usize::from(faults.is_empty());
-            tally.connections += server.connections();
-            tally.requests += requests;
-            tally.bytes_sent += server.bytes_sent();
-            wrong.extend(
-                faults
-                    .iter()
-                    .map(|fault| format!("{name}, {scheme}: {fault}")),
-            );
         }
     };
-    let served = beside(&daemon, &healthy, delivered).await;
-    tally.healthy = served;
+    let healthy = beside(&daemon, &healthy, &gateway, delivered).await;
+
+    let mut tally = Tally {
+        cases: merchants.len(),
+        healthy,
+        ..Tally::default()
+    };
+    let mut wrong = Vec::new();
+    for (merchant, (name, url, server)) in merchants.iter().enumerate() {
+        let mut faults = Vec::new();
+        for round in 0..ROUNDS {
+            let attempts = daemon.attempts(&order(merchant, round)).await;
+            if attempts.len() != 1 || attempts[0].outcome != "acknowledged" {
+                faults.push(format!("{name}, {url}: {attempts:?}"));
+            }
+        }
+        // Whatever was delivered was asked for.
+        let requests = server.requests().len();
+        if requests < ROUNDS {
+            faults.push(format!("{name}, {url}: only {requests} requests"));
+        }
+        tally.passed += usize::from(faults.is_empty());
+        tally.connections += server.connections();
+        tally.requests += requests;
+        tally.bytes_sent += server.bytes_sent();
+        wrong.extend(faults);
+    }
     tally.report("kept");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     daemon.stop().await;

@@ -23,6 +23,7 @@ mod bodies;
 mod certificates;
 mod floods;
 mod framing;
+mod gateway;
 mod handshakes;
 mod kept;
 mod memory;
@@ -44,8 +45,9 @@ use callback_dispatcher::merchant::{Answer, MockMerchant};
 use callback_dispatcher::store::{AttemptRow, ShownState};
 use rustls::ServerConfig;
 
-use super::live::{Daemon, Place, payment, until};
+use super::live::{Daemon, Place, insert, until};
 use certificates::Authority;
+use gateway::Gateway;
 use server::{Act, Server};
 use tally::Tally;
 
@@ -238,7 +240,7 @@ impl Trial {
 
     /// Whether the server would go on for ever if the connection were left open.
     fn is_endless(&self) -> bool {
-        let is_endless = |act: &Act| matches!(act, Act::Hang | Act::Flood(_) | Act::Drip(_));
+        let is_endless = |act: &Act| matches!(act, Act::Hang | Act::Flood { .. } | Act::Drip(_));
         self.case.acts.iter().any(is_endless)
     }
 }
@@ -253,14 +255,15 @@ async fn run(family: &str, authority: &Path, cases: Vec<Case>) {
         let order = format!("{family}-{}", trials.len());
         trials.push(Trial::begin(case, order).await);
     }
-    let callbacks = trials.iter().map(|trial| payment(&trial.url, &trial.order));
-    daemon.enqueue(callbacks.collect()).await;
+    let gateway = Gateway::of(&place);
+    let callbacks = trials.iter();
+    gateway.queue(callbacks.map(|trial| (trial.url.as_str(), trial.order.as_str())));
     let attempted = async {
         for trial in &trials {
-            daemon.until_attempts(&trial.order, 1).await;
+            until_attempted(&daemon, &trial.order).await;
         }
     };
-    let served = beside(&daemon, &healthy, attempted).await;
+    let served = beside(&daemon, &healthy, &gateway, attempted).await;
 
     let mut tally = Tally {
         cases: trials.len(),
@@ -305,9 +308,23 @@ async fn start(place: &Place, authority: &Path) -> Daemon {
     Daemon::start(place, &changes).await
 }
 
+/// Returns once an attempt is in the log, for a row that may have to be committed yet.
+async fn until_attempted(daemon: &Daemon, order: &str) {
+    let attempted = async || match daemon.found(order).await {
+        Some(callback) => callback.attempts > 0 || callback.last_outcome.is_some(),
+        None => false,
+    };
+    until(&format!("{order} is attempted"), attempted).await;
+}
+
 /// Delivers to the healthy merchant, one callback after the other, until `done`; returns how many.
 /// Each is served as if nothing else went on.
-async fn beside(daemon: &Daemon, healthy: &MockMerchant, done: impl Future<Output = ()>) -> usize {
+async fn beside(
+    daemon: &Daemon,
+    healthy: &MockMerchant,
+    gateway: &Gateway,
+    done: impl Future<Output = ()>,
+) -> usize {
     let over = Cell::new(false);
     let done = async {
         done.await;
@@ -319,8 +336,10 @@ async fn beside(daemon: &Daemon, healthy: &MockMerchant, done: impl Future<Outpu
             let order = format!("healthy-{served}");
             let watch = Stopwatch::start();
             let url = healthy.url("/callback");
-            daemon.enqueue(vec![payment(&url, &order)]).await;
-            daemon.until_state(&order, ShownState::Delivered).await;
+            gateway.queue([(url.as_str(), order.as_str())]);
+            until_attempted(daemon, &order).await;
+            let state = daemon.callback(&order).await.state;
+            assert_eq!(state, ShownState::Delivered, "{order}");
             let took = watch.elapsed();
             assert!(took < MARGIN, "a healthy merchant waited {took:?}");
             served += 1;

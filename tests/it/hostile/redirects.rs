@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::certificates::Authority;
 use super::server::{Act, Server, ack, send};
 use super::tally::Tally;
-use super::{Case, Ending, Place, and_over_tls, payment, plain, run, start};
+use super::{Case, Ending, Gateway, Place, and_over_tls, plain, run, start, until_attempted};
 
 /// Loopback, but not the address that the daemon may call.
 const INWARD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -136,12 +136,12 @@ async fn inward_urls_are_blocked_however_they_are_spelt() {
         .into_iter()
         .flat_map(|scheme| hosts.map(|host| format!("{scheme}://{host}:{port}/callback")));
     let urls: Vec<String> = urls.collect();
-    let callbacks = urls.iter().map(|url| payment(url, url));
-    daemon.enqueue(callbacks.collect()).await;
+    let gateway = Gateway::of(&place);
+    gateway.queue(urls.iter().map(|url| (url.as_str(), url.as_str())));
     let mut tally = Tally::default();
     let mut wrong = Vec::new();
     for url in &urls {
-        daemon.until_attempts(url, 1).await;
+        until_attempted(&daemon, url).await;
         let attempts = daemon.attempts(url).await;
         let faults = Ending::of("blocked", "").faults(&attempts[0]);
         tally.cases += 1;

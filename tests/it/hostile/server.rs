@@ -25,7 +25,11 @@ pub(super) enum Act {
     /// Send this, one byte a second.
     Drip(Arc<[u8]>),
     /// Send this again and again, until the other side goes.
-    Flood(Arc<[u8]>),
+    Flood {
+        wave: Arc<[u8]>,
+        /// Between two waves.
+        pause: Duration,
+    },
     /// Say nothing until the other side goes.
     Hang,
     /// End with a reset.
@@ -42,8 +46,13 @@ pub(super) fn drip(bytes: impl AsRef<[u8]>) -> Act {
     Act::Drip(bytes.as_ref().into())
 }
 
-pub(super) fn flood(bytes: impl AsRef<[u8]>) -> Act {
-    Act::Flood(bytes.as_ref().into())
+/// Pauses a little, for these servers share their two or four cores with the daemon and with the
+/// healthy merchant, which no merchant does in life.
+pub(super) fn flood(wave: impl AsRef<[u8]>) -> Act {
+    Act::Flood {
+        wave: wave.as_ref().into(),
+        pause: Duration::from_millis(5),
+    }
 }
 
 /// The acknowledgement as an answer that leaves the connection open.
@@ -188,8 +197,9 @@ async fn play(mut wire: impl Wire, acts: Vec<Act>, seen: &Seen) -> io::Result<()
                 }
                 gone(&mut wire).await?;
             }
-            Act::Flood(bytes) => loop {
-                write(&mut wire, &bytes, seen).await?;
+            Act::Flood { wave, pause } => loop {
+                write(&mut wire, &wave, seen).await?;
+                tokio::time::sleep(pause).await;
             },
             Act::Hang => gone(&mut wire).await?,
             Act::Reset => return wire.tcp().set_zero_linger(),

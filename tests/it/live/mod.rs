@@ -62,7 +62,7 @@ impl Place {
         place
     }
 
-    fn database(&self) -> PathBuf {
+    pub(super) fn database(&self) -> PathBuf {
         self.folder.path().join("queue.db")
     }
 
@@ -157,8 +157,15 @@ impl Daemon {
 
     /// The one callback of this order.
     pub(super) async fn callback(&self, order: &str) -> CallbackRow {
+        self.found(order).await.expect("one callback")
+    }
+
+    /// The callback of this order, if it is committed.
+    pub(super) async fn found(&self, order: &str) -> Option<CallbackRow> {
         let found = self.service.inspection().find(order).await;
-        let [callback] = <[_; 1]>::try_from(found.expect("readable")).expect("one callback");
+        let mut found = found.expect("readable").into_iter();
+        let callback = found.next();
+        assert_eq!(found.next(), None, "{order} is one callback");
         callback
     }
 
@@ -247,7 +254,7 @@ fn payment_of(app: &str, url: &str, order: &str) -> NewCallback {
 }
 
 /// The INSERT of a payment of app 6, with `more` columns and their SQL.
-fn insert(url: &str, order: &str, more: &[(&str, &str)]) -> String {
+pub(super) fn insert(url: &str, order: &str, more: &[(&str, &str)]) -> String {
     let (url, order) = (format!("'{url}'"), format!("'{order}'"));
     let mut columns = BTreeMap::from([
         ("kind", "'payment'"),
