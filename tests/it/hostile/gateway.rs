@@ -5,6 +5,9 @@ use std::process::{Child, Command, Stdio};
 
 use super::{Place, insert};
 
+/// What a merchant's JSON and its signature's text must carry unharmed, as SQL.
+const SUBJECT: &str = r#"'ເສື້ອ 😀 & a=b \u0041 "7" </p> + %20'"#;
+
 /// A `sqlite3` program that stays.
 pub(super) struct Gateway {
     child: Child,
@@ -25,9 +28,13 @@ impl Gateway {
     /// Queues a payment of app 6 for each URL and order, all in one transaction.
     pub(super) fn queue<'a>(&self, callbacks: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let rows = callbacks.into_iter();
-        // The daemon's clock stands still.
-        let due = [("created_at", "1"), ("next_attempt_at", "1")];
-        let rows: Vec<String> = rows.map(|(url, order)| insert(url, order, &due)).collect();
+        let more = [
+            ("subject", SUBJECT),
+            // The daemon's clock stands still.
+            ("created_at", "1"),
+            ("next_attempt_at", "1"),
+        ];
+        let rows: Vec<String> = rows.map(|(url, order)| insert(url, order, &more)).collect();
         let mut stdin = self.child.stdin.as_ref().expect("it is piped");
         writeln!(stdin, "BEGIN;\n{}\nCOMMIT;", rows.join("\n")).expect("sqlite3 reads");
     }
