@@ -46,6 +46,10 @@ fn ways_to_go() -> Vec<(&'static str, Vec<Act>)> {
             answers_and(&[Act::Request, send("HTTP/1.")]),
         ),
         ("closed with an unasked 408", answers_and(&[send(late)])),
+        (
+            "closed with a 408 as the request begins",
+            answers_and(&[Act::Glance, send(late)]),
+        ),
         // The second of them must not pass for the answer to the next request.
         ("answered twice, then closed", answers_and(&[ack()])),
         (
