@@ -88,12 +88,33 @@ impl Identity {
         &self,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Arc<ServerConfig> {
-        let config = ServerConfig::builder_with_provider(provider())
+        Arc::new(self.config(versions, self.chain()))
+    }
+
+    /// The same that shows its certificate many times.
+    pub(super) fn server_repeating(&self, times: usize) -> Arc<ServerConfig> {
+        let chain = self.chain().into_iter().cycle().take(times).collect();
+        Arc::new(self.config(rustls::ALL_VERSIONS, chain))
+    }
+
+    /// The same that hands out so many tickets for a resumption.
+    pub(super) fn server_with_tickets(&self, count: usize) -> Arc<ServerConfig> {
+        let mut config = self.config(&[&rustls::version::TLS13], self.chain());
+        config.send_tls13_tickets = count;
+        Arc::new(config)
+    }
+
+    fn config(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        chain: Vec<CertificateDer<'static>>,
+    ) -> ServerConfig {
+        ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .expect("good versions")
             .with_no_client_auth()
-            .with_single_cert(self.chain(), self.private_key());
-        Arc::new(config.expect("a good certificate"))
+            .with_single_cert(chain, self.private_key())
+            .expect("a good certificate")
     }
 
     /// Writes `certificate.pem` and `key.pem`, for other people's servers.

@@ -78,6 +78,16 @@ fn certificates(authority: &Authority) -> Vec<Case> {
             refused(""),
         ),
         serves(
+            "a chain of a thousand certificates",
+            good.server_repeating(1000),
+            refused("TooLarge"),
+        ),
+        serves(
+            "twenty tickets",
+            good.server_with_tickets(20),
+            Ending::acknowledged(),
+        ),
+        serves(
             "wants a client's certificate",
             wants_a_certificate(authority),
             refused(""),

@@ -21,7 +21,9 @@ use super::{Place, until};
 /// By how much it may grow.
 const GROWTH_KIB_MAX: u64 = 4 * 1024;
 
-/// Attempts at once.
+/// Attempts at once. The client holds up to 408 KiB of a head for each, and reqwest has no setting
+/// for that; so this is about as many as fit. With the 64 that one merchant may have by default,
+/// megabyte headers take 25 MiB for as long as they last.
 const AT_ONCE: usize = 8;
 
 /// How many callbacks each merchant gets.
