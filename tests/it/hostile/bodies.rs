@@ -1,8 +1,9 @@
 //! Well-framed bodies that are not what they seem. The plain ones are in `vectors/ack.json`.
 
+use super::case::{Case, Ending, plain};
 use super::floods::CAP;
+use super::run_both;
 use super::server::{Act, send};
-use super::{Case, Ending, plain, run_both};
 
 /// How deep an object of exactly the cap can be.
 pub(super) fn deepest(before: &str, after: &str) -> String {

@@ -47,10 +47,10 @@ impl Authority {
     }
 
     pub(super) fn identity(&self) -> Identity {
-        self.identity_with(params(HOST))
+        self.identity_with(&params(HOST))
     }
 
-    pub(super) fn identity_with(&self, params: CertificateParams) -> Identity {
+    pub(super) fn identity_with(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer);
         Identity {

@@ -3,8 +3,9 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use super::case::{Case, Ending, plain};
 use super::server::{Act, flood, send};
-use super::{Case, Ending, LIMIT, plain, run_both};
+use super::{LIMIT, run_both};
 
 /// `delivery.max_response_bytes` by default.
 pub(super) const CAP: usize = 64 * 1024;

@@ -1,7 +1,8 @@
 //! Heads, lengths and chunks that no server should send, and versions of HTTP other than 1.1.
 
+use super::case::{Case, Ending, plain};
+use super::run_both;
 use super::server::{Act, send};
-use super::{Case, Ending, plain, run_both};
 
 const ACK: &str = "{\"transResult\":\"SUCCESS\"}";
 

@@ -11,9 +11,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
+use super::case::{Case, Door, Ending};
 use super::certificates::{Authority, Identity, params, provider};
 use super::server::{Act, ack, drip, flood, send};
-use super::{CONNECT_LIMIT, Case, Door, Ending, run};
+use super::{CONNECT_LIMIT, run};
 
 fn case(name: &str, door: Door, acts: impl Into<Vec<Act>>, ending: Ending) -> Case {
     Case {
@@ -31,10 +32,10 @@ fn certificates(authority: &Authority) -> Vec<Case> {
     let shows = |name: &str, change: fn(&mut CertificateParams), words: &'static str| {
         let mut params = params("127.0.0.1");
         change(&mut params);
-        let config = authority.identity_with(params).server();
+        let config = authority.identity_with(&params).server();
         serves(name, config, Ending::of("tls", words))
     };
-    let other = |name: &str| authority.identity_with(params(name)).server();
+    let other = |name: &str| authority.identity_with(&params(name)).server();
     let refused = |words| Ending::of("tls", words);
     let good = authority.identity();
     let (tls12, tls13) = (&rustls::version::TLS12, &rustls::version::TLS13);

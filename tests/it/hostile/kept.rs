@@ -15,7 +15,7 @@ use super::tally::Tally;
 use super::{Gateway, Place, beside, start, until_attempted};
 
 /// How many callbacks each of them gets, one after the other.
-const ROUNDS: usize = 25;
+const ROUNDS: usize = 15;
 
 fn ways_to_go() -> Vec<(&'static str, Vec<Act>)> {
     let answers_and = |acts: &[Act]| {

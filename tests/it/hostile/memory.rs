@@ -27,7 +27,7 @@ const GROWTH_KIB_MAX: u64 = 4 * 1024;
 const AT_ONCE: usize = 8;
 
 /// How many callbacks each merchant gets.
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 10;
 
 /// `delivery.timeout`, which only the endless 100s wait for.
 const LIMIT: Duration = Duration::from_millis(500);
@@ -194,6 +194,8 @@ async fn memory_does_not_grow_by_floods() {
         healthy: 0,
     };
     tally.report("memory");
+    // A machine that is too slow for the limit would prove nothing.
+    assert!(tally.requests > ROUNDS * hostile.len() / 2, "{outcomes}");
     assert!(
         growth < GROWTH_KIB_MAX,
         "{growth} KiB above {peak} KiB; {outcomes}"

@@ -20,6 +20,7 @@
 //! | [`programs`] | nginx, Node, Python and PHP, which are not hostile, only real |
 
 mod bodies;
+mod case;
 mod certificates;
 mod floods;
 mod framing;
@@ -35,17 +36,16 @@ mod server;
 mod tally;
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::{Stopwatch, SystemClock};
 use callback_dispatcher::merchant::{Answer, MockMerchant};
-use callback_dispatcher::store::{AttemptRow, ShownState};
-use rustls::ServerConfig;
+use callback_dispatcher::store::ShownState;
 
 use super::live::{Daemon, Place, insert, until};
+use case::{Case, Door, and_over_tls};
 use certificates::Authority;
 use gateway::Gateway;
 use server::{Act, Server};
@@ -58,122 +58,6 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 /// By how much an attempt may miss its limit on such a machine.
 const MARGIN: Duration = Duration::from_millis(1500);
-
-/// A row of a table.
-struct Case {
-    name: String,
-    door: Door,
-    acts: Vec<Act>,
-    ending: Ending,
-}
-
-/// What stands at the port, and how the callback's URL calls it.
-enum Door {
-    /// http to a server without TLS.
-    Plain,
-    /// https to a server with TLS.
-    Tls(Arc<ServerConfig>),
-    /// https to a server whose acts are its handshake.
-    Raw,
-    /// http to a server with TLS.
-    Mistaken(Arc<ServerConfig>),
-    /// https to somebody else's server.
-    Elsewhere(SocketAddr),
-}
-
-/// How the attempt must be recorded.
-#[derive(Clone, Debug)]
-struct Ending {
-    outcome: &'static str,
-    /// The other outcome that it may be, where two events race.
-    or: Option<&'static str>,
-    status: Option<i64>,
-    /// What the detail says, among other things.
-    words: &'static str,
-    /// The limit that the attempt waits for. Without one it must end well before.
-    limit: Option<Duration>,
-}
-
-impl Ending {
-    fn of(outcome: &'static str, words: &'static str) -> Self {
-        Self {
-            outcome,
-            or: None,
-            status: None,
-            words,
-            limit: None,
-        }
-    }
-
-    /// An answer with status 200 came whole.
-    fn answered(outcome: &'static str, words: &'static str) -> Self {
-        Self::of(outcome, words).status(200)
-    }
-
-    fn acknowledged() -> Self {
-        Self::answered("acknowledged", "")
-    }
-
-    fn status(mut self, status: i64) -> Self {
-        self.status = Some(status);
-        self
-    }
-
-    fn or(mut self, outcome: &'static str) -> Self {
-        self.or = Some(outcome);
-        self
-    }
-
-    /// Not before this limit has passed.
-    fn after(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-
-    /// What is wrong with `attempt`.
-    fn faults(&self, attempt: &AttemptRow) -> Vec<&'static str> {
-        let took = Duration::from_millis(u64::try_from(attempt.duration_ms).unwrap_or(u64::MAX));
-        let in_time = match self.limit {
-            // The column has whole milliseconds.
-            Some(limit) => took + Duration::from_millis(1) >= limit && took < limit + MARGIN,
-            None => took < CONNECT_LIMIT,
-        };
-        let expected = [Some(self.outcome), self.or];
-        let is_expected = expected.contains(&Some(attempt.outcome.as_str()));
-        let checks = [
-            ("outcome", is_expected),
-            ("status", attempt.http_status == self.status),
-            ("words", attempt.detail.contains(self.words)),
-            ("duration", in_time),
-            ("counted", attempt.counted),
-        ];
-        let failed = checks.into_iter().filter(|(_, holds)| !holds);
-        failed.map(|(what, _)| what).collect()
-    }
-}
-
-/// A row over plain TCP.
-fn plain(name: &str, acts: impl Into<Vec<Act>>, ending: Ending) -> Case {
-    Case {
-        name: name.to_owned(),
-        door: Door::Plain,
-        acts: acts.into(),
-        ending,
-    }
-}
-
-/// The same rows again over TLS.
-fn and_over_tls(mut cases: Vec<Case>, config: &Arc<ServerConfig>) -> Vec<Case> {
-    let again = cases.iter().map(|case| Case {
-        name: format!("{}, over TLS", case.name),
-        door: Door::Tls(Arc::clone(config)),
-        acts: case.acts.clone(),
-        ending: case.ending.clone(),
-    });
-    let again: Vec<Case> = again.collect();
-    cases.extend(again);
-    cases
-}
 
 /// Runs plain rows over plain TCP and over TLS.
 async fn run_both(family: &str, cases: Vec<Case>) {

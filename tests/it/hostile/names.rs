@@ -18,7 +18,7 @@ use super::MARGIN;
 use super::server::{Act, Server, ack};
 use super::tally::Tally;
 
-const CONNECT_LIMIT: Duration = Duration::from_millis(300);
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 const ALLOWED: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const INWARD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

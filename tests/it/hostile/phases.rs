@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::case::{Case, Door, Ending, and_over_tls, plain};
 use super::certificates::Authority;
 use super::server::{Act, drip, send};
-use super::{CONNECT_LIMIT, Case, Door, Ending, LIMIT, and_over_tls, plain, run};
+use super::{CONNECT_LIMIT, LIMIT, run};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";

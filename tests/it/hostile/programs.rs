@@ -30,7 +30,7 @@ const IDLE: Duration = Duration::from_millis(50);
 
 /// Callbacks at once, and how often; between two times passes from nothing to twice [`IDLE`].
 const AT_ONCE: usize = 15;
-const WAVES: u32 = 20;
+const WAVES: u32 = 16;
 const CALLBACKS: usize = AT_ONCE * WAVES as usize;
 
 /// How long a server may take to begin.

@@ -2,10 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use super::case::{Case, Ending, and_over_tls, plain};
 use super::certificates::Authority;
 use super::server::{Act, Server, ack, send};
 use super::tally::Tally;
-use super::{Case, Ending, Gateway, Place, and_over_tls, plain, run, start, until_attempted};
+use super::{Gateway, Place, run, start, until_attempted};
 
 /// Loopback, but not the address that the daemon may call.
 const INWARD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

@@ -186,7 +186,7 @@ async fn play(mut wire: impl Wire, acts: Vec<Act>, seen: &Seen) -> io::Result<()
                     .push(request);
             }
             Act::Glance => {
-                wire.read(&mut [0; 4096]).await?;
+                let _length = wire.read(&mut [0; 4096]).await?;
             }
             Act::Send(bytes) => write(&mut wire, &bytes, seen).await?,
             Act::Drip(bytes) => {
