@@ -104,6 +104,13 @@ impl Identity {
         Arc::new(config)
     }
 
+    /// The same that speaks HTTP/2 and nothing else.
+    pub(super) fn server_of_http2(&self) -> Arc<ServerConfig> {
+        let mut config = self.config(rustls::ALL_VERSIONS, self.chain());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+
     fn config(
         &self,
         versions: &[&'static rustls::SupportedProtocolVersion],

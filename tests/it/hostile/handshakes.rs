@@ -79,6 +79,11 @@ fn certificates(authority: &Authority) -> Vec<Case> {
             refused(""),
         ),
         serves(
+            "HTTP/2 only",
+            good.server_of_http2(),
+            refused("NoApplicationProtocol"),
+        ),
+        serves(
             "a chain of a thousand certificates",
             good.server_repeating(1000),
             refused("TooLarge"),
@@ -241,7 +246,8 @@ impl OldServer {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            // It tells of each client that it refuses.
+            .stderr(Stdio::null())
             .spawn()
             .expect("openssl is not there; install the package openssl");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
