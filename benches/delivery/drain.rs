@@ -109,7 +109,12 @@ async fn bare_http(
     tls: bool,
 ) -> Result<Cost> {
     let mut command = role("bare-http");
-    command.args(["--url", &merchant.url(CALLBACK_PATH), "--posts", &posts.to_string()]);
+    command.args([
+        "--url",
+        &merchant.url(CALLBACK_PATH),
+        "--posts",
+        &posts.to_string(),
+    ]);
     command.args(["--in-flight", &IN_FLIGHT.to_string()]);
     if tls {
         command.arg("--ca").arg(place.path("ca.pem"));
