@@ -5,11 +5,13 @@
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
+//! | [`hostile`] | everyone: what a merchant's server can do to the daemon, and what comes of it |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 
 mod architecture;
 mod binary;
 mod domain;
+mod hostile;
 mod live;
 mod schema;

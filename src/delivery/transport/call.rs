@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hyper::body::Bytes;
 use hyper_util::client::legacy::connect::HttpInfo;
-use reqwest::{Client, Method, Request, Response};
+use reqwest::{Client, Method, Request, Response, StatusCode};
 use tokio::time::timeout_at;
 
 use super::connector::{ends, ends_of};
@@ -57,10 +57,7 @@ impl Transport {
 
     async fn exchange(&self, trace: &Arc<Trace>, target: &Target, body: Bytes) -> Exchange {
         let mut answer = send(&self.pooled, trace, target, body.clone()).await;
-        if let Err(error) = &answer
-            && fault::is_closed_unanswered(error)
-            && ends_in(error).is_some_and(|ends| trace.is_kept(ends))
-        {
+        if gave_up(&answer).is_some_and(|ends| trace.is_kept(ends)) {
             trace.resend();
             answer = send(&self.fresh, trace, target, body).await;
         }
@@ -71,7 +68,7 @@ impl Transport {
     }
 
     async fn read(&self, trace: &Trace, target: &Target, mut response: Response) -> Exchange {
-        let ends = response.extensions().get::<HttpInfo>().map(ends_of);
+        let ends = ends_along(&response);
         let status = response.status().as_u16();
         trace.head_came(status, ends);
         let mut body = CappedBody {
@@ -162,6 +159,22 @@ async fn send(
     let mut request = Request::new(Method::POST, target.url.clone());
     *request.body_mut() = Some(body.into());
     trace.follow(client.execute(request)).await
+}
+
+/// The connection that the other side gave up, if that is how it went: closed without an answer,
+/// or with a 408, by which some servers take leave of an idle connection (RFC 9110, 15.5.9).
+/// Both can be on their way while the request is on its own.
+fn gave_up(answer: &Result<Response, reqwest::Error>) -> Option<Ends> {
+    match answer {
+        Err(error) if fault::is_closed_unanswered(error) => ends_in(error),
+        Ok(response) if response.status() == StatusCode::REQUEST_TIMEOUT => ends_along(response),
+        _ => None,
+    }
+}
+
+/// The ends of the connection that an answer came along.
+fn ends_along(response: &Response) -> Option<Ends> {
+    response.extensions().get::<HttpInfo>().map(ends_of)
 }
 
 /// The ends of the connection that broke, if there was one.

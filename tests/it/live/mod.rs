@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 /// How long anything may take that should take a moment.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a wait between two attempts is by default.
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
@@ -47,13 +47,13 @@ secret = "newpay-demo-secret"
 "#;
 
 /// A folder with a queue and keys, which outlives the daemons that work on it.
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
 }
 
 impl Place {
     /// Keys for app 6, and an empty queue.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = Self {
             folder: TempDir::new().expect("a temporary folder"),
         };
@@ -62,7 +62,7 @@ impl Place {
         place
     }
 
-    fn database(&self) -> PathBuf {
+    pub(super) fn database(&self) -> PathBuf {
         self.folder.path().join("queue.db")
     }
 
@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// Lets the `sqlite3` program run `sql`; returns what it printed.
-    fn sqlite3(&self, sql: &str) -> String {
+    pub(super) fn sqlite3(&self, sql: &str) -> String {
         let mut command = Command::new("sqlite3");
         command
             .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
@@ -108,7 +108,11 @@ impl Place {
     }
 
     /// A merchant that knows the keys and whose clock is `clock`.
-    async fn merchant(&self, script: impl Into<Script>, clock: SharedClock) -> MockMerchant {
+    pub(super) async fn merchant(
+        &self,
+        script: impl Into<Script>,
+        clock: SharedClock,
+    ) -> MockMerchant {
         let settings = MerchantSettings {
             script: script.into(),
             keyring: Arc::new(self.configuration(&[]).keys.keyring),
@@ -120,19 +124,19 @@ impl Place {
 }
 
 /// A free port on loopback.
-async fn listener() -> TcpListener {
+pub(super) async fn listener() -> TcpListener {
     let bound = TcpListener::bind(("127.0.0.1", 0)).await;
     bound.expect("a free port on loopback")
 }
 
 /// A daemon under a manual clock.
-struct Daemon {
+pub(super) struct Daemon {
     clock: ManualClock,
     service: Service,
 }
 
 impl Daemon {
-    async fn start(place: &Place, changes: &[(&str, &str)]) -> Self {
+    pub(super) async fn start(place: &Place, changes: &[(&str, &str)]) -> Self {
         Self::start_at(place, changes, clock()).await
     }
 
@@ -146,19 +150,26 @@ impl Daemon {
     }
 
     /// Queues payments as of the manual clock.
-    async fn enqueue(&self, callbacks: Vec<NewCallback>) -> Vec<CallbackId> {
+    pub(super) async fn enqueue(&self, callbacks: Vec<NewCallback>) -> Vec<CallbackId> {
         let queued = self.service.queue().enqueue(callbacks, self.clock.now());
         queued.await.expect("queued")
     }
 
     /// The one callback of this order.
-    async fn callback(&self, order: &str) -> CallbackRow {
+    pub(super) async fn callback(&self, order: &str) -> CallbackRow {
+        self.found(order).await.expect("one callback")
+    }
+
+    /// The callback of this order, if it is committed.
+    pub(super) async fn found(&self, order: &str) -> Option<CallbackRow> {
         let found = self.service.inspection().find(order).await;
-        let [callback] = <[_; 1]>::try_from(found.expect("readable")).expect("one callback");
+        let mut found = found.expect("readable").into_iter();
+        let callback = found.next();
+        assert_eq!(found.next(), None, "{order} is one callback");
         callback
     }
 
-    async fn attempts(&self, order: &str) -> Vec<AttemptRow> {
+    pub(super) async fn attempts(&self, order: &str) -> Vec<AttemptRow> {
         let id = self.callback(order).await.id;
         let attempts = self.service.inspection().attempts(id).await;
         attempts.expect("readable")
@@ -170,14 +181,14 @@ impl Daemon {
         attempts.map(|attempt| attempt.outcome).collect()
     }
 
-    async fn until_state(&self, order: &str, state: ShownState) -> CallbackRow {
+    pub(super) async fn until_state(&self, order: &str, state: ShownState) -> CallbackRow {
         let what = format!("{order} is {state}");
         until(&what, async || self.callback(order).await.state == state).await;
         self.callback(order).await
     }
 
     /// `n` attempts are in the log.
-    async fn until_attempts(&self, order: &str, n: usize) {
+    pub(super) async fn until_attempts(&self, order: &str, n: usize) {
         let what = format!("{order} has {n} attempts");
         until(&what, async || self.attempts(order).await.len() >= n).await;
     }
@@ -198,7 +209,7 @@ impl Daemon {
     }
 
     /// Stops it; no attempt was in flight.
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         assert_eq!(self.service.stop().await, Ok(0));
     }
 }
@@ -209,7 +220,7 @@ fn clock() -> ManualClock {
 }
 
 /// Asks until `holds` says yes, [`PATIENCE`] long.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let mut again = tokio::time::interval(Duration::from_millis(20));
     let asking = async {
         while !holds().await {
@@ -220,7 +231,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 /// What `future` gives, if it does so in time.
-async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(super) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(done) => done,
         Err(_) => panic!("not within {PATIENCE:?}: {what}"),
@@ -228,7 +239,7 @@ async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// A payment of app 6.
-fn payment(url: &str, order: &str) -> NewCallback {
+pub(super) fn payment(url: &str, order: &str) -> NewCallback {
     payment_of("6", url, order)
 }
 
@@ -243,7 +254,7 @@ fn payment_of(app: &str, url: &str, order: &str) -> NewCallback {
 }
 
 /// The INSERT of a payment of app 6, with `more` columns and their SQL.
-fn insert(url: &str, order: &str, more: &[(&str, &str)]) -> String {
+pub(super) fn insert(url: &str, order: &str, more: &[(&str, &str)]) -> String {
     let (url, order) = (format!("'{url}'"), format!("'{order}'"));
     let mut columns = BTreeMap::from([
         ("kind", "'payment'"),

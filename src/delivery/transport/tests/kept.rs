@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, send};
+use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, answer, send};
 use super::*;
 
 #[tokio::test]
@@ -35,6 +35,24 @@ async fn a_kept_connection_that_is_closed_costs_no_attempt() {
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
     assert!(report.resent);
     assert!(report.phases.connect.is_some());
+    assert_eq!(merchant.connections(), 2);
+    assert_eq!(merchant.requests()[1], merchant.requests()[2]);
+}
+
+#[tokio::test]
+async fn a_408_ends_a_kept_connection_and_is_an_answer_on_a_new_one() {
+    let late = answer(408, "");
+    let merchant = Merchant::plain(vec![
+        vec![Step::Request, Step::Ack, Step::Request, send(&late)],
+        vec![Step::Request, send(&late)],
+    ])
+    .await;
+    let transport = transport(settings());
+    transport.post(&merchant.url(), b"1".to_vec()).await;
+    settle().await;
+    let report = transport.post(&merchant.url(), b"2".to_vec()).await;
+    assert_eq!(report.exchange, answered(merchant.address, 408, ""));
+    assert!(report.resent);
     assert_eq!(merchant.connections(), 2);
     assert_eq!(merchant.requests()[1], merchant.requests()[2]);
 }

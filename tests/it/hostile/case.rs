@@ -1,0 +1,127 @@
+//! A row of a table: what a server does, and how the attempt must be recorded.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::store::AttemptRow;
+use rustls::ServerConfig;
+
+use super::server::Act;
+use super::{CONNECT_LIMIT, MARGIN};
+
+/// The row.
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) door: Door,
+    pub(super) acts: Vec<Act>,
+    pub(super) ending: Ending,
+}
+
+/// What stands at the port, and how the callback's URL calls it.
+pub(super) enum Door {
+    /// http to a server without TLS.
+    Plain,
+    /// https to a server with TLS.
+    Tls(Arc<ServerConfig>),
+    /// https to a server whose acts are its handshake.
+    Raw,
+    /// http to a server with TLS.
+    Mistaken(Arc<ServerConfig>),
+    /// https to somebody else's server.
+    Elsewhere(SocketAddr),
+}
+
+/// How the attempt must be recorded.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub(super) outcome: &'static str,
+    /// The other outcome that it may be, where two events race.
+    pub(super) or: Option<&'static str>,
+    pub(super) status: Option<i64>,
+    /// What the detail says, among other things.
+    pub(super) words: &'static str,
+    /// The limit that the attempt waits for. Without one it must end well before.
+    pub(super) limit: Option<Duration>,
+}
+
+impl Ending {
+    pub(super) fn of(outcome: &'static str, words: &'static str) -> Self {
+        Self {
+            outcome,
+            or: None,
+            status: None,
+            words,
+            limit: None,
+        }
+    }
+
+    /// An answer with status 200 came whole.
+    pub(super) fn answered(outcome: &'static str, words: &'static str) -> Self {
+        Self::of(outcome, words).status(200)
+    }
+
+    pub(super) fn acknowledged() -> Self {
+        Self::answered("acknowledged", "")
+    }
+
+    pub(super) fn status(mut self, status: i64) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    pub(super) fn or(mut self, outcome: &'static str) -> Self {
+        self.or = Some(outcome);
+        self
+    }
+
+    /// Not before this limit has passed.
+    pub(super) fn after(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// What is wrong with `attempt`.
+    pub(super) fn faults(&self, attempt: &AttemptRow) -> Vec<&'static str> {
+        let took = Duration::from_millis(u64::try_from(attempt.duration_ms).unwrap_or(u64::MAX));
+        let in_time = match self.limit {
+            // The column has whole milliseconds.
+            Some(limit) => took + Duration::from_millis(1) >= limit && took < limit + MARGIN,
+            None => took < CONNECT_LIMIT,
+        };
+        let expected = [Some(self.outcome), self.or];
+        let is_expected = expected.contains(&Some(attempt.outcome.as_str()));
+        let checks = [
+            ("outcome", is_expected),
+            ("status", attempt.http_status == self.status),
+            ("words", attempt.detail.contains(self.words)),
+            ("duration", in_time),
+            ("counted", attempt.counted),
+        ];
+        let failed = checks.into_iter().filter(|(_, holds)| !holds);
+        failed.map(|(what, _)| what).collect()
+    }
+}
+
+/// A row over plain TCP.
+pub(super) fn plain(name: &str, acts: impl Into<Vec<Act>>, ending: Ending) -> Case {
+    Case {
+        name: name.to_owned(),
+        door: Door::Plain,
+        acts: acts.into(),
+        ending,
+    }
+}
+
+/// The same rows again over TLS.
+pub(super) fn and_over_tls(mut cases: Vec<Case>, config: &Arc<ServerConfig>) -> Vec<Case> {
+    let again = cases.iter().map(|case| Case {
+        name: format!("{}, over TLS", case.name),
+        door: Door::Tls(Arc::clone(config)),
+        acts: case.acts.clone(),
+        ending: case.ending.clone(),
+    });
+    let again: Vec<Case> = again.collect();
+    cases.extend(again);
+    cases
+}

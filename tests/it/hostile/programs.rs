@@ -1,0 +1,294 @@
+//! Real servers as merchants: nginx, Node, Python and PHP, each told to hang up early.
+//!
+//! They close connections while callbacks come, after a few requests or a moment of idleness, and
+//! not one callback may need a second attempt. All but nginx check the signature with code of their
+//! own, and answer FAIL if it does not hold.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::certificates::Authority;
+use super::tally::Tally;
+use super::{Daemon, Gateway, Place, start, until, until_attempted};
+
+/// The secret of app 6 in the harness.
+const SECRET: &str = "newpay-demo-secret";
+
+/// After how many requests and how long a connection is closed.
+const REQUESTS_MAX: &str = "5";
+const IDLE: Duration = Duration::from_millis(50);
+
+/// Callbacks at once, and how often; between two times passes from nothing to twice [`IDLE`].
+const AT_ONCE: usize = 15;
+const WAVES: u32 = 16;
+const CALLBACKS: usize = AT_ONCE * WAVES as usize;
+
+/// How long a server may take to begin.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server that runs; it ends when this is dropped.
+struct Program {
+    child: Child,
+    /// Connections that it has told of.
+    connections: Arc<AtomicUsize>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Program {
+    /// Starts it; `package` is what to install if it is not there. What it says comes out of the
+    /// channel.
+    fn start(mut command: Command, package: &str) -> (Self, mpsc::Receiver<String>) {
+        let spawned = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let name = command.get_program().display().to_string();
+        let mut child = spawned
+            .unwrap_or_else(|error| panic!("{name}: {error}; install the package {package}"));
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let (say, said) = mpsc::channel();
+        let output = child.stdout.take().expect("it is piped");
+        let complaints = child.stderr.take().expect("it is piped");
+        let readers = vec![
+            read(output, Arc::clone(&connections), say.clone()),
+            read(complaints, Arc::clone(&connections), say),
+        ];
+        let program = Self {
+            child,
+            connections,
+            readers,
+        };
+        (program, said)
+    }
+
+    /// Starts one that says where it listens.
+    fn listening(command: Command, package: &str) -> (Self, u16) {
+        let (program, said) = Self::start(command, package);
+        let port = loop {
+            let line = said.recv_timeout(PATIENCE);
+            if let Some(port) = port_in(&line.expect("it says where it listens")) {
+                break port;
+            }
+        };
+        (program, port)
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("our child")
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// Ends with the stream.
+fn read(
+    stream: impl Read + Send + 'static,
+    connections: Arc<AtomicUsize>,
+    say: mpsc::Sender<String>,
+) -> JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            // PHP says "Accepted" of each, the others are ours.
+            if line == "connection" || line.ends_with(" Accepted") {
+                connections.fetch_add(1, Ordering::SeqCst);
+            }
+            // Nobody listens after the first words.
+            let _ = say.send(line);
+        }
+    })
+}
+
+/// The port in `listening on PORT`, or in what PHP says instead.
+fn port_in(line: &str) -> Option<u16> {
+    let rest = match line.split_once("listening on ") {
+        Some((_, rest)) => rest,
+        None => line.split_once("(http://127.0.0.1:")?.1,
+    };
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// A file beside this one.
+fn source(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/hostile/merchants");
+    folder.join(name)
+}
+
+/// A command in a folder that holds a certificate of `authority`.
+fn command(program: &str, authority: &Authority) -> (Command, TempDir) {
+    let folder = TempDir::new().expect("a temporary folder");
+    authority.identity().write_to(folder.path());
+    let mut command = Command::new(program);
+    command.current_dir(folder.path());
+    (command, folder)
+}
+
+/// What a test has: a daemon, and the folder of its queue.
+struct Scene {
+    authority: Authority,
+    place: Place,
+    daemon: Daemon,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (authority, place) = (Authority::new("The Authority"), Place::new());
+        let daemon = start(&place, &authority.file()).await;
+        Self {
+            authority,
+            place,
+            daemon,
+        }
+    }
+
+    /// Delivers in waves; every callback must be acknowledged at its first attempt.
+    async fn deliver(self, family: &str, url: &str, connections: impl Fn() -> usize) {
+        let gateway = Gateway::of(&self.place);
+        for wave in 0..WAVES {
+            let orders: Vec<String> = (0..AT_ONCE).map(|n| format!("{wave}-{n}")).collect();
+            gateway.queue(orders.iter().map(|order| (url, order.as_str())));
+            for order in &orders {
+                until_attempted(&self.daemon, order).await;
+            }
+            // The stimulus: the next wave meets connections that are idle for as long.
+            tokio::time::sleep(IDLE * 2 * wave / WAVES).await;
+        }
+        let attempts = "SELECT outcome, counted, detail, count(*) FROM callback_attempt \
+                        GROUP BY 1, 2, 3";
+        let attempts = self.place.sqlite3(attempts);
+        let delivered = attempts == format!("acknowledged|1||{CALLBACKS}");
+        Tally {
+            cases: 1,
+            passed: usize::from(delivered),
+            connections: connections(),
+            requests: CALLBACKS,
+            ..Tally::default()
+        }
+        .report(family);
+        assert!(delivered, "{attempts}");
+        self.daemon.stop().await;
+    }
+}
+
+/// Connections were kept, and closed under us.
+fn assert_kept_and_closed(connections: usize) {
+    let requests_max: usize = REQUESTS_MAX.parse().expect("a number");
+    let range = CALLBACKS / requests_max..CALLBACKS;
+    assert!(range.contains(&connections), "{connections} connections");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let bound = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    bound.local_addr().expect("it is bound").port()
+}
+
+/// nginx on a port of its own, and its folder. It can't choose a free port itself, so another
+/// is tried when somebody else was quicker.
+async fn nginx(authority: &Authority) -> (Program, u16, TempDir) {
+    // Debian keeps it where only root looks.
+    let binary = match Path::new("/usr/sbin/nginx") {
+        path if path.exists() => "/usr/sbin/nginx",
+        _ => "nginx",
+    };
+    let settings = fs::read_to_string(source("nginx.conf")).expect("our own file");
+    let mut complaints = Vec::new();
+    for _ in 0..5 {
+        let (mut command, folder) = command(binary, authority);
+        let port = free_port();
+        let settings = settings.replace("PORT", &port.to_string());
+        fs::write(folder.path().join("nginx.conf"), settings).expect("room for it");
+        command.arg("-p").arg(folder.path());
+        command.args(["-c", "nginx.conf", "-e", "stderr"]);
+        let (program, said) = Program::start(command, "nginx-light");
+        let program = std::cell::RefCell::new(program);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        until("nginx accepts or ends", async || {
+            program.borrow_mut().ended().is_some() || TcpStream::connect(address).is_ok()
+        })
+        .await;
+        let mut program = program.into_inner();
+        if program.ended().is_none() {
+            return (program, port, folder);
+        }
+        complaints.extend(said.try_iter());
+    }
+    panic!("nginx does not start: {complaints:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_that_hangs_up_costs_no_attempt() {
+    let scene = Scene::new().await;
+    let (_program, port, folder) = nginx(&scene.authority).await;
+    // A line for each request: the number of its connection.
+    let connections = || {
+        let log = fs::read_to_string(folder.path().join("connections.log")).expect("its log");
+        log.lines().collect::<HashSet<_>>().len()
+    };
+    let url = format!("https://127.0.0.1:{port}/callback");
+    scene.deliver("nginx", &url, connections).await;
+    assert_kept_and_closed(connections());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_that_hangs_up_costs_no_attempt() {
+    let scene = Scene::new().await;
+    let (mut command, _folder) = command("node", &scene.authority);
+    command.arg(source("merchant.js"));
+    command.args([SECRET, "certificate.pem", "key.pem"]);
+    command.args([&IDLE.as_millis().to_string(), REQUESTS_MAX]);
+    let (program, port) = Program::listening(command, "nodejs");
+    let connections = || program.connections();
+    let url = format!("https://127.0.0.1:{port}/callback");
+    scene.deliver("node", &url, connections).await;
+    assert_kept_and_closed(connections());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_that_hangs_up_costs_no_attempt() {
+    let scene = Scene::new().await;
+    let (mut command, _folder) = command("python3", &scene.authority);
+    command.arg(source("merchant.py"));
+    command.args([SECRET, &IDLE.as_secs_f64().to_string(), REQUESTS_MAX]);
+    let (program, port) = Program::listening(command, "python3");
+    let connections = || program.connections();
+    let url = format!("http://127.0.0.1:{port}/callback");
+    scene.deliver("python", &url, connections).await;
+    assert_kept_and_closed(connections());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn php_is_a_merchant() {
+    let scene = Scene::new().await;
+    let (mut command, _folder) = command("php", &scene.authority);
+    command
+        .args(["-S", "127.0.0.1:0"])
+        .arg(source("merchant.php"));
+    command.env("MERCHANT_SECRET", SECRET);
+    let (program, port) = Program::listening(command, "php-cli");
+    let url = format!("http://127.0.0.1:{port}/callback");
+    scene.deliver("php", &url, || program.connections()).await;
+}
