@@ -37,7 +37,12 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("Instant::now", &["src/clock.rs"], "take a Stopwatch"),
     ("Utc::now", &[], "take a Clock"),
     ("Local::now", &[], "take a Clock"),
-    ("thread::sleep", &[], "wait for the event itself"),
+    (
+        "thread::sleep",
+        // Until another process gives the database's lock back.
+        &["src/store/sqlite/connection.rs"],
+        "wait for the event itself",
+    ),
     (
         "time::sleep",
         &[

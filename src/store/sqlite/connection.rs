@@ -1,5 +1,6 @@
 //! Opening the file, and the words for what SQLite says.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,7 +13,11 @@ use super::schema;
 use crate::store::{EnqueueError, OpenError, StoreError};
 
 /// How long SQLite itself waits for another process's write lock before it says "busy".
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long between two looks at the lock. With the timer's slack it becomes about 0.3 ms, of
+/// which a look costs some microseconds.
+const BUSY_NAP: Duration = Duration::from_micros(250);
 
 /// Page cache of a connection, in KiB: the upper levels of every index of millions of rows.
 const CACHE_KIB: i64 = 8 * 1024;
@@ -113,18 +118,47 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
     // Each connection has one user at a time: SQLite's own mutexes are not needed.
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags)
-        .and_then(|connection| prepare(&connection).map(|()| connection))
+        .and_then(|mut connection| prepare(&mut connection).map(|()| connection))
         .map_err(|error| database_error(path, &error))
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(wait_for_the_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // FULL: a commit that we have told anyone of survives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)
+}
+
+/// Waits a moment for another process's lock, the `tries`th time; false: no more.
+///
+/// SQLite's own handler sleeps up to 100 ms at a time. Beside a gateway that commits in quick
+/// succession it would miss the gaps between the commits for seconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "SQLite tells nobody that a lock is free; it has to be asked"
+)]
+fn wait_for_the_lock(tries: i32) -> bool {
+    let may_wait = u32::try_from(tries).is_ok_and(|tries| BUSY_NAP * tries < BUSY_TIMEOUT);
+    if !may_wait || IMPATIENT.get() {
+        return false;
+    }
+    std::thread::sleep(BUSY_NAP);
+    true
+}
+
+thread_local! {
+    static IMPATIENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`, in which no lock of another process is waited for.
+pub(super) fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
+    IMPATIENT.set(true);
+    let result = work();
+    IMPATIENT.set(false);
+    result
 }
 
 /// Runs `work` in a transaction of its own: all of it or nothing.

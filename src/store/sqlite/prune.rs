@@ -1,10 +1,9 @@
 //! Forgetting what is long finished, and keeping the file in shape.
 
-use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::connection::{BUSY_TIMEOUT, store_error};
+use super::connection::{store_error, without_waiting};
 use crate::store::{Retention, StoreError};
 
 /// The attempts go along by trigger.
@@ -49,11 +48,11 @@ pub(super) fn maintain(db: &Connection) -> Result<(), StoreError> {
 /// Copies the write-ahead log into the database and empties it, if nobody is in the way: a reader
 /// or another writer must not make deliveries wait. Then the next time does it.
 fn truncate_wal(db: &Connection) -> rusqlite::Result<()> {
-    db.busy_timeout(Duration::ZERO)?;
-    let checkpoint = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-        row.get::<_, bool>(0)
+    let checkpoint = without_waiting(|| {
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+            row.get::<_, bool>(0)
+        })
     });
-    db.busy_timeout(BUSY_TIMEOUT)?;
     match checkpoint {
         Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(error),
         Err(_) | Ok(_) => Ok(()),
