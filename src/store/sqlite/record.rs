@@ -1,6 +1,6 @@
 //! Ending an attempt: the log and the row, in one transaction.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement};
 
 use super::connection::store_error;
 use crate::domain::{Next, Outcome, Timestamp};
@@ -19,19 +19,23 @@ INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Recorded>, StoreError> {
-    ended
-        .iter()
-        .map(|ended| {
-            if move_on(db, ended)? == 0 {
-                return Ok(Recorded::LeaseLost);
-            }
-            log(db, &ended.lease, &ended.attempt).map(|()| Recorded::Applied)
-        })
-        .collect::<rusqlite::Result<_>>()
-        .map_err(|error| store_error(&error))
+    let write = || {
+        let mut moving_on = db.prepare_cached(MOVE_ON)?;
+        let mut log_entry = db.prepare_cached(LOG)?;
+        ended
+            .iter()
+            .map(|ended| {
+                if move_on(&mut moving_on, ended)? == 0 {
+                    return Ok(Recorded::LeaseLost);
+                }
+                log(&mut log_entry, &ended.lease, &ended.attempt).map(|()| Recorded::Applied)
+            })
+            .collect::<rusqlite::Result<_>>()
+    };
+    write().map_err(|error| store_error(&error))
 }
 
-fn move_on(db: &Connection, ended: &EndedAttempt) -> rusqlite::Result<usize> {
+fn move_on(statement: &mut Statement<'_>, ended: &EndedAttempt) -> rusqlite::Result<usize> {
     let EndedAttempt {
         lease,
         attempt,
@@ -43,7 +47,7 @@ fn move_on(db: &Connection, ended: &EndedAttempt) -> rusqlite::Result<usize> {
         Next::Exhausted => ("exhausted", None, Some(ended_at)),
         Next::RetryAt(moment) => ("pending", Some(moment.as_millis()), None),
     };
-    db.prepare_cached(MOVE_ON)?.execute((
+    statement.execute((
         state,
         attempt.verdict.counted,
         next_attempt_at,
@@ -55,9 +59,9 @@ fn move_on(db: &Connection, ended: &EndedAttempt) -> rusqlite::Result<usize> {
     ))
 }
 
-fn log(db: &Connection, lease: &Lease, attempt: &Attempt) -> rusqlite::Result<()> {
+fn log(statement: &mut Statement<'_>, lease: &Lease, attempt: &Attempt) -> rusqlite::Result<()> {
     let sent = attempt.sent.as_ref();
-    db.prepare_cached(LOG)?
+    statement
         .execute(rusqlite::params![
             lease.id().0,
             lease.seq(),
