@@ -6,10 +6,12 @@
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
+//! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 
 mod architecture;
 mod binary;
 mod domain;
 mod live;
+mod model;
 mod schema;
