@@ -62,14 +62,19 @@ async fn post(client: reqwest::Client, url: reqwest::Url, left: Arc<AtomicUsize>
         let request = client.post(url.clone()).header(CONTENT_TYPE, json.clone());
         let answer = request.body(BODY).send().await?;
         let answer = answer.bytes().await?;
-        ensure!(&*answer == br#"{"transResult":"SUCCESS"}"#, "not acknowledged");
+        ensure!(
+            &*answer == br#"{"transResult":"SUCCESS"}"#,
+            "not acknowledged"
+        );
     }
     Ok(())
 }
 
 fn take_one(left: &AtomicUsize) -> bool {
-    left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-        .is_ok()
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        left.checked_sub(1)
+    })
+    .is_ok()
 }
 
 fn trusting(pem: &[u8]) -> Result<rustls::ClientConfig> {

@@ -52,11 +52,9 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -8192)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
-    let origin: String = db.query_row(
-        "SELECT origin FROM callback_queue LIMIT 1",
-        [],
-        |row| row.get(0),
-    )?;
+    let origin: String = db.query_row("SELECT origin FROM callback_queue LIMIT 1", [], |row| {
+        row.get(0)
+    })?;
     let watch = Stopwatch::start();
     let mut claimed = Vec::new();
     let mut rows = 0;

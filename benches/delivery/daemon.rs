@@ -71,15 +71,16 @@ impl Daemon {
     /// Commits so far that wrote something.
     pub(crate) fn commits(&self) -> Result<u64> {
         let text = self.metrics()?;
-        let value = text.lines().find_map(|line| {
-            line.strip_prefix("callback_dispatcher_store_commit_seconds_count ")
-        });
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix("callback_dispatcher_store_commit_seconds_count "));
         Ok(value.context("store_commit_seconds_count")?.parse()?)
     }
 
     fn metrics(&self) -> Result<String> {
         let mut connection = TcpStream::connect(self.admin)?;
-        connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        connection
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
         Ok(answer)

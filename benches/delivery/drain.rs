@@ -65,14 +65,16 @@ pub(crate) async fn measure(size: &Size, tls: bool) -> Result<()> {
             over(|round| round.bare_http.per_second).row("a: bare reqwest, POST/s", count),
             over(|round| round.dispatcher.per_second).row("b: dispatcher, POST/s", count),
             over(|round| round.bare_sqlite.per_second).row("c: bare SQLite, rows/s", count),
-            over(|round| round.dispatcher.per_second / round.bare_http.per_second).row("b/a", ratio),
+            over(|round| round.dispatcher.per_second / round.bare_http.per_second)
+                .row("b/a", ratio),
             over(|round| round.dispatcher.per_second / serial(round))
                 .row("b over 1/(1/a + 1/c)", ratio),
             over(|round| round.bare_http.cpu_micros).row("a: CPU per POST, microseconds", micros),
             over(|round| round.dispatcher.cpu_micros)
                 .row("b: CPU per delivery, microseconds", micros),
             over(|round| round.bare_sqlite.cpu_micros).row("c: CPU per row, microseconds", micros),
-            over(|round| round.commits).row("b: commits per delivery", |value| format!("{value:.4}")),
+            over(|round| round.commits)
+                .row("b: commits per delivery", |value| format!("{value:.4}")),
             over(|round| round.dispatcher.peak_rss).row("b: peak RSS, MiB", mebi),
         ],
     );
@@ -152,7 +154,10 @@ async fn dispatcher(
     let commits = daemon.commits()? as f64 / rows as f64;
     daemon.stop()?;
     let delivered = place.count("delivered")?;
-    ensure!(delivered == rows, "{delivered} of {rows} were recorded as delivered");
+    ensure!(
+        delivered == rows,
+        "{delivered} of {rows} were recorded as delivered"
+    );
     let posts = merchant.count() - before;
     ensure!(posts == rows, "{posts} POSTs for {rows} callbacks");
     Ok((cost, commits))
@@ -173,7 +178,10 @@ fn bare_sqlite(url: &str, rows: usize, group: f64) -> Result<Cost> {
     let out = child.stdout.take().context("its standard output")?;
     BufReader::new(out).read_line(&mut line)?;
     let (written, seconds) = line.trim().split_once(' ').context("rows and seconds")?;
-    ensure!(written.parse::<usize>()? == rows, "wrote {written} of {rows}");
+    ensure!(
+        written.parse::<usize>()? == rows,
+        "wrote {written} of {rows}"
+    );
     let cost = cost(child.id(), rows, Duration::from_secs_f64(seconds.parse()?))?;
     end(&mut child)?;
     Ok(cost)
@@ -228,7 +236,11 @@ fn end(child: &mut Child) -> Result<()> {
 async fn merchant(place: &Place, tls: bool) -> Result<MockMerchant> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let settings = MerchantSettings {
-        tls: if tls { Some(certificate(&place.path("ca.pem"))?) } else { None },
+        tls: if tls {
+            Some(certificate(&place.path("ca.pem"))?)
+        } else {
+            None
+        },
         remember: 0,
         ..MerchantSettings::default()
     };
