@@ -5,6 +5,7 @@
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
+//! | [`fuzz`] | whoever sends garbage: what holds of any input at all |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
@@ -12,6 +13,7 @@
 mod architecture;
 mod binary;
 mod domain;
+mod fuzz;
 mod live;
 mod model;
 mod schema;
