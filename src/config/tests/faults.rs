@@ -319,3 +319,21 @@ fn a_missing_file_or_one_that_is_not_toml_is_a_fault() {
         "{faults:?}"
     );
 }
+
+#[test]
+fn a_fault_is_one_line_whatever_a_name_has_in_it() {
+    let place = Place::new();
+    let file = "[\"a\\nb\"]\n[log]\n\"x\\ny\" = 1\n\"\\u001b[2J\" = 1\n";
+    let mut inputs = place.with_file(file);
+    let variable = "DISPATCHER__LOG__A\nB".to_owned();
+    inputs.environment.insert(variable, String::new());
+    assert_eq!(
+        faults(&place, &inputs),
+        [
+            "dispatcher.toml:1: unknown section [a\\nb]; remove it",
+            "dispatcher.toml:3: unknown key log.x\\ny; remove it",
+            "dispatcher.toml:4: unknown key log.\\u{1b}[2J; remove it",
+            "environment variable DISPATCHER__LOG__A\\nB: unknown setting; remove it",
+        ]
+    );
+}
