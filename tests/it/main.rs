@@ -5,6 +5,7 @@
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
+//! | [`egress`] | the platform beside us: nobody is called who may not be |
 //! | [`fuzz`] | whoever sends garbage: what holds of any input at all |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
@@ -13,6 +14,7 @@
 mod architecture;
 mod binary;
 mod domain;
+mod egress;
 mod fuzz;
 mod live;
 mod model;

@@ -6,6 +6,7 @@
 
 pub(crate) mod targets;
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -36,6 +37,15 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     assert!(paths.len() >= 5, "{name} has {} seeds", paths.len());
     let read = |path| fs::read(path).expect("a seed can be read");
     paths.into_iter().map(read).collect()
+}
+
+/// Shown as text: a report is read by people, and goes into the corpus.
+struct Input(Vec<u8>);
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
 }
 
 /// One change of an input.
@@ -88,14 +98,14 @@ fn edit(words: &'static [&'static str]) -> impl Strategy<Value = Edit> {
 }
 
 /// A seed with a few changes, or a heap of words.
-fn input(seeds: Vec<Vec<u8>>, words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+fn input(seeds: Vec<Vec<u8>>, words: &'static [&'static str]) -> BoxedStrategy<Input> {
     let bent = (select(seeds), prop::collection::vec(edit(words), 0..5));
     let bent = bent.prop_map(|(mut input, edits)| {
         edits.iter().for_each(|edit| edit.apply(&mut input));
-        input
+        Input(input)
     });
     let heap = prop::collection::vec(select(words), 0..10);
-    prop_oneof![4 => bent, 1 => heap.prop_map(|words| words.concat().into_bytes())]
+    prop_oneof![4 => bent, 1 => heap.prop_map(|words| Input(words.concat().into_bytes()))].boxed()
 }
 
 /// Gives `check` every seed as it is, then `cases` inputs. The same ones in every run.
@@ -110,7 +120,7 @@ fn drive(name: &str, words: &'static [&'static str], cases: u32, mut check: impl
     let check = std::cell::RefCell::new(check);
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let ran = TestRunner::new_with_rng(config, rng).run(&input(seeds, words), |input| {
-        (check.borrow_mut())(&input);
+        (check.borrow_mut())(&input.0);
         Ok(())
     });
     if let Err(error) = ran {
@@ -354,6 +364,9 @@ fn lines_for_enqueue() {
         "0",
         "9223372036854775808",
     ];
+    corpus("enqueue")
+        .iter()
+        .for_each(|seed| enqueue::check(seed));
     let mut rows = enqueue::Rows::new();
     let mut taken = Vec::new();
     let mut taken_in_all = 0_u32;

@@ -1,7 +1,7 @@
 //! Which addresses are nobody's merchant, by IANA's registries: data, copied from there by hand.
 //!
 //! <https://www.iana.org/assignments/iana-ipv4-special-registry> and
-//! <https://www.iana.org/assignments/iana-ipv6-special-registry>, as of October 2025. What is no
+//! <https://www.iana.org/assignments/iana-ipv6-special-registry>, up to RFC 9780 of 2025. What is no
 //! unicast address at all stands in other registries and is added at the end of each.
 //!
 //! Judged here by plain arithmetic on the bits, sharing nothing with `src/delivery/egress`.
