@@ -1,14 +1,18 @@
 //! The protocol of claim, lease, crash and record, tried in every order of its steps.
 //!
-//! [`protocol`] is the machine; here stand what must hold of it, how much of it is tried, and
+//! [`state`] is what it moves on, [`protocol`] the steps, [`rules`] what no step may do; here stand what must hold of it, how much of it is tried, and
 //! that the checker finds what is wrong when a guard is left out. `docs/protocol.md` says what
 //! was abstracted from, and what follows for the code.
 
 mod protocol;
+mod rules;
+mod state;
 
 use stateright::{Checker as _, HasDiscoveries, Model as _, Property};
 
-use protocol::{Breach, Faults, Omission, Protocol, RowState, Sharing, Stage, State};
+use protocol::{Faults, Omission, Protocol, Sharing};
+use rules::Breach;
+use state::{RowState, Stage, State};
 
 /// The rules between one state and the next, as [`Breach`] has them, and those of single states.
 const RULES: [&str; 10] = [

@@ -4,9 +4,12 @@
 //! whatever the clocks do is among what is tried. Faults come out of [`Faults`], which makes the
 //! tree finite; every other step brings the state on ([`State::rank`]), so it has no circles.
 //!
-//! What must hold between two states is looked at in [`breach`], after every step.
+//! After every step [`breach`] looks whether a rule was broken by it.
 
 use stateright::{Model, Property};
+
+use super::rules::{Breach, breach};
+use super::state::{Answer, Phase, Process, Row, RowState, Stage, State, Task};
 
 /// How several dispatchers are kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,87 +65,6 @@ pub(super) struct Protocol {
     pub(super) omission: Option<Omission>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum RowState {
-    Pending,
-    Delivered,
-    Exhausted,
-    /// Deleted after its retention.
-    Pruned,
-}
-
-/// A row of the queue, and what its merchant knows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Row {
-    pub(super) state: RowState,
-    pub(super) attempts: u8,
-    /// The lease that stands.
-    pub(super) token: Option<u8>,
-    /// The database's clock is past the lease.
-    pub(super) lapsed: bool,
-    /// Rows in the log of attempts.
-    pub(super) logged: u8,
-    /// Leases given out so far; the next token.
-    pub(super) claims: u8,
-    renewals: u8,
-    /// POSTs that have left for the merchant.
-    pub(super) sent: u8,
-    /// The merchant has said SUCCESS.
-    pub(super) told: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Stage {
-    Claimed,
-    Sent,
-    Heard(Answer),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Answer {
-    Success,
-    Failure,
-}
-
-/// An attempt in the memory of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Task {
-    pub(super) row: usize,
-    pub(super) token: u8,
-    pub(super) stage: Stage,
-    /// Lapsed by the holder's own clock, which counts from before it asked for the lease, and so
-    /// is never later than the database's.
-    lapsed: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Phase {
-    Down,
-    /// Has the lock; has not yet ended what its forerunner left in flight.
-    Starting,
-    Running,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Process {
-    pub(super) phase: Phase,
-    pub(super) tasks: Vec<Task>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct State {
-    pub(super) rows: Vec<Row>,
-    pub(super) processes: Vec<Process>,
-    crashes: u8,
-    stalls: u8,
-    unheard: u8,
-    resends: u8,
-    /// Some record came too late and changed nothing.
-    pub(super) refused: bool,
-    /// The first rule that was broken on the way here.
-    pub(super) breach: Option<Breach>,
-}
-
 /// `process`, then what it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
@@ -166,74 +88,6 @@ pub(super) enum Step {
     Crash(usize),
     Prune(usize),
     Resend(usize),
-}
-
-/// A rule between a state and the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Breach {
-    /// A final row changed, other than by pruning or resending it.
-    FinalRowMoved,
-    /// A POST left for a row that was finished, as its record said.
-    FinishedRowSent,
-    /// A record changed a row whose lease was not the recorder's.
-    StaleTokenWrote,
-    /// A POST left although no claim of it was committed.
-    SentUnclaimed,
-    /// The merchant's budget was charged for something else than a failure that was heard.
-    ChargedUnheard,
-    /// A step that leads back: the run might never end.
-    Circle,
-}
-
-impl State {
-    fn holders(&self, row: usize, token: u8) -> usize {
-        let tasks = self.processes.iter().flat_map(|process| &process.tasks);
-        tasks
-            .filter(|task| task.row == row && task.token == token)
-            .count()
-    }
-
-    /// No lease is held twice, not even a lapsed one.
-    pub(super) fn no_lease_is_doubled(&self) -> bool {
-        let mut tasks = self.processes.iter().flat_map(|process| &process.tasks);
-        tasks.all(|task| self.holders(task.row, task.token) == 1)
-    }
-
-    pub(super) fn is_finished(&self) -> bool {
-        self.rows.iter().all(|row| row.state != RowState::Pending)
-    }
-
-    /// Grows with every step.
-    fn rank(&self) -> i32 {
-        let rows = self.rows.iter().map(|row| {
-            let state = match row.state {
-                RowState::Pending => 0,
-                RowState::Delivered | RowState::Exhausted => 1,
-                RowState::Pruned => 2,
-            };
-            // A task that is gone has come further than any that is there.
-            state
-                + i32::from(row.lapsed)
-                + 2 * i32::from(row.renewals)
-                + 2 * i32::from(row.logged)
-                + 4 * i32::from(row.claims)
-        });
-        let processes = self.processes.iter().map(|process| match process.phase {
-            Phase::Down => 0,
-            Phase::Starting => 1,
-            Phase::Running => 2,
-        });
-        let tasks = self.processes.iter().flat_map(|process| &process.tasks);
-        let still_to_do = tasks.map(|task| match task.stage {
-            Stage::Claimed => 3,
-            Stage::Sent => 2,
-            Stage::Heard(_) => 1,
-        });
-        rows.chain(processes).sum::<i32>()
-            + 3 * i32::from(self.crashes)
-            + 3 * i32::from(self.resends)
-            - still_to_do.sum::<i32>()
-    }
 }
 
 impl Protocol {
@@ -429,69 +283,6 @@ impl Protocol {
         }
         state
     }
-}
-
-impl State {
-    /// Rows are alike, and so are processes: of states that differ in their order only, one is
-    /// enough.
-    fn sort(&mut self) {
-        let mut order: Vec<usize> = (0..self.rows.len()).collect();
-        order.sort_by_key(|row| &self.rows[*row]);
-        let tasks = self.processes.iter_mut().flat_map(|it| &mut it.tasks);
-        for task in tasks {
-            let place = order.iter().position(|row| *row == task.row);
-            task.row = place.expect("it is the task of some row");
-        }
-        self.rows.sort_unstable();
-        for process in &mut self.processes {
-            process.tasks.sort_unstable();
-        }
-        self.processes.sort_unstable();
-    }
-
-    fn replace(&mut self, process: usize, old: Task, new: Option<Task>) {
-        let tasks = &mut self.processes[process].tasks;
-        tasks.retain(|task| *task != old);
-        tasks.extend(new);
-    }
-}
-
-/// The rule that `step` broke.
-fn breach(before: &State, step: Step, after: &State) -> Option<Breach> {
-    for (old, new) in before.rows.iter().zip(&after.rows) {
-        let moved = old.state != RowState::Pending && old.state != new.state;
-        if moved && !matches!(step, Step::Prune(_) | Step::Resend(_)) {
-            return Some(Breach::FinalRowMoved);
-        }
-        let is_charge = match step {
-            Step::Record(_, task) | Step::RecordUnheard(_, task) => {
-                task.stage == Stage::Heard(Answer::Failure)
-            }
-            _ => false,
-        };
-        if new.attempts > old.attempts && !is_charge {
-            return Some(Breach::ChargedUnheard);
-        }
-    }
-    match step {
-        Step::Send(_, task) => {
-            let row = &before.rows[task.row];
-            if row.state != RowState::Pending {
-                return Some(Breach::FinishedRowSent);
-            }
-            if row.claims <= task.token {
-                return Some(Breach::SentUnclaimed);
-            }
-        }
-        Step::Record(_, task) | Step::RecordUnheard(_, task) => {
-            let (old, new) = (&before.rows[task.row], &after.rows[task.row]);
-            if old.token != Some(task.token) && old != new {
-                return Some(Breach::StaleTokenWrote);
-            }
-        }
-        _ => {}
-    }
-    None
 }
 
 impl Model for Protocol {
