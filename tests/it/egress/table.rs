@@ -81,6 +81,14 @@ fn reachable_for_everybody_is_not_a_merchant() {
     }
 }
 
+/// The ways from IPv6 to IPv4 that an operator may have, listed as a whole.
+const LISTED: &[&str] = &[
+    "::ffff:0:0/96",
+    "64:ff9b::/96",
+    "64:ff9b:1::/48",
+    "2002::/16",
+];
+
 /// Forbidden addresses of IPv4, one from each block.
 fn forbidden_ipv4() -> impl Iterator<Item = Ipv4Addr> {
     IPV4.iter().map(|(block, ..)| match bounds(block).1 {
@@ -90,7 +98,7 @@ fn forbidden_ipv4() -> impl Iterator<Item = Ipv4Addr> {
 }
 
 /// Every form in which an address of IPv6 carries one of IPv4.
-fn carriers(inner: Ipv4Addr) -> [(&'static str, Ipv6Addr); 8] {
+fn carriers(inner: Ipv4Addr) -> [(&'static str, Ipv6Addr); 9] {
     let bits = u128::from(u32::from(inner));
     let [a, b, c, d] = inner.octets().map(u128::from);
     let prefix = |high: [u16; 4]| {
@@ -104,6 +112,10 @@ fn carriers(inner: Ipv4Addr) -> [(&'static str, Ipv6Addr); 8] {
         (
             "NAT64, local, /96",
             (prefix([0x64, 0xff9b, 1, 0]) | bits).into(),
+        ),
+        (
+            "NAT64, local, /64",
+            (prefix([0x64, 0xff9b, 1, 0]) | bits << 24).into(),
         ),
         (
             // RFC 6052, section 2.2: the byte in the middle stays empty.
@@ -133,7 +145,7 @@ fn nothing_forbidden_is_carried_past() {
         }
     }
     // Where the ways themselves are listed, the load is looked at.
-    let listed = policy(&["::ffff:0:0/96", "64:ff9b::/96", "2002::/16"]);
+    let listed = policy(LISTED);
     for inner in forbidden_ipv4() {
         for (form, outer) in carriers(inner) {
             assert!(
@@ -144,7 +156,14 @@ fn nothing_forbidden_is_carried_past() {
     }
     for (form, outer) in carriers(Ipv4Addr::new(8, 8, 8, 8)) {
         let verdict = listed.check_address(outer.into());
-        let is_listed = ["mapped", "NAT64", "6to4"].contains(&form);
+        let is_listed = [
+            "mapped",
+            "NAT64",
+            "NAT64, local, /96",
+            "NAT64, local, /64",
+            "6to4",
+        ]
+        .contains(&form);
         assert_eq!(verdict.is_ok(), is_listed, "{form} {outer}");
     }
 }
@@ -178,7 +197,7 @@ proptest! {
 
     #[test]
     fn a_carrier_is_no_better_than_its_load(inner in any::<[u8; 4]>()) {
-        let listed = policy(&["::ffff:0:0/96", "64:ff9b::/96", "2002::/16"]);
+        let listed = policy(LISTED);
         for (form, outer) in carriers(inner.into()) {
             check_address(outer.into());
             if listed.check_address(outer.into()).is_ok() {
