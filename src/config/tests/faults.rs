@@ -337,3 +337,34 @@ fn a_fault_is_one_line_whatever_a_name_has_in_it() {
         ]
     );
 }
+
+#[test]
+fn no_duration_is_so_long_that_sums_of_it_overflow() {
+    let place = Place::new();
+    let longest = "18446744073709551615s";
+    let of = |length: &str| {
+        format!(
+            "[retry]\nschedule = [\"{length}\"]\n[delivery]\nconnect_timeout = \"{length}\"\n\
+             timeout = \"{length}\"\ndrain_timeout = \"{length}\"\n\
+             [housekeeping]\nkeep_delivered = \"{length}\"\nkeep_exhausted = \"{length}\"\n"
+        )
+    };
+    let expected = |line: usize, name: &str| {
+        format!(
+            "dispatcher.toml:{line}: {name}: \"{longest}\" is longer than a hundred years; \
+             write a duration below that"
+        )
+    };
+    assert_eq!(
+        faults(&place, &place.with_file(&of(longest))),
+        [
+            expected(2, "retry.schedule"),
+            expected(4, "delivery.connect_timeout"),
+            expected(5, "delivery.timeout"),
+            expected(6, "delivery.drain_timeout"),
+            expected(8, "housekeeping.keep_delivered"),
+            expected(9, "housekeeping.keep_exhausted"),
+        ]
+    );
+    assert!(Settings::load(&place.with_file(&of("100y"))).is_ok());
+}

@@ -254,6 +254,8 @@ fn configurations() {
         "true",
         "false",
         "timeout = \"1ns\"\n",
+        "drain_timeout = \"18446744073709551615s\"\n",
+        "100y",
         "connect_timeout = \"9s\"\n",
         "max_response_bytes = \"1GiB\"\n",
         "allow_networks = [\"10.1.2.3/8\"]\n",

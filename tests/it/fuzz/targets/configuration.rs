@@ -51,13 +51,15 @@ fn names_a_file(text: &[u8]) -> bool {
             .any(|line| line.contains('/') || line.contains('\\'))
 }
 
+/// The daemon adds durations up.
+const CENTURY: Duration = Duration::from_secs(100 * 31_557_600);
+
 /// What the documentation of the settings says of them.
 fn check_settings(settings: &Settings) {
     let delivery = &settings.delivery;
     assert!((1..=65_536).contains(&delivery.max_in_flight));
     assert!((1..=65_536).contains(&delivery.max_in_flight_per_merchant));
     assert!((1..=16 << 20).contains(&delivery.max_response_bytes));
-    assert!(delivery.connect_timeout > Duration::ZERO);
     assert!(delivery.connect_timeout <= delivery.timeout);
     for network in &settings.egress.allow_networks {
         assert_eq!(*network, network.trunc());
@@ -65,15 +67,26 @@ fn check_settings(settings: &Settings) {
     if let Some(proxy) = &settings.egress.proxy {
         assert!(proxy.host_str().is_some(), "{proxy}");
     }
-    assert!(settings.housekeeping.keep_delivered > Duration::ZERO);
-    assert!(settings.housekeeping.keep_exhausted > Duration::ZERO);
     assert_eq!(
         settings.housekeeping.prune_cron.split_whitespace().count(),
         6
     );
-    for counted_before in 0..settings.retry.schedule.attempts_max() {
-        assert!(settings.retry.schedule.current_wait(counted_before) > Duration::ZERO);
+    let schedule = &settings.retry.schedule;
+    let waits = (0..schedule.attempts_max()).map(|before| schedule.current_wait(before));
+    let housekeeping = &settings.housekeeping;
+    let durations = waits.chain([
+        delivery.connect_timeout,
+        delivery.timeout,
+        housekeeping.keep_delivered,
+        housekeeping.keep_exhausted,
+    ]);
+    for duration in durations {
+        assert!(
+            duration > Duration::ZERO && duration <= CENTURY,
+            "{duration:?}"
+        );
     }
+    assert!(delivery.drain_timeout <= CENTURY);
 }
 
 /// Each fault says where it stands, and the place is there.
