@@ -1,4 +1,4 @@
-//! Which addresses are nobody's merchant, by IANA's registries: data, copied from there by hand.
+//! Which addresses are nobody's merchant, by IANA's registries: data, written down by hand.
 //!
 //! <https://www.iana.org/assignments/iana-ipv4-special-registry> and
 //! <https://www.iana.org/assignments/iana-ipv6-special-registry>, up to RFC 9780 of 2025. What is no
