@@ -133,6 +133,29 @@ async fn exceptions_of_the_environment_are_ignored_too() {
     assert_eq!(merchant.count(), 0);
 }
 
+#[tokio::test]
+async fn the_address_that_a_name_led_to_is_recorded() {
+    let place = Place::new();
+    let merchant = place.merchant(Answer::Ack).await;
+    // Whatever this host calls localhost.
+    let networks = "allow_networks = [\"127.0.0.1\", \"::1\"]";
+    place.change_settings("allow_networks = [\"127.0.0.1\"]", networks);
+    let daemon = place.run().ready().await;
+    let port = merchant.addr().port();
+    place.enqueue(&[
+        payment(&format!("http://localhost:{port}/callback"), 1),
+        payment(&format!("http://0x7f.1:{port}/callback"), 2),
+    ]);
+    place.all_finished().await;
+    daemon.stops().await;
+    let attempts = place.rows(ATTEMPTS);
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
+    for attempt in &attempts {
+        assert_eq!(attempt["outcome"], "acknowledged", "{attempt}");
+        assert_eq!(attempt["remote_addr"], merchant.addr().to_string());
+    }
+}
+
 /// The INSERT of a gateway that looks at no URL.
 fn insert(number: usize, url: &str) -> String {
     format!(
