@@ -55,7 +55,7 @@ impl fmt::Display for Place {
                 path,
                 line: Some(line),
             } => write!(f, "{}:{line}", path.display()),
-            Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Variable(name) => write!(f, "environment variable {}", name.escape_debug()),
         }
     }
 }

@@ -216,7 +216,7 @@ impl Layers {
             return self.unknown_key(name);
         }
         Problem::Unknown {
-            what: format!("section [{name}]"),
+            what: format!("section [{}]", name.escape_debug()),
             suggestion: nearest(name, self.sections()).map(|near| format!("[{near}]")),
         }
     }
@@ -232,7 +232,7 @@ impl Layers {
             _ => nearest(name, self.names()),
         };
         Problem::Unknown {
-            what: format!("key {name}"),
+            what: format!("key {}", name.escape_debug()),
             suggestion,
         }
     }

@@ -229,12 +229,22 @@ pub(super) fn choice<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     T::deserialize(deserializer).map_err(|error| Problem::Invalid(error.to_string()))
 }
 
+/// A hundred years, as `humantime` counts them. Sums of durations, and moments that are a duration
+/// away, are made without looking whether there is such a number.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 31_557_600);
+
 fn duration(text: &str) -> Result<Duration, Problem> {
-    humantime::parse_duration(text).map_err(|_| {
+    let duration = humantime::parse_duration(text).map_err(|_| {
         Problem::Invalid(format!(
             "{text:?} is not a duration; write it like \"10s\", \"5m\" or \"90d\""
         ))
-    })
+    })?;
+    if duration > DURATION_MAX {
+        return Err(Problem::Invalid(format!(
+            "{text:?} is longer than a hundred years; write a duration below that"
+        )));
+    }
+    Ok(duration)
 }
 
 /// A duration above zero.

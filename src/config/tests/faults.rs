@@ -319,3 +319,52 @@ fn a_missing_file_or_one_that_is_not_toml_is_a_fault() {
         "{faults:?}"
     );
 }
+
+#[test]
+fn a_fault_is_one_line_whatever_a_name_has_in_it() {
+    let place = Place::new();
+    let file = "[\"a\\nb\"]\n[log]\n\"x\\ny\" = 1\n\"\\u001b[2J\" = 1\n";
+    let mut inputs = place.with_file(file);
+    let variable = "DISPATCHER__LOG__A\nB".to_owned();
+    inputs.environment.insert(variable, String::new());
+    assert_eq!(
+        faults(&place, &inputs),
+        [
+            "dispatcher.toml:1: unknown section [a\\nb]; remove it",
+            "dispatcher.toml:3: unknown key log.x\\ny; remove it",
+            "dispatcher.toml:4: unknown key log.\\u{1b}[2J; remove it",
+            "environment variable DISPATCHER__LOG__A\\nB: unknown setting; remove it",
+        ]
+    );
+}
+
+#[test]
+fn no_duration_is_so_long_that_sums_of_it_overflow() {
+    let place = Place::new();
+    let longest = "18446744073709551615s";
+    let of = |length: &str| {
+        format!(
+            "[retry]\nschedule = [\"{length}\"]\n[delivery]\nconnect_timeout = \"{length}\"\n\
+             timeout = \"{length}\"\ndrain_timeout = \"{length}\"\n\
+             [housekeeping]\nkeep_delivered = \"{length}\"\nkeep_exhausted = \"{length}\"\n"
+        )
+    };
+    let expected = |line: usize, name: &str| {
+        format!(
+            "dispatcher.toml:{line}: {name}: \"{longest}\" is longer than a hundred years; \
+             write a duration below that"
+        )
+    };
+    assert_eq!(
+        faults(&place, &place.with_file(&of(longest))),
+        [
+            expected(2, "retry.schedule"),
+            expected(4, "delivery.connect_timeout"),
+            expected(5, "delivery.timeout"),
+            expected(6, "delivery.drain_timeout"),
+            expected(8, "housekeeping.keep_delivered"),
+            expected(9, "housekeeping.keep_exhausted"),
+        ]
+    );
+    assert!(Settings::load(&place.with_file(&of("100y"))).is_ok());
+}

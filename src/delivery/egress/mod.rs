@@ -195,11 +195,16 @@ fn is_host_name(name: &str) -> bool {
 }
 
 /// The IPv4 address that an IPv6 address leads to: mapped (`::ffff:a.b.c.d`), translated by NAT64
-/// (`64:ff9b::a.b.c.d`) or tunnelled by 6to4 (`2002:aabb:ccdd::`).
+/// (`64:ff9b::a.b.c.d`, and locally within `64:ff9b:1::/48`) or tunnelled by 6to4
+/// (`2002:aabb:ccdd::`).
 fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = address.octets();
     let embedded = match address.segments() {
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => &octets[12..16],
+        // A local prefix may be shorter than 96 bits (RFC 6052, section 2.2). Then the last octets
+        // are empty: three of them with 64 bits, all four with less, which passes for nobody.
+        [0x64, 0xff9b, 1, ..] if octets[12] != 0 && octets[13..] == [0; 3] => &octets[9..13],
+        [0x64, 0xff9b, 1, ..] => &octets[12..16],
         [0x2002, ..] => &octets[2..6],
         _ => return None,
     };

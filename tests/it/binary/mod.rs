@@ -9,6 +9,7 @@ mod admin;
 mod commands;
 mod crash;
 mod daemon;
+mod egress;
 mod faults;
 mod readers;
 mod signals;
