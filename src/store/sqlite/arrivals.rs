@@ -36,7 +36,8 @@ pub(super) fn arrivals(
 
 fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::Result<Arrivals> {
     let mut statement = db.prepare_cached(
-        "SELECT id, origin, next_attempt_at FROM callback_queue WHERE id > ?1 ORDER BY id LIMIT ?2",
+        "SELECT id, origin, next_attempt_at FROM callback_queue NOT INDEXED
+         WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
     let mut rows = statement.query((after.0, limit))?;
     let mut due: BTreeMap<Origin, Timestamp> = BTreeMap::new();
@@ -62,18 +63,18 @@ fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::
 /// Steps from origin to origin by index, so it costs by the origins, not by the rows.
 const SURVEY: &str = "
 WITH RECURSIVE step (origin) AS (
-  SELECT (SELECT origin FROM callback_queue
+  SELECT (SELECT origin FROM callback_queue INDEXED BY callback_due
           WHERE state = 'pending' AND leased_until IS NULL AND origin > CAST(?1 AS TEXT)
           ORDER BY origin LIMIT 1)
   UNION ALL
-  SELECT (SELECT q.origin FROM callback_queue q
+  SELECT (SELECT q.origin FROM callback_queue q INDEXED BY callback_due
           WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.origin > step.origin
           ORDER BY q.origin LIMIT 1)
   FROM step WHERE step.origin IS NOT NULL
   LIMIT ?2
 )
 SELECT step.origin,
-       (SELECT q.next_attempt_at FROM callback_queue q
+       (SELECT q.next_attempt_at FROM callback_queue q INDEXED BY callback_due
         WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.origin = step.origin
         ORDER BY q.next_attempt_at LIMIT 1) AS due
 FROM step WHERE step.origin IS NOT NULL";

@@ -10,7 +10,7 @@ use crate::store::{Claim, ClaimedCallback, Lease, Origin, Share, StoreError, Wan
 /// The earliest due callbacks of an origin. Found by a walk along the index `callback_due`, which
 /// ends after `limit` of them: it costs the same at any depth.
 const DUE: &str = "
-FROM callback_queue
+FROM callback_queue INDEXED BY callback_due
 WHERE state = 'pending' AND leased_until IS NULL
   AND origin = CAST(?1 AS TEXT) AND next_attempt_at <= ?2
 ORDER BY next_attempt_at, id LIMIT ?3";
@@ -21,7 +21,7 @@ UPDATE callback_queue SET leased_until = ?1, leased_at = ?2, lease_token = ?3 WH
 
 /// When the next callback of an origin is due.
 const THEN_DUE: &str = "
-SELECT next_attempt_at FROM callback_queue
+SELECT next_attempt_at FROM callback_queue INDEXED BY callback_due
 WHERE state = 'pending' AND leased_until IS NULL AND origin = CAST(?1 AS TEXT)
 ORDER BY next_attempt_at LIMIT 1";
 

@@ -1,6 +1,5 @@
 //! Forgetting what is long finished, and keeping the file in shape.
 
-
 use rusqlite::{Connection, ErrorCode};
 
 use super::connection::{store_error, without_waiting};
@@ -9,7 +8,7 @@ use crate::store::{Retention, StoreError};
 /// The attempts go along by trigger.
 const PRUNE: &str = "
 DELETE FROM callback_queue WHERE id IN (
-  SELECT id FROM callback_queue
+  SELECT id FROM callback_queue INDEXED BY callback_finished
   WHERE state = ?1 AND finished_at IS NOT NULL AND finished_at < ?2
   ORDER BY finished_at LIMIT ?3)";
 
@@ -39,8 +38,7 @@ pub(super) fn maintain(db: &Connection) -> Result<(), StoreError> {
         let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES_MAX})"))?;
         let mut freed = vacuum.query([])?;
         while freed.next()?.is_some() {}
-        truncate_wal(db)?;
-        db.execute_batch("PRAGMA optimize")
+        truncate_wal(db)
     };
     run().map_err(|error| store_error(&error))
 }

@@ -85,10 +85,10 @@ const LOG_INTERRUPTED: &str = "
 INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail)
 SELECT id, attempt_seq + 1, leased_at, 0, ?1, 0,
        'the dispatcher stopped between sending and recording; perhaps sent, answer unknown'
-FROM callback_queue WHERE leased_until IS NOT NULL";
+FROM callback_queue INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL";
 
 const RELEASE_INTERRUPTED: &str = "
-UPDATE callback_queue
+UPDATE callback_queue INDEXED BY callback_in_flight
 SET next_attempt_at = ?1, last_outcome = ?2, attempt_seq = attempt_seq + 1,
     leased_until = NULL, leased_at = NULL, lease_token = NULL
 WHERE leased_until IS NOT NULL";

@@ -181,8 +181,11 @@ impl Worker {
     fn run(mut self) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while let Some(first) = self.inbox.blocking_recv() {
-            let mut next = Some(first);
             let mut close = None;
+            // No more than have gathered by now: reads may come in without a pause, and must not
+            // keep a commit waiting.
+            let mut gathered = self.inbox.len().min(GROUP_MAX);
+            let mut next = Some(first);
             while let Some(request) = next.take() {
                 match request {
                     Request::Write(job) => group.push(job),
@@ -195,7 +198,8 @@ impl Worker {
                         break;
                     }
                 }
-                if group.len() < GROUP_MAX {
+                if gathered > 0 {
+                    gathered -= 1;
                     next = self.inbox.try_recv().ok();
                 }
             }
