@@ -88,7 +88,7 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
     Ended {
         attempt: EndedAttempt {
             lease,
-            attempt,
+            attempt: Box::new(attempt),
             next,
         },
         about: About {
@@ -104,7 +104,7 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
 
 async fn attempt(
     terms: &Terms,
-    callback: &Result<Callback, Malformed>,
+    callback: &Result<Box<Callback>, Malformed>,
     started_at: Timestamp,
 ) -> Attempt {
     let letter = match callback {

@@ -32,7 +32,7 @@ use crate::store::{Origin, OriginDue, Want};
 const WANTS_MAX: usize = 64;
 
 /// Callbacks claimed ahead of their places: bounds memory, and what a crash leaves as perhaps sent.
-const AHEAD_MAX: usize = 1024;
+const AHEAD_MAX: usize = 2048;
 
 /// Origins known at a time. Beyond that, those that are not known yet wait for a later survey.
 const LANES_MAX: usize = 65_536;
@@ -181,7 +181,7 @@ impl<T> Lane<T> {
     /// How much may be claimed for it beyond its limit.
     fn ahead(&self) -> usize {
         match self.pace {
-            Pace::Fast => (4 * self.ended).min(AHEAD_MAX),
+            Pace::Fast => (8 * self.ended).min(AHEAD_MAX),
             Pace::Slow | Pace::Unproven => 0,
         }
     }
@@ -231,7 +231,7 @@ impl<T> Roster<T> {
     /// [`Roster::unclaimed`].
     pub(super) fn plan(&mut self, rules: Rules) -> Vec<Want> {
         self.call_the_due(rules);
-        let ahead = (4 * self.ended).min(AHEAD_MAX);
+        let ahead = (8 * self.ended).min(AHEAD_MAX);
         self.ended = 0;
         let mut left = (rules.in_flight_max + ahead).saturating_sub(self.in_flight + self.stock);
         let all_ready: usize = self.ready.iter().map(VecDeque::len).sum();

@@ -132,8 +132,8 @@ pub struct Share {
 pub struct ClaimedCallback {
     /// What [`Queue::record`] asks for.
     pub lease: Lease,
-    /// The callback, or why the row can't be read as one.
-    pub callback: Result<Callback, Malformed>,
+    /// The callback, or why the row can't be read as one. In a box, because it changes hands often.
+    pub callback: Result<Box<Callback>, Malformed>,
     /// Counted attempts in this round so far.
     pub attempts: u32,
     /// When the gateway queued it.
@@ -157,8 +157,8 @@ pub struct Malformed {
 pub struct EndedAttempt {
     /// The permission to do so.
     pub lease: Lease,
-    /// How it went.
-    pub attempt: Attempt,
+    /// How it went. In a box, because it changes hands often.
+    pub attempt: Box<Attempt>,
     /// What follows for its callback.
     pub next: Next,
 }
@@ -166,8 +166,8 @@ pub struct EndedAttempt {
 /// An attempt that was to be recorded.
 #[derive(Debug)]
 pub struct RecordedAttempt {
-    /// How it went.
-    pub attempt: Attempt,
+    /// How it went. In a box, because it changes hands often.
+    pub attempt: Box<Attempt>,
     /// What follows for its callback.
     pub next: Next,
     /// Whether that took effect.

@@ -81,7 +81,7 @@ fn due(
             lease: Lease::new(id, token, seq),
             attempts: row.get(1)?,
             created_at: rows::timestamp(row, 2)?,
-            callback: rows::callback(row, id, GATEWAY_COLUMNS_AT),
+            callback: rows::callback(row, id, GATEWAY_COLUMNS_AT).map(Box::new),
         });
     }
     Ok(callbacks)

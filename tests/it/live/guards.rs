@@ -60,7 +60,7 @@ async fn record(queue: &SqliteQueue, lease: Lease, now: Timestamp) -> Recorded {
     };
     let ended = EndedAttempt {
         lease,
-        attempt,
+        attempt: Box::new(attempt),
         next: Next::Delivered,
     };
     let recorded = queue.record(vec![ended]).await.expect("a healthy store");

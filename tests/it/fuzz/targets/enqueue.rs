@@ -160,7 +160,7 @@ impl Rows {
         let shares = self.block_on(self.queue.claim(claim)).expect("a claim");
         let claimed = shares.into_iter().flat_map(|share| share.callbacks);
         claimed
-            .map(|claimed| claimed.callback.expect("what was queued can be read"))
+            .map(|claimed| *claimed.callback.expect("what was queued can be read"))
             .collect()
     }
 
