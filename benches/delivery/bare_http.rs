@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, ensure};
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::task::JoinSet;
 
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,8 @@ pub(crate) struct Flags {
 /// As long as what the dispatcher sends of the rows that it is measured with.
 const BODY: &str = r#"{"amount":"188000.00","appId":"6","currency":"LAK","extra":"table 12","newpayOrderNo":"202600000000000001","orderNo":"M00000000000001","payMethod":"1","result":"success","settlementStatus":"1","sign":"3S0x9wUq0wXv0r6c1m2n3b4v5c6x7z8a9s0d1f2g3h4=","subject":"Lao coffee, one kilogram, roasted","timestamp":"2026-11-24T10:00:00.000+07:00","transInfo":"BCELONE"}"#;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 pub(crate) async fn run(flags: Flags) -> Result<()> {
     // An error means that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -36,6 +38,9 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
         .no_proxy()
         .http1_only()
         .tcp_nodelay(true)
+        // What the dispatcher sends: the same bytes for the same work.
+        .user_agent(concat!("callback-dispatcher/", env!("CARGO_PKG_VERSION")))
+        .default_headers(HeaderMap::from_iter([(CONTENT_TYPE, JSON), (ACCEPT, JSON)]))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never());
     if let Some(ca) = &flags.ca {
@@ -57,10 +62,8 @@ pub(crate) async fn run(flags: Flags) -> Result<()> {
 }
 
 async fn post(client: reqwest::Client, url: reqwest::Url, left: Arc<AtomicUsize>) -> Result<()> {
-    let json = HeaderValue::from_static("application/json");
     while take_one(&left) {
-        let request = client.post(url.clone()).header(CONTENT_TYPE, json.clone());
-        let answer = request.body(BODY).send().await?;
+        let answer = client.post(url.clone()).body(BODY).send().await?;
         let answer = answer.bytes().await?;
         ensure!(
             &*answer == br#"{"transResult":"SUCCESS"}"#,
