@@ -90,7 +90,7 @@ impl Place {
             );
             let mut statement = db.prepare(&sql)?;
             let before: usize =
-                db.query_row("SELECT count(*) FROM callback_queue", [], |row| row.get(0))?;
+                db.query_row("SELECT coalesce(max(id), 0) FROM callback_queue", [], |row| row.get(0))?;
             for first in (1..=fill.rows).step_by(CHUNK) {
                 let last = (first + CHUNK - 1).min(fill.rows);
                 statement.execute((before + first, before + last))?;
@@ -99,7 +99,8 @@ impl Place {
         })
     }
 
-    /// Puts delivered callbacks in, each with its attempt.
+    /// Puts delivered callbacks in, each with its attempt; finished just now, so that none is old
+    /// enough to be pruned.
     pub(crate) fn fill_finished(&self, rows: usize) -> Result<()> {
         self.fill(&Fill {
             rows,
@@ -110,7 +111,8 @@ impl Place {
             let steps = [
                 "UPDATE callback_queue
                  SET state = 'delivered', attempts = 1, next_attempt_at = NULL, attempt_seq = 1,
-                   last_outcome = 'acknowledged', finished_at = created_at + 1
+                   last_outcome = 'acknowledged',
+                   finished_at = CAST(strftime('%s', 'now') AS INTEGER) * 1000 - ?2 + id
                  WHERE id BETWEEN ?1 AND ?2",
                 "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome,
                    counted, http_status, response_excerpt, remote_addr, sent_timestamp, sign,

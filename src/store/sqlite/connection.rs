@@ -20,7 +20,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_NAP: Duration = Duration::from_micros(250);
 
 /// Page cache of a connection, in KiB: the upper levels of every index of millions of rows.
-const CACHE_KIB: i64 = 2 * 1024;
+const CACHE_KIB: i64 = 1024;
 
 /// Statements kept prepared.
 const STATEMENTS_MAX: usize = 64;
