@@ -34,6 +34,10 @@ const WANTS_MAX: usize = 64;
 /// Callbacks claimed ahead of their places: bounds memory, and what a crash leaves as perhaps sent.
 const AHEAD_MAX: usize = 2048;
 
+/// How many times what was used up between the last two claims is claimed ahead for the next: a
+/// commit may take longer than the one before, and growth shall not wait for it.
+const AHEAD_FACTOR: usize = 8;
+
 /// Origins known at a time. Beyond that, those that are not known yet wait for a later survey.
 const LANES_MAX: usize = 65_536;
 
@@ -181,7 +185,7 @@ impl<T> Lane<T> {
     /// How much may be claimed for it beyond its limit.
     fn ahead(&self) -> usize {
         match self.pace {
-            Pace::Fast => (8 * self.ended).min(AHEAD_MAX),
+            Pace::Fast => (AHEAD_FACTOR * self.ended).min(AHEAD_MAX),
             Pace::Slow | Pace::Unproven => 0,
         }
     }
@@ -231,7 +235,7 @@ impl<T> Roster<T> {
     /// [`Roster::unclaimed`].
     pub(super) fn plan(&mut self, rules: Rules) -> Vec<Want> {
         self.call_the_due(rules);
-        let ahead = (8 * self.ended).min(AHEAD_MAX);
+        let ahead = (AHEAD_FACTOR * self.ended).min(AHEAD_MAX);
         self.ended = 0;
         let mut left = (rules.in_flight_max + ahead).saturating_sub(self.in_flight + self.stock);
         let all_ready: usize = self.ready.iter().map(VecDeque::len).sum();
@@ -637,9 +641,9 @@ mod tests {
         for (_, place) in places.iter().filter(|(origin, _)| origin == "fast") {
             roster.finished(*place, at(110));
         }
-        assert_eq!(claim(&mut roster, 110), named(&[("fast", 12)]));
+        assert_eq!(claim(&mut roster, 110), named(&[("fast", 36)]));
         assert_eq!(fill(&mut roster, 110).len(), 4);
-        assert_eq!((roster.in_flight(), roster.stock()), (8, 8));
+        assert_eq!((roster.in_flight(), roster.stock()), (8, 32));
         assert!(!roster.is_hungry(at(110)), "the stock fills the places");
     }
 

@@ -39,8 +39,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("Local::now", &[], "take a Clock"),
     (
         "thread::sleep",
-        // Until another process gives the database's lock back.
-        &["src/store/sqlite/connection.rs"],
+        // Until another process gives the database's lock back, or its commit is to be seen.
+        &["src/store/sqlite/connection.rs", "src/store/sqlite/wake.rs"],
         "wait for the event itself",
     ),
     (

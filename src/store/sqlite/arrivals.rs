@@ -34,11 +34,13 @@ pub(super) fn arrivals(
     read_arrivals(db, after, limit).map_err(|error| store_error(&error))
 }
 
+/// By id alone.
+pub(super) const ARRIVALS: &str = "
+SELECT id, origin, next_attempt_at FROM callback_queue NOT INDEXED
+WHERE id > ?1 ORDER BY id LIMIT ?2";
+
 fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::Result<Arrivals> {
-    let mut statement = db.prepare_cached(
-        "SELECT id, origin, next_attempt_at FROM callback_queue NOT INDEXED
-         WHERE id > ?1 ORDER BY id LIMIT ?2",
-    )?;
+    let mut statement = db.prepare_cached(ARRIVALS)?;
     let mut rows = statement.query((after.0, limit))?;
     let mut due: BTreeMap<Origin, Timestamp> = BTreeMap::new();
     let mut arrivals = Arrivals::default();
@@ -61,7 +63,7 @@ fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::
 }
 
 /// Steps from origin to origin by index, so it costs by the origins, not by the rows.
-const SURVEY: &str = "
+pub(super) const SURVEY: &str = "
 WITH RECURSIVE step (origin) AS (
   SELECT (SELECT origin FROM callback_queue INDEXED BY callback_due
           WHERE state = 'pending' AND leased_until IS NULL AND origin > CAST(?1 AS TEXT)

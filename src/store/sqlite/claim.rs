@@ -9,18 +9,18 @@ use crate::store::{Claim, ClaimedCallback, Lease, Origin, Share, StoreError, Wan
 
 /// The earliest due callbacks of an origin. Found by a walk along the index `callback_due`, which
 /// ends after `limit` of them: it costs the same at any depth.
-const DUE: &str = "
+pub(super) const DUE: &str = "
 FROM callback_queue INDEXED BY callback_due
 WHERE state = 'pending' AND leased_until IS NULL
   AND origin = CAST(?1 AS TEXT) AND next_attempt_at <= ?2
 ORDER BY next_attempt_at, id LIMIT ?3";
 
 /// One row at a time: an UPDATE … RETURNING would build a table of its own in each claim.
-const LEASE: &str = "
+pub(super) const LEASE: &str = "
 UPDATE callback_queue SET leased_until = ?1, leased_at = ?2, lease_token = ?3 WHERE id = ?4";
 
 /// When the next callback of an origin is due.
-const THEN_DUE: &str = "
+pub(super) const THEN_DUE: &str = "
 SELECT next_attempt_at FROM callback_queue INDEXED BY callback_due
 WHERE state = 'pending' AND leased_until IS NULL AND origin = CAST(?1 AS TEXT)
 ORDER BY next_attempt_at LIMIT 1";

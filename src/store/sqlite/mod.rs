@@ -25,6 +25,8 @@ mod connection;
 mod enqueue;
 mod inspection;
 mod lock;
+#[cfg(test)]
+mod plans;
 mod prune;
 mod record;
 mod rows;

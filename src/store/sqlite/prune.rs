@@ -3,14 +3,18 @@
 use rusqlite::{Connection, ErrorCode};
 
 use super::connection::{store_error, without_waiting};
+use crate::domain::Timestamp;
 use crate::store::{Retention, StoreError};
 
+/// The longest finished of a state. Their ids are fetched before the first is removed: to a DELETE
+/// with this query in it, the planner may scan the whole table.
+pub(super) const OUTDATED: &str = "
+SELECT id FROM callback_queue INDEXED BY callback_finished
+WHERE state = ?1 AND finished_at IS NOT NULL AND finished_at < ?2
+ORDER BY finished_at LIMIT ?3";
+
 /// The attempts go along by trigger.
-const PRUNE: &str = "
-DELETE FROM callback_queue WHERE id IN (
-  SELECT id FROM callback_queue INDEXED BY callback_finished
-  WHERE state = ?1 AND finished_at IS NOT NULL AND finished_at < ?2
-  ORDER BY finished_at LIMIT ?3)";
+pub(super) const REMOVE: &str = "DELETE FROM callback_queue WHERE id = ?1";
 
 pub(super) fn prune(db: &Connection, retention: &Retention) -> Result<usize, StoreError> {
     let kinds = [
@@ -20,14 +24,27 @@ pub(super) fn prune(db: &Connection, retention: &Retention) -> Result<usize, Sto
     ];
     let mut removed = 0;
     for (state, before) in kinds {
-        removed += db
-            .prepare_cached(PRUNE)
-            .and_then(|mut statement| {
-                statement.execute((state, before.as_millis(), retention.limit - removed))
-            })
+        removed += remove(db, state, before, retention.limit - removed)
             .map_err(|error| store_error(&error))?;
     }
     Ok(removed)
+}
+
+fn remove(
+    db: &Connection,
+    state: &str,
+    before: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<usize> {
+    let outdated: Vec<i64> = db
+        .prepare_cached(OUTDATED)?
+        .query_map((state, before.as_millis(), limit), |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut statement = db.prepare_cached(REMOVE)?;
+    for id in &outdated {
+        statement.execute([id])?;
+    }
+    Ok(outdated.len())
 }
 
 /// Pages given back to the file system at a time: 16 MiB at most.

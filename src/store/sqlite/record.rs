@@ -7,7 +7,7 @@ use crate::domain::{Next, Outcome, Timestamp};
 use crate::store::{Attempt, EndedAttempt, Lease, Recorded, StoreError};
 
 /// Only the holder of the lease moves the row on, and only while it is still pending.
-const MOVE_ON: &str = "
+pub(super) const MOVE_ON: &str = "
 UPDATE callback_queue
 SET state = ?1, attempts = attempts + ?2, next_attempt_at = ?3, finished_at = ?4, last_outcome = ?5,
     attempt_seq = ?6, leased_until = NULL, leased_at = NULL, lease_token = NULL
@@ -81,13 +81,13 @@ fn log(statement: &mut Statement<'_>, lease: &Lease, attempt: &Attempt) -> rusql
         .map(|_| ())
 }
 
-const LOG_INTERRUPTED: &str = "
+pub(super) const LOG_INTERRUPTED: &str = "
 INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail)
 SELECT id, attempt_seq + 1, leased_at, 0, ?1, 0,
        'the dispatcher stopped between sending and recording; perhaps sent, answer unknown'
 FROM callback_queue INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL";
 
-const RELEASE_INTERRUPTED: &str = "
+pub(super) const RELEASE_INTERRUPTED: &str = "
 UPDATE callback_queue INDEXED BY callback_in_flight
 SET next_attempt_at = ?1, last_outcome = ?2, attempt_seq = attempt_seq + 1,
     leased_until = NULL, leased_at = NULL, lease_token = NULL

@@ -69,12 +69,29 @@ const VISIBLE_WAIT: Duration = Duration::from_micros(500);
 /// The last. All together they take about a quarter of a second.
 const VISIBLE_WAIT_MAX: Duration = Duration::from_millis(128);
 
+/// Looks at short intervals before the first wait, unless it was perhaps this process that wrote:
+/// tokio's timers are no finer than a millisecond.
+const GLANCES: u32 = 20;
+/// Between two of them.
+const GLANCE_WAIT: Duration = Duration::from_micros(100);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a sync of another process ends without a sign, and sooner than tokio's timers tell"
+)]
+async fn glance() {
+    // An error means that the runtime is shutting down, and the caller with it.
+    let _ = tokio::task::spawn_blocking(|| std::thread::sleep(GLANCE_WAIT)).await;
+}
+
 /// Turns "something was written" into "another process has committed".
 async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) {
     let mut seen = None;
     loop {
+        let own = writer.commits();
         written.notified().await;
         let mut wait = VISIBLE_WAIT;
+        let mut glances = GLANCES;
         while wait <= VISIBLE_WAIT_MAX {
             let version = match writer.read((), |db, ()| arrivals::data_version(db)).await {
                 Ok(version) => version,
@@ -87,6 +104,11 @@ async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) 
             if seen.replace(version) != Some(version) {
                 nudge.notify_one();
                 break;
+            }
+            if glances > 0 && writer.commits() == own {
+                glances -= 1;
+                glance().await;
+                continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait *= 2,

@@ -13,7 +13,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +33,7 @@ const GROUP_MAX: usize = 256;
 pub(super) struct Writer {
     requests: mpsc::Sender<Request>,
     closing: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
 }
 
 enum Request {
@@ -96,17 +97,23 @@ impl Writer {
     ) -> Result<Self, OpenError> {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let closing = Arc::new(AtomicBool::new(false));
+        let commits = Arc::new(AtomicU64::new(0));
         let worker = Worker {
             connection,
             inbox,
             observer,
             closing: Arc::clone(&closing),
+            commits: Arc::clone(&commits),
         };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || worker.run())
             .map_err(|source| OpenError::File { path, source })?;
-        Ok(Self { requests, closing })
+        Ok(Self {
+            requests,
+            closing,
+            commits,
+        })
     }
 
     /// Runs `work` in a transaction, shared with others; returns when it is durable. The payload
@@ -150,6 +157,11 @@ impl Writer {
             .expect("every request is answered: by the thread, or here when the thread has ended")
     }
 
+    /// How many transactions of its own it has begun.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Acquire)
+    }
+
     /// Lets the thread finish what was asked, and waits for it.
     pub(super) async fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -175,6 +187,7 @@ struct Worker {
     inbox: mpsc::Receiver<Request>,
     observer: Arc<dyn CommitObserver>,
     closing: Arc<AtomicBool>,
+    commits: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -244,6 +257,7 @@ impl Worker {
 
     fn commit(&self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         self.begin()?;
+        self.commits.fetch_add(1, Ordering::AcqRel);
         let done = jobs
             .iter_mut()
             .try_for_each(|job| job.run(&self.connection))

@@ -11,6 +11,7 @@ mod egress;
 mod fairness;
 mod guards;
 mod housekeeping;
+mod limits;
 mod panic;
 mod retries;
 mod uncounted;

@@ -23,24 +23,29 @@ struct Clumsy;
 impl Post for Clumsy {
     async fn post(&self, url: &str, _: Vec<u8>) -> PostReport {
         assert!(!url.ends_with("/slippery"), "dropped it");
-        PostReport {
-            exchange: Exchange::Answered {
-                status: 200,
-                body: CappedBody {
-                    bytes: br#"{"transResult":"SUCCESS"}"#.to_vec(),
-                    oversized: false,
-                },
-                remote_addr: None,
+        acknowledged()
+    }
+}
+
+/// What a [`Post`] says that was acknowledged.
+pub(super) fn acknowledged() -> PostReport {
+    PostReport {
+        exchange: Exchange::Answered {
+            status: 200,
+            body: CappedBody {
+                bytes: br#"{"transResult":"SUCCESS"}"#.to_vec(),
+                oversized: false,
             },
-            phases: PhaseTimes::default(),
-            resent: false,
-        }
+            remote_addr: None,
+        },
+        phases: PhaseTimes::default(),
+        resent: false,
     }
 }
 
 /// Passes on how each attempt ended.
 #[derive(Debug)]
-struct Told(mpsc::UnboundedSender<(i64, Outcome, bool)>);
+pub(super) struct Told(pub(super) mpsc::UnboundedSender<(i64, Outcome, bool)>);
 
 impl Observer for Told {
     fn attempt_finished(&self, finished: &FinishedAttempt<'_>) {
@@ -54,7 +59,8 @@ impl Observer for Told {
     fn beat(&self, _: Timestamp) {}
 }
 
-fn terms(place: &Place) -> Terms {
+/// Eight attempts at a time, made by `post`.
+pub(super) fn terms(place: &Place, post: impl Post) -> Terms {
     let configuration = place.configuration(&[]);
     Terms {
         keyring: configuration.keys.keyring,
@@ -64,11 +70,13 @@ fn terms(place: &Place) -> Terms {
         in_flight_per_origin_max: 8,
         timeout: Duration::from_secs(10),
         shield: true,
-        post: Arc::new(Clumsy),
+        post: Arc::new(post),
     }
 }
 
-async fn next(told: &mut mpsc::UnboundedReceiver<(i64, Outcome, bool)>) -> (i64, Outcome, bool) {
+pub(super) async fn next(
+    told: &mut mpsc::UnboundedReceiver<(i64, Outcome, bool)>,
+) -> (i64, Outcome, bool) {
     let next = tokio::time::timeout(PATIENCE, told.recv()).await;
     next.expect("in time").expect("the dispatcher runs")
 }
@@ -85,7 +93,7 @@ async fn a_panic_hurts_no_other_attempt_and_is_tried_again_after_the_wait() {
     ];
     let ids = queue.enqueue(callbacks, clock.now()).await.expect("queued");
     let (tell, mut told) = mpsc::unbounded_channel();
-    let (_terms, under) = watch::channel(Arc::new(terms(&place)));
+    let (_terms, under) = watch::channel(Arc::new(terms(&place, Clumsy)));
     let (stop, stopping) = watch::channel(false);
     let dispatcher = Dispatcher::new(
         Arc::clone(&queue),
