@@ -1,0 +1,579 @@
+//! What is right: a model of every row, moved on by what the merchants saw and by the log, and
+//! compared with the database after each step.
+//!
+//! Nothing of the dispatcher's own judgement is asked. Which outcome a reply has, whether it
+//! counts, when the next attempt is due and which key signs, all that is said here once more, from
+//! the contract.
+
+mod comparison;
+
+use std::collections::BTreeMap;
+
+use super::journal::{Fate, Posted};
+use super::operation::Reply;
+use super::order::Order;
+use super::records::Logged;
+use super::terms::{Generation, millis};
+
+/// How long to wait after a fault of our own host, in milliseconds.
+const LOCAL_FAULT_WAIT: i64 = 15_000;
+
+/// The states of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    Pending,
+    Delivered,
+    Exhausted,
+    Cancelled,
+}
+
+impl State {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A callback as it must be.
+#[derive(Debug)]
+pub(super) struct Callback {
+    pub(super) order: Order,
+    /// Whether the row can be read as a callback.
+    readable: bool,
+    pub(super) state: State,
+    /// Counted attempts in this round.
+    counted: usize,
+    /// When it is due: one moment, or those among which the terms in force decide. Final: none.
+    due: Vec<i64>,
+    finished_at: Option<i64>,
+    /// Removed after its retention.
+    pruned: bool,
+    last_outcome: Option<String>,
+    log: Vec<Logged>,
+    leases: Vec<Lease>,
+}
+
+/// A claim that was granted.
+#[derive(Clone, Debug)]
+struct Lease {
+    claimed_at: i64,
+    /// The terms in force at the claim; the attempt may be made under later ones.
+    generation: usize,
+    /// Its one POST.
+    post: Option<usize>,
+    /// The row was cancelled meanwhile.
+    revoked: bool,
+}
+
+/// See the module. Times are Unix milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    pub(super) generations: Vec<Generation>,
+    pub(super) callbacks: BTreeMap<i64, Callback>,
+    pub(super) posts: Vec<Posted>,
+    violations: Vec<String>,
+    /// The moment of the start that is under way.
+    starting_at: Option<i64>,
+    /// Attempts in the log, by outcome.
+    pub(super) logged: BTreeMap<String, u64>,
+}
+
+/// What follows an attempt.
+struct Consequence {
+    state: State,
+    counts: bool,
+    due: Vec<i64>,
+}
+
+impl Callback {
+    /// The claim that may still be recorded.
+    fn current_lease(&self) -> Option<&Lease> {
+        self.leases.iter().find(|lease| !lease.revoked)
+    }
+}
+
+impl Oracle {
+    pub(super) fn violation(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
+    }
+
+    /// What was found so far.
+    pub(super) fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    pub(super) fn queued(&mut self, id: i64, order: Order, readable: bool, now: i64) {
+        let callback = Callback {
+            order,
+            readable,
+            state: State::Pending,
+            counted: 0,
+            due: vec![now],
+            finished_at: None,
+            pruned: false,
+            last_outcome: None,
+            log: Vec::new(),
+            leases: Vec::new(),
+        };
+        if self.callbacks.insert(id, callback).is_some() {
+            self.violation(format!("id {id} was given twice"));
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, id: i64, was_pending: bool, now: i64) {
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            return;
+        };
+        if was_pending {
+            callback.state = State::Cancelled;
+            callback.finished_at = Some(now);
+            callback.due.clear();
+            for lease in &mut callback.leases {
+                lease.revoked = true;
+            }
+        }
+    }
+
+    pub(super) fn resent(&mut self, id: i64, was_finished: bool, now: i64) {
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            return;
+        };
+        if was_finished {
+            callback.state = State::Pending;
+            callback.counted = 0;
+            callback.due = vec![now];
+            callback.finished_at = None;
+        }
+    }
+
+    /// A claim was granted for this row.
+    pub(super) fn claimed(&mut self, id: i64, attempts: u32, claim_at: i64) {
+        let generation = self.generations.len() - 1;
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            self.violation(format!("row {id} was claimed and never queued"));
+            return;
+        };
+        let wrong = if callback.state != State::Pending {
+            Some(format!("it is {}", callback.state.as_str()))
+        } else if callback.current_lease().is_some() {
+            Some("it is in flight".to_owned())
+        } else if callback.due.iter().all(|due| *due > claim_at) {
+            Some(format!("at {claim_at}, due at {:?}", callback.due))
+        } else if usize::try_from(attempts) != Ok(callback.counted) {
+            Some(format!("with {attempts} attempts, not {}", callback.counted))
+        } else {
+            None
+        };
+        callback.leases.push(Lease {
+            claimed_at: claim_at,
+            generation,
+            post: None,
+            revoked: false,
+        });
+        if let Some(wrong) = wrong {
+            self.violation(format!("row {id} was claimed: {wrong}"));
+        }
+    }
+
+    /// The row that a POST with this number is of.
+    pub(super) fn find(&self, refund: bool, unique_number: &str) -> Option<i64> {
+        let is_it = |callback: &Callback| {
+            callback.order.refund == refund && callback.order.unique_number() == unique_number
+        };
+        let mut found = self.callbacks.iter().filter(|(_, callback)| is_it(callback));
+        found.next().map(|(id, _)| *id)
+    }
+
+    /// A POST has left. Returns its number.
+    pub(super) fn posted(&mut self, mut posted: Posted) -> usize {
+        let number = self.posts.len();
+        let checked = self.check_post(&mut posted, number);
+        let id = posted.id;
+        self.posts.push(posted);
+        if let Err(wrong) = checked {
+            self.violation(format!("row {id} was sent: {wrong}"));
+        }
+        number
+    }
+
+    fn check_post(&mut self, posted: &mut Posted, number: usize) -> Result<(), String> {
+        self.check_limits(posted)?;
+        let generation = &self.generations[posted.generation];
+        let callback = self.callbacks.get_mut(&posted.id).expect("it was found");
+        let unsent = callback.leases.iter_mut().find(|lease| lease.post.is_none());
+        let lease = unsent.ok_or("no claim of it stands, or it was sent under it already")?;
+        lease.post = Some(number);
+        if posted.generation < lease.generation {
+            return Err("under terms that were replaced before its claim".to_owned());
+        }
+        if !lease.revoked && callback.state != State::Pending {
+            return Err(format!("it is {}", callback.state.as_str()));
+        }
+        if !callback.readable {
+            return Err("the row can't be read".to_owned());
+        }
+        let order = &callback.order;
+        let key = generation.key(order.app, posted.at);
+        let key = key.ok_or_else(|| format!("app {} has no key", order.app))?;
+        let (body, sign) = order.body(posted.at, key);
+        posted.sign = sign;
+        posted.key_id.clone_from(&key.id);
+        if posted.body != body {
+            return Err(format!("its body is\n  {}\nand not\n  {body}", posted.body));
+        }
+        if posted.url != order.url {
+            return Err(format!("to {}, not {}", posted.url, order.url));
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self, posted: &Posted) -> Result<(), String> {
+        let generation = &self.generations[posted.generation];
+        let waiting = self.posts.iter().filter(|post| post.fate == Fate::Waiting);
+        let merchant = self.callbacks[&posted.id].order.merchant;
+        let (mut all, mut of_origin) = (0, 0);
+        for post in waiting {
+            all += 1;
+            let callback = self.callbacks.get(&post.id);
+            of_origin += usize::from(callback.is_some_and(|its| its.order.merchant == merchant));
+        }
+        if all >= generation.in_flight_max {
+            return Err(format!("beside {all} others, beyond max_in_flight"));
+        }
+        if of_origin >= generation.in_flight_per_origin_max {
+            return Err(format!("beside {of_origin} of its origin, beyond the limit"));
+        }
+        Ok(())
+    }
+
+    /// The process has died or ended, and the next one begins.
+    pub(super) fn starts_at(&mut self, now: Option<i64>) {
+        self.starting_at = now;
+    }
+
+    /// A start has ended `count` attempts as interrupted.
+    pub(super) fn interrupted(&mut self, count: usize) {
+        let mut expected = 0;
+        for callback in self.callbacks.values_mut() {
+            expected += usize::from(callback.current_lease().is_some());
+            callback.leases.clear();
+        }
+        // Those that were absorbed have lost their lease by that.
+        if expected != 0 {
+            self.violation(format!(
+                "{expected} rows were in flight at the start and are not in the log as interrupted \
+                 ({count} are said to be)"
+            ));
+        }
+    }
+
+    /// A recorded attempt was told that its lease is lost.
+    pub(super) fn lease_lost(&mut self, id: i64) {
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            // Cancelled and pruned meanwhile.
+            return;
+        };
+        match callback.leases.iter().position(|lease| lease.revoked) {
+            Some(revoked) => {
+                callback.leases.remove(revoked);
+            }
+            None => self.violation(format!("row {id}: a lease was lost that nobody revoked")),
+        }
+    }
+
+    /// Takes up what the log has of `id` since the last time.
+    pub(super) fn absorb(&mut self, id: i64, logged: Vec<Logged>) {
+        for entry in logged {
+            if let Err(wrong) = self.take_up(id, entry) {
+                self.violation(format!("row {id}: {wrong}"));
+            }
+        }
+    }
+
+    /// How many attempts of `id` were taken up.
+    pub(super) fn seq(&self, id: i64) -> i64 {
+        let callback = self.callbacks.get(&id);
+        callback.map_or(0, |callback| i64::try_from(callback.log.len()).expect("few"))
+    }
+
+    fn take_up(&mut self, id: i64, entry: Logged) -> Result<(), String> {
+        let callback = self.callbacks.get(&id).ok_or("an attempt of no callback")?;
+        let number = callback.log.len() + 1;
+        if usize::try_from(entry.seq) != Ok(number) {
+            return Err(format!("attempt {number} has seq {}", entry.seq));
+        }
+        let at = callback.leases.iter().position(|lease| !lease.revoked);
+        let at = at.ok_or_else(|| format!("an attempt without a claim is in the log: {entry:?}"))?;
+        let lease = &callback.leases[at];
+        let consequence = match (self.starting_at, lease.post) {
+            (Some(now), _) => interrupted(lease, &entry, now)?,
+            (None, Some(post)) => self.after_post(callback, &self.posts[post], &entry)?,
+            (None, None) => self.unsent(callback, lease, &entry)?,
+        };
+        *self.logged.entry(entry.outcome.clone()).or_default() += 1;
+        let callback = self.callbacks.get_mut(&id).expect("it was there");
+        callback.leases.remove(at);
+        callback.counted += usize::from(consequence.counts);
+        callback.state = consequence.state;
+        callback.due = consequence.due;
+        callback.finished_at = match consequence.state {
+            State::Pending => None,
+            _ => Some(entry.started_at + entry.duration_ms),
+        };
+        callback.last_outcome = Some(entry.outcome.clone());
+        callback.log.push(entry);
+        Ok(())
+    }
+
+    fn after_post(
+        &self,
+        callback: &Callback,
+        post: &Posted,
+        entry: &Logged,
+    ) -> Result<Consequence, String> {
+        let Fate::Ended { reply, at } = post.fate else {
+            return Err(format!("its POST is {:?} and in the log: {entry:?}", post.fate));
+        };
+        let generation = &self.generations[post.generation];
+        let (outcome, status, counts) = meaning(reply, generation.shield);
+        if (entry.outcome.as_str(), entry.counted) != (outcome, counts) {
+            return Err(format!("{reply:?} was recorded as {entry:?}"));
+        }
+        let sent = match reply {
+            Reply::Panic | Reply::Blocked => None,
+            _ => Some(post),
+        };
+        let same = entry.http_status == status
+            && entry.started_at == post.at
+            && entry.sent_timestamp == sent.map(|post| post.at)
+            && entry.sign.as_deref() == sent.map(|post| post.sign.as_str())
+            && entry.key_id.as_deref() == sent.map(|post| post.key_id.as_str())
+            && entry.body_sha256.as_deref() == sent.map(|post| post.body_sha256.as_str());
+        if !same {
+            return Err(format!("the log has {entry:?}\nof {post:?}"));
+        }
+        let due = |wait| vec![entry.started_at + wait];
+        let (state, due) = match (outcome, counts) {
+            ("acknowledged", _) => (State::Delivered, Vec::new()),
+            ("interrupted", _) => (State::Pending, due(generation.current_wait(callback.counted))),
+            (_, false) => (State::Pending, vec![at + LOCAL_FAULT_WAIT]),
+            (_, true) => match generation.waits.get(callback.counted) {
+                Some(wait) => (State::Pending, due(millis(*wait))),
+                None => (State::Exhausted, Vec::new()),
+            },
+        };
+        Ok(Consequence { state, counts, due })
+    }
+
+    /// An attempt that nothing was sent for: right if there was no key, or the row can't be read.
+    fn unsent(
+        &self,
+        callback: &Callback,
+        lease: &Lease,
+        entry: &Logged,
+    ) -> Result<Consequence, String> {
+        if (entry.outcome.as_str(), entry.counted) != ("unsignable", false) {
+            return Err(format!("nothing was sent, and the log has {entry:?}"));
+        }
+        if entry.sent_timestamp.is_some() || entry.sign.is_some() {
+            return Err(format!("nothing was sent, and the log says it was: {entry:?}"));
+        }
+        let app = callback.order.app;
+        let possible = self.generations[lease.generation..].iter().filter(|generation| {
+            !callback.readable || generation.key(app, entry.started_at).is_none()
+        });
+        let due: Vec<i64> = possible
+            .map(|generation| entry.started_at + generation.current_wait(callback.counted))
+            .collect();
+        if due.is_empty() {
+            return Err(format!("app {app} has a key, and the log has {entry:?}"));
+        }
+        Ok(Consequence {
+            state: State::Pending,
+            counts: false,
+            due,
+        })
+    }
+}
+
+fn interrupted(&mut self, count: usize) {
+        let mut expected = 0;
+        for callback in self.callbacks.values_mut() {
+            expected += usize::from(callback.current_lease().is_some());
+            callback.leases.clear();
+        }
+        // Those that were absorbed have lost their lease by that.
+        if expected != 0 {
+            self.violation(format!(
+                "{expected} rows were in flight at the start and are not in the log as interrupted \
+                 ({count} are said to be)"
+            ));
+        }
+    }
+
+    /// A recorded attempt was told that its lease is lost.
+    pub(super) fn lease_lost(&mut self, id: i64) {
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            // Cancelled and pruned meanwhile.
+            return;
+        };
+        match callback.leases.iter().position(|lease| lease.revoked) {
+            Some(revoked) => {
+                callback.leases.remove(revoked);
+            }
+            None => self.violation(format!("row {id}: a lease was lost that nobody revoked")),
+        }
+    }
+
+    /// Takes up what the log has of `id` since the last time.
+    pub(super) fn absorb(&mut self, id: i64, logged: Vec<Logged>) {
+        for entry in logged {
+            if let Err(wrong) = self.take_up(id, entry) {
+                self.violation(format!("row {id}: {wrong}"));
+            }
+        }
+    }
+
+    /// How many attempts of `id` were taken up.
+    pub(super) fn seq(&self, id: i64) -> i64 {
+        let callback = self.callbacks.get(&id);
+        callback.map_or(0, |callback| i64::try_from(callback.log.len()).expect("few"))
+    }
+
+    fn take_up(&mut self, id: i64, entry: Logged) -> Result<(), String> {
+        let callback = self.callbacks.get(&id).ok_or("an attempt of no callback")?;
+        let number = callback.log.len() + 1;
+        if usize::try_from(entry.seq) != Ok(number) {
+            return Err(format!("attempt {number} has seq {}", entry.seq));
+        }
+        let at = callback.leases.iter().position(|lease| !lease.revoked);
+        let at = at.ok_or_else(|| format!("an attempt without a claim is in the log: {entry:?}"))?;
+        let lease = &callback.leases[at];
+        let consequence = match (self.starting_at, lease.post) {
+            (Some(now), _) => interrupted(lease, &entry, now)?,
+            (None, Some(post)) => self.after_post(callback, &self.posts[post], &entry)?,
+            (None, None) => self.unsent(callback, lease, &entry)?,
+        };
+        *self.logged.entry(entry.outcome.clone()).or_default() += 1;
+        let callback = self.callbacks.get_mut(&id).expect("it was there");
+        callback.leases.remove(at);
+        callback.counted += usize::from(consequence.counts);
+        callback.state = consequence.state;
+        callback.due = consequence.due;
+        callback.finished_at = match consequence.state {
+            State::Pending => None,
+            _ => Some(entry.started_at + entry.duration_ms),
+        };
+        callback.last_outcome = Some(entry.outcome.clone());
+        callback.log.push(entry);
+        Ok(())
+    }
+
+    fn after_post(
+        &self,
+        callback: &Callback,
+        post: &Posted,
+        entry: &Logged,
+    ) -> Result<Consequence, String> {
+        let Fate::Ended { reply, at } = post.fate else {
+            return Err(format!("its POST is {:?} and in the log: {entry:?}", post.fate));
+        };
+        let generation = &self.generations[post.generation];
+        let (outcome, status, counts) = meaning(reply, generation.shield);
+        if (entry.outcome.as_str(), entry.counted) != (outcome, counts) {
+            return Err(format!("{reply:?} was recorded as {entry:?}"));
+        }
+        let sent = match reply {
+            Reply::Panic | Reply::Blocked => None,
+            _ => Some(post),
+        };
+        let same = entry.http_status == status
+            && entry.started_at == post.at
+            && entry.sent_timestamp == sent.map(|post| post.at)
+            && entry.sign.as_deref() == sent.map(|post| post.sign.as_str())
+            && entry.key_id.as_deref() == sent.map(|post| post.key_id.as_str())
+            && entry.body_sha256.as_deref() == sent.map(|post| post.body_sha256.as_str());
+        if !same {
+            return Err(format!("the log has {entry:?}\nof {post:?}"));
+        }
+        let due = |wait| vec![entry.started_at + wait];
+        let (state, due) = match (outcome, counts) {
+            ("acknowledged", _) => (State::Delivered, Vec::new()),
+            ("interrupted", _) => (State::Pending, due(generation.current_wait(callback.counted))),
+            (_, false) => (State::Pending, vec![at + LOCAL_FAULT_WAIT]),
+            (_, true) => match generation.waits.get(callback.counted) {
+                Some(wait) => (State::Pending, due(millis(*wait))),
+                None => (State::Exhausted, Vec::new()),
+            },
+        };
+        Ok(Consequence { state, counts, due })
+    }
+
+    /// An attempt that nothing was sent for: right if there was no key, or the row can't be read.
+    fn unsent(
+        &self,
+        callback: &Callback,
+        lease: &Lease,
+        entry: &Logged,
+    ) -> Result<Consequence, String> {
+        if (entry.outcome.as_str(), entry.counted) != ("unsignable", false) {
+            return Err(format!("nothing was sent, and the log has {entry:?}"));
+        }
+        if entry.sent_timestamp.is_some() || entry.sign.is_some() {
+            return Err(format!("nothing was sent, and the log says it was: {entry:?}"));
+        }
+        let app = callback.order.app;
+        let possible = self.generations[lease.generation..].iter().filter(|generation| {
+            !callback.readable || generation.key(app, entry.started_at).is_none()
+        });
+        let waits: Vec<i64> = possible
+            .map(|generation| generation.current_wait(callback.counted))
+            .collect();
+        if waits.is_empty() {
+            return Err(format!("app {app} has a key, and the log has {entry:?}"));
+        }
+        let allowed = waits.iter().map(|wait| entry.started_at + wait);
+        Ok(Consequence {
+            state: State::Pending,
+            counts: false,
+            due: self.stored_due.filter(|due| allowed.clone().any(|it| it == *due)),
+        })
+    }
+}
+
+fn interrupted(lease: &Lease, entry: &Logged, now: i64) -> Result<Consequence, String> {
+    let right = entry.outcome == "interrupted"
+        && !entry.counted
+        && entry.started_at == lease.claimed_at
+        && entry.sent_timestamp.is_none();
+    if !right {
+        return Err(format!("a start has written {entry:?}"));
+    }
+    Ok(Consequence {
+        state: State::Pending,
+        counts: false,
+        due: vec![now],
+    })
+}
+
+/// The contract's table: outcome, HTTP status in the log, whether it counts.
+fn meaning(reply: Reply, shield: bool) -> (&'static str, Option<i64>, bool) {
+    match reply {
+        Reply::Acknowledge => ("acknowledged", Some(200), true),
+        Reply::Refuse => ("refused", Some(200), true),
+        Reply::Html | Reply::Oversized => ("unreadable", Some(200), true),
+        Reply::Status(status) => ("http_status", Some(i64::from(status)), true),
+        Reply::Hang => ("timeout", None, true),
+        Reply::Dns => ("dns", None, true),
+        Reply::Connect => ("connect", None, true),
+        Reply::Tls => ("tls", None, true),
+        Reply::Reset => ("protocol", None, true),
+        Reply::Local => ("connect", None, !shield),
+        Reply::Blocked => ("blocked", None, true),
+        Reply::Panic => ("interrupted", None, false),
+    }
+}
