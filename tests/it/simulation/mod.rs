@@ -92,12 +92,14 @@ fn simulate(operations: &[Operation]) -> (Result<(), Violation>, Tally) {
     });
     match result.recv_timeout(PATIENCE) {
         Ok(outcome) => outcome,
-        Err(mpsc::RecvTimeoutError::Timeout) => {
-            (Err(format!("not over within {PATIENCE:?}")), Tally::default())
-        }
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            (Err("the simulation panicked, see above".to_owned()), Tally::default())
-        }
+        Err(mpsc::RecvTimeoutError::Timeout) => (
+            Err(format!("not over within {PATIENCE:?}")),
+            Tally::default(),
+        ),
+        Err(mpsc::RecvTimeoutError::Disconnected) => (
+            Err("the simulation panicked, see above".to_owned()),
+            Tally::default(),
+        ),
     }
 }
 

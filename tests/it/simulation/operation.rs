@@ -157,7 +157,14 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn enqueueing() -> impl Strategy<Value = Operation> {
     let ways = select(vec![Way::Command, Way::Sql, Way::Sql, Way::SqlOwnId]);
-    let enqueue = (ways.clone(), 0..4_u8, 0..6_u8, any::<bool>(), 1..6_u8, any::<bool>());
+    let enqueue = (
+        ways.clone(),
+        0..4_u8,
+        0..6_u8,
+        any::<bool>(),
+        1..6_u8,
+        any::<bool>(),
+    );
     prop_oneof![
         8 => enqueue.prop_map(|(way, app, merchant, refund, count, nudge)| Operation::Enqueue {
             way, app, merchant, refund, count, nudge,

@@ -6,6 +6,7 @@
 //! the contract.
 
 mod comparison;
+mod departure;
 
 use std::collections::BTreeMap;
 
@@ -150,106 +151,6 @@ impl Oracle {
         }
     }
 
-    /// A claim was granted for this row.
-    pub(super) fn claimed(&mut self, id: i64, attempts: u32, claim_at: i64) {
-        let generation = self.generations.len() - 1;
-        let Some(callback) = self.callbacks.get_mut(&id) else {
-            self.violation(format!("row {id} was claimed and never queued"));
-            return;
-        };
-        let wrong = if callback.state != State::Pending {
-            Some(format!("it is {}", callback.state.as_str()))
-        } else if callback.current_lease().is_some() {
-            Some("it is in flight".to_owned())
-        } else if callback.due.iter().all(|due| *due > claim_at) {
-            Some(format!("at {claim_at}, due at {:?}", callback.due))
-        } else if usize::try_from(attempts) != Ok(callback.counted) {
-            Some(format!("with {attempts} attempts, not {}", callback.counted))
-        } else {
-            None
-        };
-        callback.leases.push(Lease {
-            claimed_at: claim_at,
-            generation,
-            post: None,
-            revoked: false,
-        });
-        if let Some(wrong) = wrong {
-            self.violation(format!("row {id} was claimed: {wrong}"));
-        }
-    }
-
-    /// The row that a POST with this number is of.
-    pub(super) fn find(&self, refund: bool, unique_number: &str) -> Option<i64> {
-        let is_it = |callback: &Callback| {
-            callback.order.refund == refund && callback.order.unique_number() == unique_number
-        };
-        let mut found = self.callbacks.iter().filter(|(_, callback)| is_it(callback));
-        found.next().map(|(id, _)| *id)
-    }
-
-    /// A POST has left. Returns its number.
-    pub(super) fn posted(&mut self, mut posted: Posted) -> usize {
-        let number = self.posts.len();
-        let checked = self.check_post(&mut posted, number);
-        let id = posted.id;
-        self.posts.push(posted);
-        if let Err(wrong) = checked {
-            self.violation(format!("row {id} was sent: {wrong}"));
-        }
-        number
-    }
-
-    fn check_post(&mut self, posted: &mut Posted, number: usize) -> Result<(), String> {
-        self.check_limits(posted)?;
-        let generation = &self.generations[posted.generation];
-        let callback = self.callbacks.get_mut(&posted.id).expect("it was found");
-        let unsent = callback.leases.iter_mut().find(|lease| lease.post.is_none());
-        let lease = unsent.ok_or("no claim of it stands, or it was sent under it already")?;
-        lease.post = Some(number);
-        if posted.generation < lease.generation {
-            return Err("under terms that were replaced before its claim".to_owned());
-        }
-        if !lease.revoked && callback.state != State::Pending {
-            return Err(format!("it is {}", callback.state.as_str()));
-        }
-        if !callback.readable {
-            return Err("the row can't be read".to_owned());
-        }
-        let order = &callback.order;
-        let key = generation.key(order.app, posted.at);
-        let key = key.ok_or_else(|| format!("app {} has no key", order.app))?;
-        let (body, sign) = order.body(posted.at, key);
-        posted.sign = sign;
-        posted.key_id.clone_from(&key.id);
-        if posted.body != body {
-            return Err(format!("its body is\n  {}\nand not\n  {body}", posted.body));
-        }
-        if posted.url != order.url {
-            return Err(format!("to {}, not {}", posted.url, order.url));
-        }
-        Ok(())
-    }
-
-    fn check_limits(&self, posted: &Posted) -> Result<(), String> {
-        let generation = &self.generations[posted.generation];
-        let waiting = self.posts.iter().filter(|post| post.fate == Fate::Waiting);
-        let merchant = self.callbacks[&posted.id].order.merchant;
-        let (mut all, mut of_origin) = (0, 0);
-        for post in waiting {
-            all += 1;
-            let callback = self.callbacks.get(&post.id);
-            of_origin += usize::from(callback.is_some_and(|its| its.order.merchant == merchant));
-        }
-        if all >= generation.in_flight_max {
-            return Err(format!("beside {all} others, beyond max_in_flight"));
-        }
-        if of_origin >= generation.in_flight_per_origin_max {
-            return Err(format!("beside {of_origin} of its origin, beyond the limit"));
-        }
-        Ok(())
-    }
-
     /// The process has died or ended, and the next one begins.
     pub(super) fn starts_at(&mut self, now: Option<i64>) {
         self.starting_at = now;
@@ -297,7 +198,9 @@ impl Oracle {
     /// How many attempts of `id` were taken up.
     pub(super) fn seq(&self, id: i64) -> i64 {
         let callback = self.callbacks.get(&id);
-        callback.map_or(0, |callback| i64::try_from(callback.log.len()).expect("few"))
+        callback.map_or(0, |callback| {
+            i64::try_from(callback.log.len()).expect("few")
+        })
     }
 
     fn take_up(&mut self, id: i64, entry: Logged) -> Result<(), String> {
@@ -307,7 +210,8 @@ impl Oracle {
             return Err(format!("attempt {number} has seq {}", entry.seq));
         }
         let at = callback.leases.iter().position(|lease| !lease.revoked);
-        let at = at.ok_or_else(|| format!("an attempt without a claim is in the log: {entry:?}"))?;
+        let at =
+            at.ok_or_else(|| format!("an attempt without a claim is in the log: {entry:?}"))?;
         let lease = &callback.leases[at];
         let consequence = match (self.starting_at, lease.post) {
             (Some(now), _) => interrupted(lease, &entry, now)?,
@@ -336,7 +240,10 @@ impl Oracle {
         entry: &Logged,
     ) -> Result<Consequence, String> {
         let Fate::Ended { reply, at } = post.fate else {
-            return Err(format!("its POST is {:?} and in the log: {entry:?}", post.fate));
+            return Err(format!(
+                "its POST is {:?} and in the log: {entry:?}",
+                post.fate
+            ));
         };
         let generation = &self.generations[post.generation];
         let (outcome, status, counts) = meaning(reply, generation.shield);
@@ -359,7 +266,10 @@ impl Oracle {
         let due = |wait| vec![entry.started_at + wait];
         let (state, due) = match (outcome, counts) {
             ("acknowledged", _) => (State::Delivered, Vec::new()),
-            ("interrupted", _) => (State::Pending, due(generation.current_wait(callback.counted))),
+            ("interrupted", _) => (
+                State::Pending,
+                due(generation.current_wait(callback.counted)),
+            ),
             (_, false) => (State::Pending, vec![at + LOCAL_FAULT_WAIT]),
             (_, true) => match generation.waits.get(callback.counted) {
                 Some(wait) => (State::Pending, due(millis(*wait))),
@@ -380,12 +290,16 @@ impl Oracle {
             return Err(format!("nothing was sent, and the log has {entry:?}"));
         }
         if entry.sent_timestamp.is_some() || entry.sign.is_some() {
-            return Err(format!("nothing was sent, and the log says it was: {entry:?}"));
+            return Err(format!(
+                "nothing was sent, and the log says it was: {entry:?}"
+            ));
         }
         let app = callback.order.app;
-        let possible = self.generations[lease.generation..].iter().filter(|generation| {
-            !callback.readable || generation.key(app, entry.started_at).is_none()
-        });
+        let possible = self.generations[lease.generation..]
+            .iter()
+            .filter(|generation| {
+                !callback.readable || generation.key(app, entry.started_at).is_none()
+            });
         let due: Vec<i64> = possible
             .map(|generation| entry.started_at + generation.current_wait(callback.counted))
             .collect();
@@ -396,151 +310,6 @@ impl Oracle {
             state: State::Pending,
             counts: false,
             due,
-        })
-    }
-}
-
-fn interrupted(&mut self, count: usize) {
-        let mut expected = 0;
-        for callback in self.callbacks.values_mut() {
-            expected += usize::from(callback.current_lease().is_some());
-            callback.leases.clear();
-        }
-        // Those that were absorbed have lost their lease by that.
-        if expected != 0 {
-            self.violation(format!(
-                "{expected} rows were in flight at the start and are not in the log as interrupted \
-                 ({count} are said to be)"
-            ));
-        }
-    }
-
-    /// A recorded attempt was told that its lease is lost.
-    pub(super) fn lease_lost(&mut self, id: i64) {
-        let Some(callback) = self.callbacks.get_mut(&id) else {
-            // Cancelled and pruned meanwhile.
-            return;
-        };
-        match callback.leases.iter().position(|lease| lease.revoked) {
-            Some(revoked) => {
-                callback.leases.remove(revoked);
-            }
-            None => self.violation(format!("row {id}: a lease was lost that nobody revoked")),
-        }
-    }
-
-    /// Takes up what the log has of `id` since the last time.
-    pub(super) fn absorb(&mut self, id: i64, logged: Vec<Logged>) {
-        for entry in logged {
-            if let Err(wrong) = self.take_up(id, entry) {
-                self.violation(format!("row {id}: {wrong}"));
-            }
-        }
-    }
-
-    /// How many attempts of `id` were taken up.
-    pub(super) fn seq(&self, id: i64) -> i64 {
-        let callback = self.callbacks.get(&id);
-        callback.map_or(0, |callback| i64::try_from(callback.log.len()).expect("few"))
-    }
-
-    fn take_up(&mut self, id: i64, entry: Logged) -> Result<(), String> {
-        let callback = self.callbacks.get(&id).ok_or("an attempt of no callback")?;
-        let number = callback.log.len() + 1;
-        if usize::try_from(entry.seq) != Ok(number) {
-            return Err(format!("attempt {number} has seq {}", entry.seq));
-        }
-        let at = callback.leases.iter().position(|lease| !lease.revoked);
-        let at = at.ok_or_else(|| format!("an attempt without a claim is in the log: {entry:?}"))?;
-        let lease = &callback.leases[at];
-        let consequence = match (self.starting_at, lease.post) {
-            (Some(now), _) => interrupted(lease, &entry, now)?,
-            (None, Some(post)) => self.after_post(callback, &self.posts[post], &entry)?,
-            (None, None) => self.unsent(callback, lease, &entry)?,
-        };
-        *self.logged.entry(entry.outcome.clone()).or_default() += 1;
-        let callback = self.callbacks.get_mut(&id).expect("it was there");
-        callback.leases.remove(at);
-        callback.counted += usize::from(consequence.counts);
-        callback.state = consequence.state;
-        callback.due = consequence.due;
-        callback.finished_at = match consequence.state {
-            State::Pending => None,
-            _ => Some(entry.started_at + entry.duration_ms),
-        };
-        callback.last_outcome = Some(entry.outcome.clone());
-        callback.log.push(entry);
-        Ok(())
-    }
-
-    fn after_post(
-        &self,
-        callback: &Callback,
-        post: &Posted,
-        entry: &Logged,
-    ) -> Result<Consequence, String> {
-        let Fate::Ended { reply, at } = post.fate else {
-            return Err(format!("its POST is {:?} and in the log: {entry:?}", post.fate));
-        };
-        let generation = &self.generations[post.generation];
-        let (outcome, status, counts) = meaning(reply, generation.shield);
-        if (entry.outcome.as_str(), entry.counted) != (outcome, counts) {
-            return Err(format!("{reply:?} was recorded as {entry:?}"));
-        }
-        let sent = match reply {
-            Reply::Panic | Reply::Blocked => None,
-            _ => Some(post),
-        };
-        let same = entry.http_status == status
-            && entry.started_at == post.at
-            && entry.sent_timestamp == sent.map(|post| post.at)
-            && entry.sign.as_deref() == sent.map(|post| post.sign.as_str())
-            && entry.key_id.as_deref() == sent.map(|post| post.key_id.as_str())
-            && entry.body_sha256.as_deref() == sent.map(|post| post.body_sha256.as_str());
-        if !same {
-            return Err(format!("the log has {entry:?}\nof {post:?}"));
-        }
-        let due = |wait| vec![entry.started_at + wait];
-        let (state, due) = match (outcome, counts) {
-            ("acknowledged", _) => (State::Delivered, Vec::new()),
-            ("interrupted", _) => (State::Pending, due(generation.current_wait(callback.counted))),
-            (_, false) => (State::Pending, vec![at + LOCAL_FAULT_WAIT]),
-            (_, true) => match generation.waits.get(callback.counted) {
-                Some(wait) => (State::Pending, due(millis(*wait))),
-                None => (State::Exhausted, Vec::new()),
-            },
-        };
-        Ok(Consequence { state, counts, due })
-    }
-
-    /// An attempt that nothing was sent for: right if there was no key, or the row can't be read.
-    fn unsent(
-        &self,
-        callback: &Callback,
-        lease: &Lease,
-        entry: &Logged,
-    ) -> Result<Consequence, String> {
-        if (entry.outcome.as_str(), entry.counted) != ("unsignable", false) {
-            return Err(format!("nothing was sent, and the log has {entry:?}"));
-        }
-        if entry.sent_timestamp.is_some() || entry.sign.is_some() {
-            return Err(format!("nothing was sent, and the log says it was: {entry:?}"));
-        }
-        let app = callback.order.app;
-        let possible = self.generations[lease.generation..].iter().filter(|generation| {
-            !callback.readable || generation.key(app, entry.started_at).is_none()
-        });
-        let waits: Vec<i64> = possible
-            .map(|generation| generation.current_wait(callback.counted))
-            .collect();
-        if waits.is_empty() {
-            return Err(format!("app {app} has a key, and the log has {entry:?}"));
-        }
-        let allowed = waits.iter().map(|wait| entry.started_at + wait);
-        Ok(Consequence {
-            state: State::Pending,
-            counts: false,
-            due: self.stored_due.filter(|due| allowed.clone().any(|it| it == *due)),
         })
     }
 }

@@ -17,7 +17,13 @@ pub(super) const MERCHANTS: u8 = 6;
 pub(super) const APPS: [&str; 4] = ["6", "7", "8", "keyless"];
 
 /// Texts that have to come through as they are.
-const TEXTS: [&str; 5] = ["", "Transaction Success", "ສະບາຍດີ", "a=1&b=\"2\"\\", " \u{1f} "];
+const TEXTS: [&str; 5] = [
+    "",
+    "Transaction Success",
+    "ສະບາຍດີ",
+    "a=1&b=\"2\"\\",
+    " \u{1f} ",
+];
 
 /// A row's columns of the gateway's.
 #[derive(Clone, Debug)]

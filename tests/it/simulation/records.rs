@@ -106,7 +106,9 @@ impl Database {
     /// The same by a program that has switched the checks off.
     pub(super) fn insert_unchecked(&self, order: &Order, now: i64) -> i64 {
         let checks = |off| {
-            let set = self.connection.pragma_update(None, "ignore_check_constraints", off);
+            let set = self
+                .connection
+                .pragma_update(None, "ignore_check_constraints", off);
             set.expect("the pragma exists");
         };
         checks(true);
@@ -133,7 +135,9 @@ impl Database {
     /// Takes the write lock, or gives it back.
     pub(super) fn hold_the_lock(&self, held: bool) {
         let sql = if held { "BEGIN IMMEDIATE" } else { "ROLLBACK" };
-        self.connection.execute_batch(sql).expect("within the timeout");
+        self.connection
+            .execute_batch(sql)
+            .expect("within the timeout");
     }
 
     pub(super) fn rows(&self) -> BTreeMap<i64, Stored> {

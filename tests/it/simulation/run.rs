@@ -110,7 +110,9 @@ impl Run {
     }
 
     fn process(&self) -> &Process {
-        self.process.as_ref().expect("it is started again whenever it ends")
+        self.process
+            .as_ref()
+            .expect("it is started again whenever it ends")
     }
 
     fn now(&self) -> i64 {
@@ -167,7 +169,13 @@ impl Run {
                 without_key_of,
                 rotated,
                 shield,
-            } => self.reload(Generation::new(waits, places, without_key_of, rotated, shield)),
+            } => self.reload(Generation::new(
+                waits,
+                places,
+                without_key_of,
+                rotated,
+                shield,
+            )),
             Operation::Cancel { which } => self.by_operator(which, |world, id, now| {
                 let was_pending = world.database.cancel(id, now);
                 world.oracle.cancelled(id, was_pending, now);
@@ -218,7 +226,9 @@ impl Run {
         };
         self.orders += 1;
         match self.insert(way, &order).await {
-            Ok(id) => Err(format!("a result was queued twice, the second time as row {id}")),
+            Ok(id) => Err(format!(
+                "a result was queued twice, the second time as row {id}"
+            )),
             Err(_) => Ok(()),
         }
     }
@@ -246,7 +256,8 @@ impl Run {
     }
 
     fn reload(&self, generation: Generation) {
-        self.terms.send_replace(put_in_place(&self.world, generation));
+        self.terms
+            .send_replace(put_in_place(&self.world, generation));
     }
 
     /// The dispatcher has something to write while another process holds the lock.
@@ -290,7 +301,9 @@ impl Run {
         match stopped {
             Ok(0) => world.oracle.expect_nothing_in_flight(),
             Ok(cut) if is_fair => {
-                world.oracle.violation(format!("a drain cut {cut} attempts off, for no reason"));
+                world
+                    .oracle
+                    .violation(format!("a drain cut {cut} attempts off, for no reason"));
             }
             Err(error) if !world.weather.is_fatal => {
                 world.oracle.violation(format!("it stopped with {error}"));
@@ -317,7 +330,14 @@ impl Run {
             {
                 return Err(format!("the dispatcher ended by itself: {ended:?}"));
             }
-            self.tally.add(if has_crashed { "crashes" } else { "deaths by a store fault" }, 1);
+            self.tally.add(
+                if has_crashed {
+                    "crashes"
+                } else {
+                    "deaths by a store fault"
+                },
+                1,
+            );
             self.start();
             self.settle().await?;
         }
@@ -346,9 +366,17 @@ impl Run {
         let now = world.now();
         let due = world.oracle.next_due_after(now).map(|due| due - now);
         let due = due.and_then(|millis| u64::try_from(millis).ok());
-        let timeout = world.next_timeout().map(|left| left + Duration::from_millis(1));
-        let soonest = due.map(Duration::from_millis).into_iter().chain(timeout).min();
-        soonest.unwrap_or(Duration::MAX).max(Duration::from_millis(1))
+        let timeout = world
+            .next_timeout()
+            .map(|left| left + Duration::from_millis(1));
+        let soonest = due
+            .map(Duration::from_millis)
+            .into_iter()
+            .chain(timeout)
+            .min();
+        soonest
+            .unwrap_or(Duration::MAX)
+            .max(Duration::from_millis(1))
     }
 
     async fn pass(&self, hop: Duration) -> Result<(), Violation> {
@@ -448,7 +476,10 @@ impl Run {
     fn count(&mut self) {
         let world = self.world.lock();
         self.tally.add("seeds", 1);
-        self.tally.add("POSTs", u64::try_from(world.oracle.posts.len()).expect("few"));
+        self.tally.add(
+            "POSTs",
+            u64::try_from(world.oracle.posts.len()).expect("few"),
+        );
         self.tally.add("store failures", world.weather.failures);
         for (outcome, count) in &world.oracle.logged {
             self.tally.add("attempts", *count);
@@ -456,7 +487,8 @@ impl Run {
         }
         for (state, count) in world.oracle.states() {
             self.tally.add("callbacks", count);
-            self.tally.add(format!("callbacks {}", state.as_str()), count);
+            self.tally
+                .add(format!("callbacks {}", state.as_str()), count);
         }
     }
 }

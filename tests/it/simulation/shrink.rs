@@ -57,7 +57,10 @@ impl fmt::Display for Shrunk {
             violation,
         } = self;
         writeln!(f, "{violation}\n")?;
-        writeln!(f, "Put this into tests/it/simulation/reproductions.rs and name it:\n")?;
+        writeln!(
+            f,
+            "Put this into tests/it/simulation/reproductions.rs and name it:\n"
+        )?;
         writeln!(f, "#[test]\nfn name() {{\n    holds(&[")?;
         for operation in operations {
             writeln!(f, "        {operation:?},")?;

@@ -79,6 +79,7 @@ impl Tally {
         let lines: String = self.0.iter().map(line).collect();
         let file = OpenOptions::new().append(true).create(true).open(path);
         let mut file = file.expect("SIMULATION_TALLY names a writable file");
-        file.write_all(lines.as_bytes()).expect("room for the lines");
+        file.write_all(lines.as_bytes())
+            .expect("room for the lines");
     }
 }

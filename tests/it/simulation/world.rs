@@ -113,7 +113,8 @@ impl World {
         let body_sha256 = hex::encode(Sha256::digest(&body));
         let body = String::from_utf8(body).expect("JSON is UTF-8");
         let Some((id, merchant)) = self.addressee(&body) else {
-            self.oracle.violation(format!("sent, and owed to nobody: {body}"));
+            self.oracle
+                .violation(format!("sent, and owed to nobody: {body}"));
             return Arrival::Never;
         };
         let number = self.oracle.posted(Posted {
@@ -190,7 +191,10 @@ impl Post for SimulatedPost {
                 let cut = Cut(&self.world, number);
                 let reply = tokio::time::timeout(TIMEOUT, reply).await;
                 cut.averted();
-                (number, reply.ok().and_then(Result::ok).unwrap_or(Reply::Hang))
+                (
+                    number,
+                    reply.ok().and_then(Result::ok).unwrap_or(Reply::Hang),
+                )
             }
         };
         self.world.lock().ended(number, reply);

@@ -63,7 +63,10 @@ impl Oracle {
         let is_outdated = |callback: &Callback| {
             !callback.pruned && callback.finished_at.is_some_and(|at| at < before)
         };
-        let found = self.callbacks.iter().filter(|(_, callback)| is_outdated(callback));
+        let found = self
+            .callbacks
+            .iter()
+            .filter(|(_, callback)| is_outdated(callback));
         found.map(|(id, _)| *id).collect()
     }
 
@@ -75,7 +78,10 @@ impl Oracle {
 
     /// The rows that are there.
     pub(in crate::simulation) fn ids(&self) -> Vec<i64> {
-        let there = self.callbacks.iter().filter(|(_, callback)| !callback.pruned);
+        let there = self
+            .callbacks
+            .iter()
+            .filter(|(_, callback)| !callback.pruned);
         there.map(|(id, _)| *id).collect()
     }
 
@@ -88,13 +94,19 @@ impl Oracle {
 
     /// Pending rows that can be read and whose app has a key: a healthy merchant gets them.
     pub(in crate::simulation) fn deliverable(&self, now: i64) -> BTreeSet<i64> {
-        let newest = self.generations.last().expect("the first is there from the start");
+        let newest = self
+            .generations
+            .last()
+            .expect("the first is there from the start");
         let is_deliverable = |callback: &Callback| {
             callback.state == State::Pending
                 && callback.readable
                 && newest.key(callback.order.app, now).is_some()
         };
-        let found = self.callbacks.iter().filter(|(_, callback)| is_deliverable(callback));
+        let found = self
+            .callbacks
+            .iter()
+            .filter(|(_, callback)| is_deliverable(callback));
         found.map(|(id, _)| *id).collect()
     }
 
@@ -106,7 +118,9 @@ impl Oracle {
 
     /// The earliest moment after `now` at which a row is due that is not in flight.
     pub(in crate::simulation) fn next_due_after(&self, now: i64) -> Option<i64> {
-        moments(self.callbacks.values()).filter(|due| *due > now).min()
+        moments(self.callbacks.values())
+            .filter(|due| *due > now)
+            .min()
     }
 
     pub(in crate::simulation) fn state(&self, id: i64) -> State {
