@@ -183,7 +183,7 @@ impl Database {
 
     /// What SQLite says of the file.
     pub(super) fn integrity(&self) -> String {
-        let found = self.query("PRAGMA integrity_check", (), |row| row.get(0));
+        let found = self.query("PRAGMA integrity_check", (), |row| row.get::<_, String>(0));
         found.join("; ")
     }
 
@@ -193,11 +193,11 @@ impl Database {
         values: impl rusqlite::Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Vec<T> {
-        let rows = || {
+        let rows = || -> rusqlite::Result<Vec<T>> {
             let mut statement = self.connection.prepare_cached(sql)?;
             statement.query_map(values, read)?.collect()
         };
-        rows().unwrap_or_else(|error: rusqlite::Error| panic!("{sql}: {error}"))
+        rows().unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 }
 

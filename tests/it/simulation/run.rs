@@ -405,9 +405,7 @@ impl Run {
         if world.weather.is_fair(RECOVERY) {
             world.oracle.expect_all_recorded();
         }
-        drop(world);
         self.tally.add("checks", 1);
-        let world = self.world.lock();
         match world.oracle.violations() {
             [] => Ok(()),
             [first, ..] => Err(first.clone()),
