@@ -142,7 +142,7 @@ impl Operation {
 
 /// A merchant's day.
 pub(super) fn operations() -> impl Strategy<Value = Vec<Operation>> {
-    proptest::collection::vec(operation(), 8..48)
+    proptest::collection::vec(operation(), 1..64)
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
