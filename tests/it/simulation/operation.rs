@@ -157,9 +157,10 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn enqueueing() -> impl Strategy<Value = Operation> {
     let ways = select(vec![Way::Command, Way::Sql, Way::Sql, Way::SqlOwnId]);
+    let apps = prop_oneof![12 => 0..3_u8, 1 => Just(3_u8)];
     let enqueue = (
         ways.clone(),
-        0..4_u8,
+        apps,
         0..6_u8,
         any::<bool>(),
         1..6_u8,

@@ -53,7 +53,7 @@ impl Generation {
             0 | 1 => vec![5 * MINUTE; 3],
             2 => vec![MINUTE, 10 * MINUTE],
             3 => Vec::new(),
-            _ => vec![Duration::from_secs(1); 5],
+            _ => vec![Duration::from_secs(20); 5],
         };
         let (in_flight_max, in_flight_per_origin_max) =
             [(8, 4), (4, 2), (1, 1), (16, 3)][usize::from(places % 4)];
