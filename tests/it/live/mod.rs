@@ -12,6 +12,7 @@ mod fairness;
 mod guards;
 mod housekeeping;
 mod limits;
+mod outage;
 mod panic;
 mod retries;
 mod uncounted;
