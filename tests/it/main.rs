@@ -11,6 +11,7 @@
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
+//! | [`secrets`] | who must not see: no secret gets out |
 
 mod architecture;
 mod binary;
@@ -21,3 +22,4 @@ mod hostile;
 mod live;
 mod model;
 mod schema;
+mod secrets;

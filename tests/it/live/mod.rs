@@ -53,6 +53,14 @@ pub(super) struct Place {
     folder: TempDir,
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            crate::secrets::assert_none_in_files(self.folder.path());
+        }
+    }
+}
+
 impl Place {
     /// Keys for app 6, and an empty queue.
     pub(super) fn new() -> Self {
