@@ -11,6 +11,7 @@
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
+//! | [`secrets`] | who must not see: no secret gets out |
 //! | [`simulation`] | nobody: whatever may happen, drawn from seeds, against an oracle |
 
 mod architecture;
@@ -22,4 +23,5 @@ mod hostile;
 mod live;
 mod model;
 mod schema;
+mod secrets;
 mod simulation;

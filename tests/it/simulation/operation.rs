@@ -57,6 +57,8 @@ pub(super) enum Operation {
         rotated: bool,
         shield: bool,
     },
+    /// No merchant can be reached for so long, while callbacks for all of them come in.
+    NetworkLost { minutes: u8 },
     /// An operator cancels a callback by SQL.
     Cancel { which: u8 },
     /// An operator sends a finished callback again, by SQL.
@@ -101,6 +103,8 @@ pub(super) enum Reply {
 pub(super) enum StoreCall {
     Claiming,
     Recording,
+    /// Taking attempts from the merchants' accounts after an outage of our own.
+    Refunding,
     /// The search for new rows and the survey.
     Reading,
     /// All of these, and what a start does.
@@ -218,6 +222,7 @@ fn faults() -> impl Strategy<Value = Operation> {
         StoreCall::Claiming,
         StoreCall::Recording,
         StoreCall::Recording,
+        StoreCall::Refunding,
         StoreCall::Reading,
         StoreCall::Everything,
     ]);
@@ -243,6 +248,7 @@ fn faults() -> impl Strategy<Value = Operation> {
             .prop_map(|(call, fault, times)| Operation::StoreFails { call, fault, times }),
         1 => Just(Operation::LockHeld),
         1 => Just(Operation::Crash),
+        1 => select(vec![5_u8, 30]).prop_map(|minutes| Operation::NetworkLost { minutes }),
         4 => points.prop_map(|point| Operation::CrashAt { point }),
         1 => Just(Operation::Stop),
     ]

@@ -7,6 +7,7 @@
 
 mod comparison;
 mod departure;
+mod outage;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,9 @@ use super::terms::{Generation, millis};
 
 /// How long to wait after a fault of our own host, in milliseconds.
 const LOCAL_FAULT_WAIT: i64 = 15_000;
+
+/// What the log says of an attempt that an outage of our own excuses.
+const NOT_COUNTED: &str = "not counted: no merchant could be reached at the time";
 
 /// The states of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +59,8 @@ pub(super) struct Callback {
     pruned: bool,
     last_outcome: Option<String>,
     log: Vec<Logged>,
+    /// The POST of each attempt in the log.
+    attempted: Vec<Option<usize>>,
     leases: Vec<Lease>,
 }
 
@@ -76,6 +82,8 @@ pub(super) struct Oracle {
     pub(super) generations: Vec<Generation>,
     pub(super) callbacks: BTreeMap<i64, Callback>,
     pub(super) posts: Vec<Posted>,
+    /// The numbers of those that have ended, in that order.
+    endings: Vec<usize>,
     violations: Vec<String>,
     /// The moment of the start that is under way.
     starting_at: Option<i64>,
@@ -118,6 +126,7 @@ impl Oracle {
             pruned: false,
             last_outcome: None,
             log: Vec::new(),
+            attempted: Vec::new(),
             leases: Vec::new(),
         };
         if self.callbacks.insert(id, callback).is_some() {
@@ -215,11 +224,18 @@ impl Oracle {
         let lease = &callback.leases[at];
         let consequence = match (self.starting_at, lease.post) {
             (Some(now), _) => interrupted(lease, &entry, now)?,
-            (None, Some(post)) => self.after_post(callback, &self.posts[post], &entry)?,
+            (None, Some(post)) => self.after_post(callback, post, &entry)?,
             (None, None) => self.unsent(callback, lease, &entry)?,
         };
         *self.logged.entry(entry.outcome.clone()).or_default() += 1;
+        if entry.detail.contains(NOT_COUNTED) {
+            *self
+                .logged
+                .entry("not charged in an outage".to_owned())
+                .or_default() += 1;
+        }
         let callback = self.callbacks.get_mut(&id).expect("it was there");
+        callback.attempted.push(callback.leases[at].post);
         callback.leases.remove(at);
         callback.counted += usize::from(consequence.counts);
         callback.state = consequence.state;
@@ -236,9 +252,10 @@ impl Oracle {
     fn after_post(
         &self,
         callback: &Callback,
-        post: &Posted,
+        number: usize,
         entry: &Logged,
     ) -> Result<Consequence, String> {
+        let post = &self.posts[number];
         let Fate::Ended { reply, at } = post.fate else {
             return Err(format!(
                 "its POST is {:?} and in the log: {entry:?}",
@@ -247,6 +264,11 @@ impl Oracle {
         };
         let generation = &self.generations[post.generation];
         let (outcome, status, counts) = meaning(reply, generation.shield);
+        let excused = counts && !entry.counted;
+        let counts = counts && !excused;
+        if excused {
+            self.check_excuse(number, &entry.detail)?;
+        }
         if (entry.outcome.as_str(), entry.counted) != (outcome, counts) {
             return Err(format!("{reply:?} was recorded as {entry:?}"));
         }
@@ -270,6 +292,8 @@ impl Oracle {
                 State::Pending,
                 due(generation.current_wait(callback.counted)),
             ),
+            // What was excused while it waited to be recorded is due by the clock of that moment.
+            (_, false) if excused => (State::Pending, self.moments_after(at)),
             (_, false) => (State::Pending, vec![at + LOCAL_FAULT_WAIT]),
             (_, true) => match generation.waits.get(callback.counted) {
                 Some(wait) => (State::Pending, due(millis(*wait))),

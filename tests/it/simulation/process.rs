@@ -34,6 +34,8 @@ impl Observer for Deaf {
 
     fn in_flight(&self, _: usize) {}
 
+    fn own_outage(&self, _: bool) {}
+
     fn beat(&self, _: Timestamp) {}
 }
 

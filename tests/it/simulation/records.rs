@@ -55,8 +55,8 @@ pub(super) struct Logged {
     pub(super) sign: Option<String>,
     pub(super) key_id: Option<String>,
     pub(super) body_sha256: Option<String>,
-    detail: String,
-    response_excerpt: Option<String>,
+    pub(super) detail: String,
+    pub(super) response_excerpt: Option<String>,
 }
 
 #[derive(Debug)]

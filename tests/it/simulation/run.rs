@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::START;
 use super::operation::{Operation, Reply, Way};
+use super::oracle::State;
 use super::order::{MERCHANTS, Order};
 use super::process::Process;
 use super::records::Database;
@@ -179,6 +180,7 @@ impl Run {
                 rotated,
                 shield,
             )),
+            Operation::NetworkLost { minutes } => self.network_lost(minutes).await?,
             Operation::Cancel { which } => self.by_operator(which, |world, id, now| {
                 let was_pending = world.database.cancel(id, now);
                 world.oracle.cancelled(id, was_pending, now);
@@ -290,6 +292,45 @@ impl Run {
         let mut world = self.world.lock();
         for id in outdated {
             world.oracle.pruned(id);
+        }
+        Ok(())
+    }
+
+    /// The merchants' retries are not used up by an outage of ours. What was exhausted within the
+    /// minute before it could be told from one is no sign of that.
+    async fn network_lost(&mut self, minutes: u8) -> Result<(), Violation> {
+        self.reload(Generation::healthy());
+        let moods = {
+            let mut world = self.world.lock();
+            world.answer_all(Reply::Connect);
+            std::mem::replace(&mut world.moods, [Some(Reply::Connect); MERCHANTS as usize])
+        };
+        let is_fair = self.world.lock().weather.is_fair(RECOVERY);
+        self.advance(Duration::from_secs(61)).await?;
+        for merchant in 0..MERCHANTS {
+            self.orders += 1;
+            let order = Order::new(self.orders, 0, merchant, false);
+            self.enqueue(Way::Sql, order).await?;
+        }
+        self.process().queue.nudge.notify_one();
+        self.settle().await?;
+        let exhausted = |run: &Self| {
+            run.world
+                .lock()
+                .oracle
+                .states()
+                .get(&State::Exhausted)
+                .copied()
+        };
+        let before = exhausted(self);
+        self.advance(Duration::from_secs(60 * u64::from(minutes)))
+            .await?;
+        let after = exhausted(self);
+        self.world.lock().moods = moods;
+        if is_fair && after > before {
+            return Err(format!(
+                "exhausted by an outage of ours: {after:?}, before {before:?}"
+            ));
         }
         Ok(())
     }
@@ -444,7 +485,7 @@ impl Run {
                 let world = self.world.lock();
                 let left: BTreeSet<i64> = owed
                     .iter()
-                    .filter(|id| world.oracle.state(**id) == super::oracle::State::Pending)
+                    .filter(|id| world.oracle.state(**id) == State::Pending)
                     .copied()
                     .collect();
                 if left.is_empty() {
@@ -468,7 +509,7 @@ impl Run {
             self.restart_if_dead().await?;
         }
         let world = self.world.lock();
-        let not_delivered = |id: &&i64| world.oracle.state(**id) != super::oracle::State::Delivered;
+        let not_delivered = |id: &&i64| world.oracle.state(**id) != State::Delivered;
         match owed.iter().find(not_delivered) {
             Some(id) => Err(format!("row {id} of a healthy merchant was not delivered")),
             None => Ok(()),
@@ -483,8 +524,8 @@ impl Run {
             u64::try_from(world.oracle.posts.len()).expect("few"),
         );
         self.tally.add("store failures", world.weather.failures);
+        self.tally.add("attempts", world.oracle.attempts());
         for (outcome, count) in &world.oracle.logged {
-            self.tally.add("attempts", *count);
             self.tally.add(format!("attempts {outcome}"), *count);
         }
         for (state, count) in world.oracle.states() {

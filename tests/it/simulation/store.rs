@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
 use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
-    Arrivals, Claim, CommitObserver, EndedAttempt, EnqueueError, Origin, OriginDue, Queue,
-    Recorded, RecordedAttempt, Retention, Share, StoreError, Unrecorded,
+    Arrivals, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, Origin, OriginDue,
+    Queue, Recorded, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
 };
 use tokio::sync::Notify;
 
@@ -133,6 +133,20 @@ impl Queue for SimulatedQueue {
         }
         dies(dies_after).await;
         Ok(recorded)
+    }
+
+    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
+        self.weathered(StoreCall::Refunding, &[]).await?;
+        let (asked, due) = (refund.attempts.clone(), refund.due.as_millis());
+        let unknown = uninterrupted(self.inner.refund(refund)).await?;
+        let mut world = self.world.lock();
+        for attempt in asked.iter().filter(|attempt| !unknown.contains(attempt)) {
+            let id = attempt.id.0;
+            // A record that shares this commit comes before it.
+            let logged = world.database.log_after(id, 0);
+            world.oracle.refunded(id, attempt.seq, due, &logged);
+        }
+        Ok(unknown)
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {

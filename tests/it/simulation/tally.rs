@@ -21,6 +21,8 @@ const EVERYTHING: &[&str] = &[
     "attempts blocked",
     "attempts interrupted",
     "attempts unsignable",
+    "attempts not charged in an outage",
+    "attempts given back",
     "callbacks pending",
     "callbacks delivered",
     "callbacks exhausted",
@@ -45,6 +47,7 @@ const EVERYTHING: &[&str] = &[
     "operation Maintain",
     "operation Reload",
     "operation Cancel",
+    "operation NetworkLost",
     "operation Resend",
 ];
 

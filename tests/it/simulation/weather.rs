@@ -72,7 +72,9 @@ impl Weather {
         let (before, after) = match call {
             StoreCall::Claiming => (CrashPoint::BeforeClaim, CrashPoint::AfterClaim),
             StoreCall::Recording => (CrashPoint::BeforeRecord, CrashPoint::AfterRecord),
-            StoreCall::Reading | StoreCall::Everything => return Course::Goes,
+            StoreCall::Refunding | StoreCall::Reading | StoreCall::Everything => {
+                return Course::Goes;
+            }
         };
         if self.dies(before) {
             Course::DiesBefore

@@ -156,7 +156,7 @@ impl World {
     fn ended(&mut self, number: usize, reply: Reply) {
         let at = self.now();
         self.activity += 1;
-        self.oracle.posts[number].fate = Fate::Ended { reply, at };
+        self.oracle.ended(number, reply, at);
     }
 }
 

@@ -127,6 +127,12 @@ impl Oracle {
         self.callbacks[&id].state
     }
 
+    /// How many attempts are in the log, or were before they were pruned.
+    pub(in crate::simulation) fn attempts(&self) -> u64 {
+        let all = self.callbacks.values().map(|callback| callback.log.len());
+        u64::try_from(all.sum::<usize>()).expect("few")
+    }
+
     /// How many callbacks are in each state.
     pub(in crate::simulation) fn states(&self) -> BTreeMap<State, u64> {
         let mut states = BTreeMap::new();
