@@ -94,7 +94,7 @@ impl Process {
 
 /// Closes the queue once the last task of its dispatcher is gone.
 async fn close(queue: Arc<SimulatedQueue>) {
-    while Arc::strong_count(&queue) > 1 {
+    while Arc::strong_count(&queue) > 1 || queue.is_at_work() {
         tokio::task::yield_now().await;
     }
     queue.close().await;

@@ -21,7 +21,7 @@ use super::world::SharedWorld;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct SimulatedQueue {
-    inner: SqliteQueue,
+    inner: Arc<SqliteQueue>,
     world: SharedWorld,
     /// The simulation says when another process's commit is heard, and when not.
     pub(super) nudge: Notify,
@@ -39,10 +39,15 @@ impl SimulatedQueue {
     pub(super) fn open(path: &Path, world: SharedWorld) -> Self {
         let inner = SqliteQueue::open(path, "the simulation", Arc::new(Deaf));
         Self {
-            inner: inner.unwrap_or_else(|error| panic!("{error}")),
+            inner: Arc::new(inner.unwrap_or_else(|error| panic!("{error}"))),
             world,
             nudge: Notify::new(),
         }
+    }
+
+    /// Whether something that was asked for is still to be done.
+    pub(super) fn is_at_work(&self) -> bool {
+        Arc::strong_count(&self.inner) > 1
     }
 
     async fn weathered(&self, call: StoreCall, ids: &[i64]) -> Result<bool, StoreError> {
@@ -70,6 +75,12 @@ async fn uninterrupted<T>(work: impl Future<Output = T>) -> T {
     drop(done);
     drop(hold);
     result
+}
+
+/// What the store was asked for it does, and the oracle hears of it, even if the dispatcher that
+/// asked is gone by then.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    tokio::spawn(work).await.expect("nobody aborts it")
 }
 
 async fn dies(now: bool) {
@@ -102,15 +113,19 @@ impl Queue for SimulatedQueue {
     async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError> {
         let at = claim.now.as_millis();
         let dies_after = self.weathered(StoreCall::Claiming, &[]).await?;
-        let shares = uninterrupted(self.inner.claim(claim)).await?;
-        let claimed = shares.iter().flat_map(|share| &share.callbacks);
-        for claimed in claimed {
-            let id = claimed.lease.id().0;
-            let mut world = self.world.lock();
-            // A record that shares this commit comes before it.
-            world.absorb(&[id]);
-            world.oracle.claimed(id, claimed.attempts, at);
-        }
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        let shares = to_its_end(async move {
+            let shares = uninterrupted(inner.claim(claim)).await?;
+            let mut world = world.lock();
+            for claimed in shares.iter().flat_map(|share| &share.callbacks) {
+                let id = claimed.lease.id().0;
+                // A record that shares this commit comes before it.
+                world.absorb(&[id]);
+                world.oracle.claimed(id, claimed.attempts, at);
+            }
+            Ok::<_, StoreError>(shares)
+        })
+        .await?;
         dies(dies_after).await;
         Ok(shares)
     }
@@ -121,16 +136,19 @@ impl Queue for SimulatedQueue {
             Ok(dies_after) => dies_after,
             Err(error) => return Err(Unrecorded { error, ended }),
         };
-        let recorded = uninterrupted(self.inner.record(ended)).await?;
-        {
-            let mut world = self.world.lock();
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        let recorded = to_its_end(async move {
+            let recorded = uninterrupted(inner.record(ended)).await?;
+            let mut world = world.lock();
             world.absorb(&ids);
             for (id, recorded) in ids.iter().zip(&recorded) {
                 if recorded.recorded == Recorded::LeaseLost {
                     world.oracle.lease_lost(*id);
                 }
             }
-        }
+            Ok::<_, Unrecorded>(recorded)
+        })
+        .await?;
         dies(dies_after).await;
         Ok(recorded)
     }
@@ -138,15 +156,20 @@ impl Queue for SimulatedQueue {
     async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
         self.weathered(StoreCall::Refunding, &[]).await?;
         let (asked, due) = (refund.attempts.clone(), refund.due.as_millis());
-        let unknown = uninterrupted(self.inner.refund(refund)).await?;
-        let mut world = self.world.lock();
-        for attempt in asked.iter().filter(|attempt| !unknown.contains(attempt)) {
-            let id = attempt.id.0;
-            // A record that shares this commit comes before it.
-            let logged = world.database.log_after(id, 0);
-            world.oracle.refunded(id, attempt.seq, due, &logged);
-        }
-        Ok(unknown)
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        to_its_end(async move {
+            let unknown = uninterrupted(inner.refund(refund)).await?;
+            let mut world = world.lock();
+            for attempt in asked.iter().filter(|attempt| !unknown.contains(attempt)) {
+                let id = attempt.id.0;
+                // A record that shares this commit comes before it.
+                world.absorb(&[id]);
+                let logged = world.database.log_after(id, 0);
+                world.oracle.refunded(id, attempt.seq, due, &logged);
+            }
+            Ok(unknown)
+        })
+        .await
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
