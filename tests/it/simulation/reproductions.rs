@@ -151,3 +151,17 @@ fn only_what_is_past_its_retention_is_pruned() {
         Prune { keep_minutes: 0 },
     ]);
 }
+
+/// Was a fault of the program: attempts to be given back were asked for without a pause, as long as
+/// the store refused to record one of them.
+#[test]
+fn what_is_given_back_after_an_outage_waits_until_it_is_recorded() {
+    holds(&[
+        StoreFails {
+            call: Recording,
+            fault: Refused,
+            times: 4,
+        },
+        NetworkLost { minutes: 5 },
+    ]);
+}

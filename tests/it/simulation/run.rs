@@ -432,7 +432,11 @@ impl Run {
     /// the store is not at work.
     async fn settle(&self) -> Result<(), Violation> {
         for _ in 0..MOMENTS_MAX {
-            let before = self.world.lock().activity;
+            let before = {
+                let mut world = self.world.lock();
+                world.quiet_at = world.activity;
+                world.activity
+            };
             tokio::time::sleep(MOMENT).await;
             if self.world.lock().activity == before {
                 return Ok(());

@@ -54,8 +54,12 @@ impl SimulatedQueue {
         let course = {
             let mut world = self.world.lock();
             // Looks and surveys come by themselves, for ever.
-            world.activity += u64::from(call != StoreCall::Reading);
-            world.weather.course(call, ids)
+            if call != StoreCall::Reading && world.acts() {
+                // So that it comes to rest, and the violation is seen.
+                Course::DiesBefore
+            } else {
+                world.weather.course(call, ids)
+            }
         };
         match course {
             Course::Goes => Ok(false),

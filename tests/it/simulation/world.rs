@@ -30,6 +30,8 @@ pub(super) struct World {
     waiting: Vec<Waiting>,
     /// Rises with all that the dispatcher does.
     pub(super) activity: u64,
+    /// What it was when all was quiet the last time.
+    pub(super) quiet_at: u64,
 }
 
 /// A POST that waits for its answer.
@@ -53,6 +55,7 @@ impl SharedWorld {
             moods: [Some(Reply::Acknowledge); MERCHANTS as usize],
             waiting: Vec::new(),
             activity: 0,
+            quiet_at: 0,
         })))
     }
 
@@ -62,7 +65,20 @@ impl SharedWorld {
     }
 }
 
+/// More activity than this without a moment's rest: the dispatcher spins.
+const RESTLESS: u64 = 3000;
+
 impl World {
+    /// The dispatcher does something. Returns whether it does so without end.
+    pub(super) fn acts(&mut self) -> bool {
+        self.activity += 1;
+        let spins = self.activity - self.quiet_at > RESTLESS;
+        if spins {
+            self.oracle.violation("the dispatcher spins");
+        }
+        spins
+    }
+
     /// Unix milliseconds.
     pub(super) fn now(&self) -> i64 {
         self.clock.now().as_millis()
