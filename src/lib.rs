@@ -8,7 +8,8 @@
 //! 3. [`store`]: the queue in a database.
 //! 4. [`delivery`]: from a due row to a recorded outcome.
 //! 5. [`housekeeping`]: what has to be done now and then.
-//! 6. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`]: what surrounds it.
+//! 6. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`], [`diagnosis`]: what
+//!    surrounds it.
 //! 7. [`service`]: all of it put together.
 //! 8. [`cli`]: the commands.
 
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod diagnosis;
 pub mod domain;
 pub mod explanation;
 pub mod housekeeping;

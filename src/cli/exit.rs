@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::config::Invalid;
-use crate::service::StartError;
+use crate::service::{ProbeError, StartError};
 use crate::store::OpenError;
 
 /// How a command ends.
@@ -76,6 +76,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             .downcast_ref::<StartError>()
             .map(start_exit)
             .or_else(|| error.downcast_ref::<OpenError>().map(open_exit))
+            .or_else(|| error.downcast_ref::<ProbeError>().map(|_| Exit::Unusable))
             .or_else(|| error.downcast_ref::<Invalid>().map(|_| Exit::Unusable))
             .unwrap_or(Exit::Failed);
         Self { exit, error }

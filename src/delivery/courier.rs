@@ -9,14 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sha2::{Digest, Sha256};
 
 use super::floor::{Errand, Floor};
+use super::letter::Letter;
 use super::terms::Terms;
 use crate::clock::{SharedClock, Stopwatch};
-use crate::domain::{
-    self, Callback, Exchange, Kind, Next, Outcome, Timestamp, Unsignable, Verdict, judge,
-};
+use crate::domain::{self, Callback, Exchange, Kind, Next, Outcome, Timestamp, Verdict, judge};
 use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, Sent, excerpt};
 
 /// An attempt that has ended, with what is told of it once it is recorded.
@@ -38,12 +36,6 @@ pub(super) struct About {
     pub(super) created_at: Timestamp,
     /// Counted attempts in this round before this one.
     pub(super) attempts: u32,
-}
-
-/// A message ready to be sent.
-struct Letter {
-    body: Vec<u8>,
-    sent: Sent,
 }
 
 /// Makes attempts until there is nothing more to send or no place for it.
@@ -108,7 +100,13 @@ async fn attempt(
     started_at: Timestamp,
 ) -> Attempt {
     let letter = match callback {
-        Ok(callback) => write_letter(terms, callback, started_at).map_err(|why| why.to_string()),
+        Ok(callback) => Letter::write(
+            &callback.message,
+            &terms.keyring,
+            &terms.convention,
+            started_at,
+        )
+        .map_err(|why| why.to_string()),
         Err(malformed) => Err(malformed.to_string()),
     };
     match (callback, letter) {
@@ -122,33 +120,6 @@ async fn attempt(
             started_at,
         ),
     }
-}
-
-fn write_letter(
-    terms: &Terms,
-    callback: &Callback,
-    started_at: Timestamp,
-) -> Result<Letter, Unsignable> {
-    let message = &callback.message;
-    let signer = terms.keyring.signer(message.app_id(), started_at)?;
-    let timestamp = started_at.to_wire();
-    let members = message.members(&timestamp);
-    let canonical_form = terms.convention.canonical_form(&members);
-    let sign = signer
-        .key
-        .sign(&terms.convention, &canonical_form)
-        .ok_or_else(|| Unsignable::Failed {
-            app_id: message.app_id().to_owned(),
-            key_id: signer.id.clone(),
-        })?;
-    let body = domain::body(&members, &sign);
-    let sent = Sent {
-        timestamp: started_at,
-        sign,
-        key_id: signer.id.clone(),
-        body_sha256: hex::encode(Sha256::digest(&body)),
-    };
-    Ok(Letter { body, sent })
 }
 
 fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {

@@ -6,6 +6,7 @@
 //! | `roster` | whose turn it is: fairness by origin, pure |
 //! | `floor` | where couriers and the loop meet |
 //! | `courier` | one attempt after the other: sign, POST, judge |
+//! | [`Letter`] | a message made ready to be sent |
 //! | `turn` | one exchange with the store: records what has ended, claims what comes next |
 //! | [`Terms`] | keys, schedule and limits; a reload replaces them whole |
 //! | [`transport`] | one POST, reqwest's only user; answers an [`Exchange`](crate::domain::Exchange) |
@@ -16,6 +17,7 @@ mod courier;
 mod dispatcher;
 pub mod egress;
 mod floor;
+mod letter;
 pub mod observer;
 mod roster;
 mod terms;
@@ -23,5 +25,6 @@ pub mod transport;
 mod turn;
 
 pub use dispatcher::Dispatcher;
+pub use letter::Letter;
 pub use observer::{FinishedAttempt, Observer};
 pub use terms::Terms;

@@ -19,6 +19,7 @@ mod payment;
 mod refund;
 mod schedule;
 mod signature;
+mod test_payment;
 mod timestamp;
 mod wire;
 

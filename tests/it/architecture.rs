@@ -15,9 +15,10 @@ const LAYERS: &[(&str, usize)] = &[
     ("merchant", 5),
     ("telemetry", 5),
     ("explanation", 5),
+    ("diagnosis", 5),
     ("admin", 5),
-    ("service", 10),
-    ("cli", 11),
+    ("service", 11),
+    ("cli", 12),
 ];
 
 /// What a layer may import besides: the admin port serves the metrics and tells the story.

@@ -9,6 +9,7 @@
 //! | [`fuzz`] | whoever sends garbage: what holds of any input at all |
 //! | [`hostile`] | everyone: what a merchant's server can do to the daemon, and what comes of it |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
+//! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 
@@ -19,5 +20,7 @@ mod egress;
 mod fuzz;
 mod hostile;
 mod live;
+mod merchants;
 mod model;
+mod program;
 mod schema;
