@@ -12,6 +12,7 @@
 //! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
+//! | [`secrets`] | who must not see: no secret gets out |
 
 mod architecture;
 mod binary;
@@ -24,3 +25,4 @@ mod merchants;
 mod model;
 mod program;
 mod schema;
+mod secrets;

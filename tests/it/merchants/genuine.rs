@@ -124,7 +124,11 @@ pub(super) async fn duplicates_are_recorded_once(language: &'static Language) {
         let at_once = (0..12).map(|n| {
             let body = attempt(&order, n);
             let receiver = &receiver;
-            async move { receiver.take_by(usize::try_from(n).expect("small"), &body).await }
+            async move {
+                receiver
+                    .take_by(usize::try_from(n).expect("small"), &body)
+                    .await
+            }
         });
         for taken in join_all(at_once).await {
             assert_eq!(taken, Outcome::Acknowledged, "{order}");
