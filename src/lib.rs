@@ -11,6 +11,8 @@
 //! 6. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`]: what surrounds it.
 //! 7. [`service`]: all of it put together.
 //! 8. [`cli`]: the commands.
+//!
+//! Beneath them all, and in test builds alone: `failpoint`, places to crash at.
 
 pub mod admin;
 pub mod cli;
@@ -19,6 +21,7 @@ pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod explanation;
+mod failpoint;
 pub mod housekeeping;
 pub mod merchant;
 pub mod service;

@@ -11,6 +11,7 @@ use super::courier::{About, Ended};
 use super::observer::{FinishedAttempt, Observer};
 use crate::clock::SharedClock;
 use crate::domain::Next;
+use crate::failpoint;
 use crate::store::{
     Claim, EndedAttempt, OriginDue, Queue, Recorded, RecordedAttempt, Share, StoreError,
     Unrecorded, Want,
@@ -56,6 +57,7 @@ pub(super) async fn turn(desk: Desk, ended: Vec<Ended>, claim: Option<Claim>) ->
         let claim = claim?;
         let wants = claim.wants.clone();
         let shares = desk.queue.claim(claim).await;
+        failpoint::here!("claim-after-commit");
         Some(Claimed { wants, shares })
     };
     let (settled, claimed) = futures_util::future::join(settle(&desk, ended), claiming).await;
@@ -132,6 +134,7 @@ async fn record(
         .unzip();
     match desk.queue.record(attempts).await {
         Ok(recorded) => {
+            failpoint::here!("record-after-commit");
             tell(desk, &about, &recorded);
             Ok(about
                 .into_iter()
