@@ -69,9 +69,13 @@ fn of_the_row(row: &Row) -> Vec<String> {
     let log = &row.log;
     let last = log.last();
     let counted = log.iter().filter(|attempt| attempt.counted).count();
-    let acknowledged = log.iter().position(|attempt| attempt.outcome == "acknowledged");
+    let acknowledged = log
+        .iter()
+        .position(|attempt| attempt.outcome == "acknowledged");
     expect(
-        log.iter().map(|attempt| attempt.seq).eq(1..=row.attempt_seq),
+        log.iter()
+            .map(|attempt| attempt.seq)
+            .eq(1..=row.attempt_seq),
         "the log has a gap, or the row another number of attempts",
     );
     expect(
@@ -101,7 +105,8 @@ fn of_the_row(row: &Row) -> Vec<String> {
         "finished and in flight",
     );
     expect(
-        log.iter().all(|attempt| !attempt.is_interrupted() || !attempt.counted),
+        log.iter()
+            .all(|attempt| !attempt.is_interrupted() || !attempt.counted),
         "an interrupted attempt is counted",
     );
     faults
@@ -115,7 +120,10 @@ fn of_the_schedule(row: &Row) -> Vec<String> {
     for (attempt, next) in row.log.iter().zip(starts.iter().skip(1)) {
         let wait = if attempt.counted { WAIT_MS } else { 0 };
         if *next < attempt.started_at + wait {
-            faults.push(format!("the attempt after number {} is too early", attempt.seq));
+            faults.push(format!(
+                "the attempt after number {} is too early",
+                attempt.seq
+            ));
         }
     }
     faults
@@ -263,9 +271,12 @@ mod tests {
     fn every_kind_of_wrong_is_found() {
         type Breaks = fn(&mut Row, &mut Vec<Post>);
         let table: &[(&str, Breaks)] = &[
-            ("sent again after the acknowledgement was recorded", |_, posts| {
-                posts.push(post(2000, Answer::Acknowledged));
-            }),
+            (
+                "sent again after the acknowledgement was recorded",
+                |_, posts| {
+                    posts.push(post(2000, Answer::Acknowledged));
+                },
+            ),
             ("sent, but neither claimed nor recorded", |_, posts| {
                 posts.push(post(900, Answer::Refused));
             }),
@@ -275,9 +286,12 @@ mod tests {
             ("an acknowledgement that was never given", |_, posts| {
                 posts[2].answer = Answer::Refused;
             }),
-            ("an acknowledgement of a POST that never came", |_, posts| {
-                posts.pop();
-            }),
+            (
+                "an acknowledgement of a POST that never came",
+                |_, posts| {
+                    posts.pop();
+                },
+            ),
             ("a signature that does not hold", |_, posts| {
                 posts[0].sign_holds = false;
             }),
@@ -308,11 +322,15 @@ mod tests {
             }),
             ("a fifth attempt", |row, posts| {
                 let starts = [1000, 2000, 3000, 4000, 5000];
-                let log = (1..).zip(starts).map(|(seq, at)| attempt(seq, at, "refused"));
+                let log = (1..)
+                    .zip(starts)
+                    .map(|(seq, at)| attempt(seq, at, "refused"));
                 *row = super::tests::row("exhausted", log.collect());
                 *posts = starts.map(|at| post(at, Answer::Refused)).to_vec();
             }),
-            ("finished and in flight", |row, _| row.leased_at = Some(1600)),
+            ("finished and in flight", |row, _| {
+                row.leased_at = Some(1600)
+            }),
             ("too early", |row, posts| {
                 row.log[1].started_at = 1100;
                 posts[1] = post(1110, Answer::Acknowledged);

@@ -66,12 +66,42 @@ struct Ending {
 
 /// `None`: it may also go on to the end.
 const TABLE: &[(&str, Place, Ending, bool)] = &[
-    ("the table's leaves", Place::LeavesOf("callback_queue"), DAMAGED, true),
-    ("the table's root", Place::RootOf("callback_queue"), DAMAGED, true),
-    ("the log's leaves", Place::LeavesOf("callback_attempt"), DAMAGED, true),
-    ("the index of what is due", Place::LeavesOf("callback_due"), DAMAGED, true),
-    ("the index of what is in flight", Place::RootOf("callback_in_flight"), DAMAGED, true),
-    ("the index of what is finished", Place::RootOf("callback_finished"), DAMAGED, true),
+    (
+        "the table's leaves",
+        Place::LeavesOf("callback_queue"),
+        DAMAGED,
+        true,
+    ),
+    (
+        "the table's root",
+        Place::RootOf("callback_queue"),
+        DAMAGED,
+        true,
+    ),
+    (
+        "the log's leaves",
+        Place::LeavesOf("callback_attempt"),
+        DAMAGED,
+        true,
+    ),
+    (
+        "the index of what is due",
+        Place::LeavesOf("callback_due"),
+        DAMAGED,
+        true,
+    ),
+    (
+        "the index of what is in flight",
+        Place::RootOf("callback_in_flight"),
+        DAMAGED,
+        true,
+    ),
+    (
+        "the index of what is finished",
+        Place::RootOf("callback_finished"),
+        DAMAGED,
+        true,
+    ),
     (
         "the header",
         Place::Header,
@@ -128,7 +158,10 @@ fn pages(db: &Connection, place: Place) -> Vec<u64> {
         }
         Place::Header | Place::SecondHalf => return Vec::new(),
     };
-    assert!(!pages.is_empty() && !pages.contains(&0), "{place:?}: {pages:?}");
+    assert!(
+        !pages.is_empty() && !pages.contains(&0),
+        "{place:?}: {pages:?}"
+    );
     pages
 }
 
@@ -137,7 +170,10 @@ async fn half_done() -> World {
     let world = World::new(&MANNERS, SETTINGS).await;
     world.queue(600);
     let mut daemon = Program::default().start(&world);
-    until("half is delivered", || world.count("state = 'delivered'") > 150).await;
+    until("half is delivered", || {
+        world.count("state = 'delivered'") > 150
+    })
+    .await;
     daemon.kill();
     world.add_old_ones(400);
     let db = world.connect();
@@ -145,7 +181,10 @@ async fn half_done() -> World {
         "DELETE FROM callback_queue WHERE order_no = 'OLD'; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     tidied.expect("the queue is sound");
-    assert!(world.count("state = 'pending'") > 150, "too much is delivered");
+    assert!(
+        world.count("state = 'pending'") > 150,
+        "too much is delivered"
+    );
     world
 }
 
@@ -188,7 +227,10 @@ async fn a_damaged_file_is_named_and_nothing_is_made_up() {
         drop(daemon);
         for post in &world.journal.posts()[before..] {
             assert!(post.sign_holds, "{what}: {post:?}");
-            assert!(!finished.contains(&post.number), "{what}: sent again: {post:?}");
+            assert!(
+                !finished.contains(&post.number),
+                "{what}: sent again: {post:?}"
+            );
         }
         tally::passed(&format!("damaged: {what}"));
     }
@@ -205,7 +247,9 @@ async fn without_the_end_of_its_log_it_goes_on_from_what_is_left() {
         until("POSTs", || world.journal.count() > some).await;
         daemon.kill();
 
-        let log = OpenOptions::new().write(true).open(world.path("queue.db-wal"));
+        let log = OpenOptions::new()
+            .write(true)
+            .open(world.path("queue.db-wal"));
         let log = log.expect("a crash leaves its log");
         let length = length(&log);
         let cut = chance.below(length);
@@ -224,7 +268,11 @@ async fn without_the_end_of_its_log_it_goes_on_from_what_is_left() {
         assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
         let faults = world.faults_of_what_stands();
         assert_none(&faults);
-        assert_eq!(world.queued(), world.count("1"), "round {round}: rows are absent");
+        assert_eq!(
+            world.queued(),
+            world.count("1"),
+            "round {round}: rows are absent"
+        );
     }
     tally::passed("the end of the log lost");
 }

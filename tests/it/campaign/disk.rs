@@ -39,14 +39,21 @@ level = "warn"
 "#;
 
 #[track_caller]
-fn run(program: &str, arguments: &[&str]) -> String {
-    let done = Command::new(program).args(arguments).output();
-    let done = done.unwrap_or_else(|error| panic!("{program}: {error}"));
+fn run(command: &mut Command) -> String {
+    let done = command.output();
+    let done = done.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(
         done.status.success(),
-        "{program} {arguments:?} failed; this case needs root on a machine that may mount: {done:?}"
+        "this case needs root on a machine that may mount: {command:?}: {done:?}"
     );
     String::from_utf8(done.stdout).expect("UTF-8")
+}
+
+/// `mount`, with its options.
+fn mount(options: &str) -> Command {
+    let mut command = Command::new("mount");
+    command.args(["-o", options]);
+    command
 }
 
 /// A file system of its own; it is taken away when this is dropped.
@@ -58,21 +65,24 @@ struct Mount {
 impl Mount {
     /// In memory, and small.
     fn tmpfs() -> Self {
-        let mount = Self::prepared();
-        run("mount", &["-t", "tmpfs", "-o", "size=12m", "queue", mount.at()]);
-        mount
+        let mounted = Self::prepared();
+        run(mount("size=24m")
+            .args(["-t", "tmpfs", "queue"])
+            .arg(mounted.path()));
+        mounted
     }
 
     /// On a disk of its own, which turns read-only at the first error.
     fn ext4() -> Self {
-        let mount = Self::prepared();
-        let image = mount.image();
+        let mounted = Self::prepared();
+        let image = mounted.image();
         let file = File::create(&image).expect("room for an image");
-        file.set_len(32 << 20).expect("a sparse file");
-        let image = image.to_str().expect("a plain path");
-        run("mkfs.ext4", &["-q", image]);
-        run("mount", &["-o", "loop,errors=remount-ro", image, mount.at()]);
-        mount
+        file.set_len(48 << 20).expect("a sparse file");
+        run(Command::new("mkfs.ext4").arg("-q").arg(&image));
+        run(mount("loop,errors=remount-ro")
+            .arg(&image)
+            .arg(mounted.path()));
+        mounted
     }
 
     fn prepared() -> Self {
@@ -85,44 +95,44 @@ impl Mount {
         self.directory.path().join("mount")
     }
 
-    fn at(&self) -> &'static str {
-        // Mounts are few, and Command wants borrowed text.
-        self.path().to_str().expect("a plain path").to_owned().leak()
-    }
-
     fn image(&self) -> PathBuf {
         self.directory.path().join("image")
     }
 
     /// As after an error of the disk: open files can't be written any more either.
     fn breaks(&self) {
-        let device = run("findmnt", &["-n", "-o", "SOURCE", self.at()]);
+        let device = run(Command::new("findmnt")
+            .args(["-n", "-o", "SOURCE"])
+            .arg(self.path()));
         let name = Path::new(device.trim()).file_name().expect("a device");
-        let trigger = Path::new("/sys/fs/ext4").join(name).join("trigger_fs_error");
+        let trigger = Path::new("/sys/fs/ext4")
+            .join(name)
+            .join("trigger_fs_error");
         fs::write(trigger, "as a test of read-only file systems").expect("root may");
     }
 
     /// What an operator does then.
     fn is_repaired(&self) {
-        run("umount", &[self.at()]);
-        let image = self.image();
-        let image = image.to_str().expect("a plain path");
+        run(Command::new("umount").arg(self.path()));
+        let checked = Command::new("fsck.ext4")
+            .arg("-y")
+            .arg(self.image())
+            .output();
+        let checked = checked.expect("fsck.ext4 is there");
         // 1: errors were found and corrected.
-        let checked = Command::new("fsck.ext4").args(["-y", image]).status();
-        let code = checked.expect("fsck.ext4 is there").code();
-        assert!(matches!(code, Some(0 | 1)), "{code:?}");
-        run("mount", &["-o", "loop", image, self.at()]);
+        assert!(matches!(checked.status.code(), Some(0 | 1)), "{checked:?}");
+        run(mount("loop").arg(self.image()).arg(self.path()));
     }
 
     fn remount(&self, how: &str) {
-        run("mount", &["-o", &format!("remount,{how}"), self.at()]);
+        run(mount(&format!("remount,{how}")).arg(self.path()));
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
         // Lazily: a test that fails has the queue open still.
-        let _ = Command::new("umount").args(["-l", self.at()]).status();
+        let _ = Command::new("umount").arg("-l").arg(self.path()).output();
     }
 }
 
@@ -171,7 +181,10 @@ async fn a_disk_that_fills_up_is_waited_for() {
     daemon.says("the disk or the database is full").await;
     silence(&world).await;
     assert_none(&world.faults_since(0));
-    assert!(world.count("state = 'pending'") > 0, "the disk was full too late");
+    assert!(
+        world.count("state = 'pending'") > 0,
+        "the disk was full too late"
+    );
     assert_eq!(daemon.ended(), None, "{}", daemon.said());
 
     fs::remove_file(filler).expect("our file");
@@ -229,7 +242,10 @@ async fn a_file_system_that_turns_read_only_stops_the_sending() {
 
     mount.is_repaired();
     assert_none(&world.faults_since(0));
-    assert!(world.count("state = 'pending'") > 0, "it turned read-only too late");
+    assert!(
+        world.count("state = 'pending'") > 0,
+        "it turned read-only too late"
+    );
     world.ends_well().await;
     tally::passed("read-only while it runs");
 }

@@ -92,7 +92,11 @@ async fn nothing_is_lost_and_nothing_recorded_is_sent_again() {
     tally::count("sum", "rows", counts.rows);
     tally::count("sum", "POSTs", counts.posts);
     tally::count("sum", "interrupted attempts", counts.interrupted);
-    tally::count("sum", "repeated after an unrecorded acknowledgement", counts.repeated);
+    tally::count(
+        "sum",
+        "repeated after an unrecorded acknowledgement",
+        counts.repeated,
+    );
     tally::count("sum", "inspections", counts.inspections);
     println!("{counts:?}");
     assert!(counts.interrupted > 0, "no kill found an attempt in flight");
@@ -109,7 +113,11 @@ async fn era(kills: std::ops::Range<u64>, chance: &mut Chance, counts: &mut Coun
         // Looking recovers what the crash has left. Half the time that is left to the dispatcher.
         if chance.below(2) == 0 {
             let faults = world.faults_since(inspected);
-            assert!(faults.is_empty(), "after kill {kill}, {death}:\n{}", faults.join("\n"));
+            assert!(
+                faults.is_empty(),
+                "after kill {kill}, {death}:\n{}",
+                faults.join("\n")
+            );
             inspected = world.journal.count();
             counts.inspections += 1;
         }
@@ -117,7 +125,11 @@ async fn era(kills: std::ops::Range<u64>, chance: &mut Chance, counts: &mut Coun
     gateway.ends().await;
     world.ends_well().await;
     assert_none(&world.faults());
-    assert_eq!(world.count("order_no = 'OLD'"), 0, "the old rows are pruned");
+    assert_eq!(
+        world.count("order_no = 'OLD'"),
+        0,
+        "the old rows are pruned"
+    );
     counts.rows += world.queued();
     counts.posts += world.journal.count();
     counts.interrupted += world.interrupted();
@@ -127,7 +139,7 @@ async fn era(kills: std::ops::Range<u64>, chance: &mut Chance, counts: &mut Coun
 /// Lets the program live until it is killed; returns where.
 async fn life(world: &World, kill: u64, chance: &mut Chance) -> &'static str {
     let place = usize::try_from(kill / 2).expect("few") % FAILPOINTS.len();
-    if kill % 2 == 0 || !Program::has_failpoints() {
+    if kill.is_multiple_of(2) || !Program::has_failpoints() {
         let mut daemon = Program::default().start(world);
         // A quarter of them while it starts.
         let moment = if chance.below(4) == 0 { 60 } else { 600 };

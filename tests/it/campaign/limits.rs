@@ -44,7 +44,11 @@ async fn a_want_of_file_descriptors_is_not_the_merchants_fault() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_little_memory_it_works_or_ends_and_loses_nothing() {
-    let manners = [Manner::Healthy, Manner::Slow(Duration::from_millis(100)), Manner::Fickle];
+    let manners = [
+        Manner::Healthy,
+        Manner::Slow(Duration::from_millis(100)),
+        Manner::Fickle,
+    ];
     let world = World::new(&manners, SETTINGS).await;
     let mut worked = Vec::new();
     for mib in ADDRESS_SPACES_MIB {
@@ -64,7 +68,10 @@ async fn with_little_memory_it_works_or_ends_and_loses_nothing() {
             }
             Some(status) => {
                 assert!(!status.success(), "{mib} MiB: it gave up in silence");
-                assert!(!daemon.said().is_empty(), "{mib} MiB: {status} without a word");
+                assert!(
+                    !daemon.said().is_empty(),
+                    "{mib} MiB: {status} without a word"
+                );
             }
         }
         let faults = world.faults_since(0);
@@ -78,7 +85,11 @@ async fn with_little_memory_it_works_or_ends_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_of_the_process_for_a_while_loses_nothing() {
-    let manners = [Manner::Healthy, Manner::Slow(Duration::from_millis(800)), Manner::Closing];
+    let manners = [
+        Manner::Healthy,
+        Manner::Slow(Duration::from_millis(800)),
+        Manner::Closing,
+    ];
     let world = World::new(&manners, SETTINGS).await;
     world.queue(400);
     let mut daemon = Program::default().start(&world);

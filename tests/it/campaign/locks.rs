@@ -58,8 +58,14 @@ async fn a_writer_that_holds_the_lock_is_waited_for() {
     tokio::time::sleep(Duration::from_secs(seconds - 5)).await;
     // All that was claimed has been sent meanwhile, and nothing else.
     assert_none(&world.faults_since(0));
-    assert!(world.count("leased_until IS NOT NULL") > 0, "nothing waits to be recorded");
-    assert!(world.count("state = 'pending'") > 0, "the lock came too late");
+    assert!(
+        world.count("leased_until IS NOT NULL") > 0,
+        "nothing waits to be recorded"
+    );
+    assert!(
+        world.count("state = 'pending'") > 0,
+        "the lock came too late"
+    );
 
     drop(rogue);
     world.until_nothing_is_pending().await;

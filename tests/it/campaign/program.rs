@@ -121,7 +121,11 @@ impl Daemon {
     /// Returns when it has said `words`.
     pub(super) async fn says(&mut self, words: &str) {
         until(&format!("the program says {words:?}"), || {
-            self.said().contains(words)
+            let ended = self.ended();
+            let said = self.said();
+            let has_said_it = said.contains(words);
+            assert!(has_said_it || ended.is_none(), "{ended:?}: {said}");
+            has_said_it
         })
         .await;
     }

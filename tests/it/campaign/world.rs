@@ -68,7 +68,8 @@ impl World {
     }
 
     fn write_settings(&self, settings: &str) {
-        let waits = vec![format!("\"{WAIT_MS}ms\""); usize::try_from(ATTEMPTS_MAX - 1).unwrap_or(0)];
+        let waits =
+            vec![format!("\"{WAIT_MS}ms\""); usize::try_from(ATTEMPTS_MAX - 1).unwrap_or(0)];
         let text = format!(
             "[retry]\nschedule = [{}]\n[egress]\nallow_http = true\nallow_networks = [\"127.0.0.1\"]\n\
              [admin]\nlisten = \"\"\n{settings}",
@@ -199,8 +200,8 @@ impl World {
         for entry in self.ledger() {
             let row = row(&db, &entry.number).expect("the queue can be read");
             let state = row.map_or_else(|| "absent".to_owned(), |row| row.state);
-            let is_good = state == "delivered"
-                || (state == "exhausted" && !urls[&*entry.url].acknowledges());
+            let is_good =
+                state == "delivered" || (state == "exhausted" && !urls[&*entry.url].acknowledges());
             if !is_good {
                 faults.push(format!("{}: {state} in the end", entry.number));
             }
@@ -325,7 +326,9 @@ fn by_number(posts: &[Post]) -> BTreeMap<&str, Vec<&Post>> {
 
 fn named(row: &Row, faults: Vec<String>) -> impl Iterator<Item = String> {
     let shown = format!("{row:?}");
-    faults.into_iter().map(move |fault| format!("{fault}: {shown}"))
+    faults
+        .into_iter()
+        .map(move |fault| format!("{fault}: {shown}"))
 }
 
 /// A callback with its attempts.
