@@ -16,7 +16,6 @@ pub(super) const WAIT_MS: i64 = 150;
 /// A row of `callback_queue`.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    pub(super) number: String,
     pub(super) state: String,
     pub(super) attempts: i64,
     pub(super) attempt_seq: i64,
@@ -186,7 +185,7 @@ fn of_the_uncovered(row: &Row, posts: &[&Post]) -> Vec<String> {
         .collect();
     let mut faults = Vec::new();
     for sent_at in unrecorded {
-        let claim = claims.iter_mut().rev().find(|(at, _)| at <= sent_at);
+        let claim = claims.iter_mut().rev().find(|(at, _)| *at <= sent_at);
         match claim {
             Some((_, covers @ true)) => *covers = false,
             _ => faults.push(format!(
@@ -227,7 +226,6 @@ mod tests {
 
     fn row(state: &str, log: Vec<Attempt>) -> Row {
         Row {
-            number: "N1".to_owned(),
             state: state.to_owned(),
             attempts: i64::try_from(log.iter().filter(|attempt| attempt.counted).count())
                 .expect("few"),

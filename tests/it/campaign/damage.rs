@@ -32,8 +32,6 @@ const SETTINGS: &str = r#"
 [delivery]
 max_in_flight = 16
 max_in_flight_per_merchant = 8
-[log]
-level = "warn"
 "#;
 
 const PAGE_BYTES: u64 = 4096;
@@ -118,8 +116,8 @@ const TABLE: &[(&str, Place, Ending, bool)] = &[
 /// Overwrites what is at `place` of the queue, of which nobody has a connection.
 fn damage(world: &World, place: Place) {
     let pages = pages(&world.connect(), place);
-    let file = OpenOptions::new().read(true).write(true);
-    let file = file.open(world.path("queue.db")).expect("our file");
+    let file = OpenOptions::new().write(true).open(world.path("queue.db"));
+    let file = file.expect("our file");
     let garbage = [0xa5; PAGE_BYTES as usize];
     match place {
         Place::Header => file.write_all_at(&garbage[..100], 0),
@@ -264,7 +262,7 @@ async fn without_the_end_of_its_log_it_goes_on_from_what_is_left() {
         fs::remove_file(world.path("queue.db-shm")).expect("a crash leaves it");
 
         let mut daemon = Program::default().start(&world);
-        world.until_nothing_is_pending().await;
+        world.until_nothing_is_pending(&mut daemon).await;
         assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
         let faults = world.faults_of_what_stands();
         assert_none(&faults);

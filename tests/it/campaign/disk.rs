@@ -34,8 +34,6 @@ max_in_flight_per_merchant = 12
 connect_timeout = "2s"
 timeout = "2s"
 drain_timeout = "3s"
-[log]
-level = "warn"
 "#;
 
 #[track_caller]
@@ -97,6 +95,11 @@ impl Mount {
 
     fn image(&self) -> PathBuf {
         self.directory.path().join("image")
+    }
+
+    /// What is not the queue's own is to be there afterwards, too.
+    fn sync(&self) {
+        run(Command::new("sync").arg("-f").arg(self.path()));
     }
 
     /// As after an error of the disk: open files can't be written any more either.
@@ -188,7 +191,7 @@ async fn a_disk_that_fills_up_is_waited_for() {
     assert_eq!(daemon.ended(), None, "{}", daemon.said());
 
     fs::remove_file(filler).expect("our file");
-    world.until_nothing_is_pending().await;
+    world.until_nothing_is_pending(&mut daemon).await;
     assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
     assert_none(&world.faults_in_the_end());
     assert_eq!(world.interrupted(), 0, "nothing was taken for lost");
@@ -231,6 +234,7 @@ async fn a_file_system_that_turns_read_only_stops_the_sending() {
     let mount = Mount::ext4();
     let world = world_on(&mount).await;
     world.queue(2500);
+    mount.sync();
     let mut daemon = Program::default().start(&world);
     until("POSTs", || world.journal.count() > 50).await;
     mount.breaks();

@@ -15,6 +15,9 @@ const SHIPPED: &str = "CRASH_PROGRAM";
 /// The build with failpoints; without it, nothing is killed at one.
 const WITH_FAILPOINTS: &str = "CRASH_PROGRAM_WITH_FAILPOINTS";
 
+/// What the daemon says when signals are heard and the queue is open.
+pub(super) const READY: &str = "dispatching";
+
 /// How the program is started.
 #[derive(Debug)]
 pub(super) struct Program {
@@ -161,6 +164,7 @@ impl Daemon {
 
     /// SIGTERM, and its end.
     pub(super) async fn stops(&mut self) -> ExitStatus {
+        self.says(READY).await;
         self.signal("TERM");
         self.ends().await
     }

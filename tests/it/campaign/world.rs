@@ -13,8 +13,11 @@ use tempfile::TempDir;
 
 use super::audit::{self, ATTEMPTS_MAX, Attempt, Row, WAIT_MS};
 use super::merchants::{Answer, Journal, Manner, Merchant, Post};
-use super::program::Program;
+use super::program::{Daemon, Program};
 use super::{PATIENCE, SECRET, until};
+
+/// No word of each attempt, but [`READY`](super::program::READY).
+const LEVEL: &str = "warn,callback_dispatcher::cli=info";
 
 /// A row as the gateway's ledger has it.
 #[derive(Debug, serde::Deserialize)]
@@ -72,7 +75,7 @@ impl World {
             vec![format!("\"{WAIT_MS}ms\""); usize::try_from(ATTEMPTS_MAX - 1).unwrap_or(0)];
         let text = format!(
             "[retry]\nschedule = [{}]\n[egress]\nallow_http = true\nallow_networks = [\"127.0.0.1\"]\n\
-             [admin]\nlisten = \"\"\n{settings}",
+             [admin]\nlisten = \"\"\n[log]\nlevel = \"{LEVEL}\"\n{settings}",
             waits.join(", ")
         );
         fs::write(self.path("dispatcher.toml"), text).expect("room for it");
@@ -158,7 +161,7 @@ impl World {
         let mut faults = Vec::new();
         for (number, posts) in of {
             match row(&db, number).expect("the queue can be read") {
-                Some(row) => faults.extend(named(&row, judge(&row, &posts))),
+                Some(row) => faults.extend(named(number, &row, judge(&row, &posts))),
                 None => faults.push(format!("{number}: POSTed, but not in the queue")),
             }
         }
@@ -179,7 +182,7 @@ impl World {
                 continue;
             };
             if posts.is_empty() {
-                faults.extend(named(&row, audit::faults(&row, &posts)));
+                faults.extend(named(&entry.number, &row, audit::faults(&row, &posts)));
             }
             if posts.iter().any(|post| post.members != entry.members) {
                 faults.push(format!("{}: another message than queued", entry.number));
@@ -288,16 +291,18 @@ impl World {
     /// Lets a sound dispatcher deliver what is pending, and holds everything against everything.
     pub(super) async fn ends_well(&self) {
         let mut daemon = Program::default().start(self);
-        self.until_nothing_is_pending().await;
+        self.until_nothing_is_pending(&mut daemon).await;
         let ended = daemon.stops().await;
         assert_eq!(ended.code(), Some(0), "{}", daemon.said());
         assert_none(&self.faults_in_the_end());
     }
 
-    pub(super) async fn until_nothing_is_pending(&self) {
+    /// Returns when `daemon` has delivered what can be delivered.
+    pub(super) async fn until_nothing_is_pending(&self, daemon: &mut Daemon) {
         let db = self.connect();
         let pending = "SELECT 1 FROM callback_queue WHERE state = 'pending' LIMIT 1";
         until("nothing is pending", || {
+            assert_eq!(daemon.ended(), None, "{}", daemon.said());
             let found = db.query_row(pending, [], |_| Ok(())).optional();
             found.expect("the queue can be read").is_none()
         })
@@ -324,8 +329,8 @@ fn by_number(posts: &[Post]) -> BTreeMap<&str, Vec<&Post>> {
     of
 }
 
-fn named(row: &Row, faults: Vec<String>) -> impl Iterator<Item = String> {
-    let shown = format!("{row:?}");
+fn named(number: &str, row: &Row, faults: Vec<String>) -> impl Iterator<Item = String> {
+    let shown = format!("{number}: {row:?}");
     faults
         .into_iter()
         .map(move |fault| format!("{fault}: {shown}"))
@@ -341,7 +346,6 @@ fn row(db: &Connection, number: &str) -> rusqlite::Result<Option<Row>> {
     let found = db.prepare_cached(sql)?.query_row([number], |row| {
         let id: i64 = row.get(0)?;
         let row = Row {
-            number: number.to_owned(),
             state: row.get(1)?,
             attempts: row.get(2)?,
             attempt_seq: row.get(3)?,
