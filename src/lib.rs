@@ -12,6 +12,8 @@
 //!    surrounds it.
 //! 7. [`service`]: all of it put together.
 //! 8. [`cli`]: the commands.
+//!
+//! Beneath them all, and in test builds alone: `failpoint`, places to crash at.
 
 pub mod admin;
 pub mod cli;
@@ -21,6 +23,7 @@ pub mod delivery;
 pub mod diagnosis;
 pub mod domain;
 pub mod explanation;
+mod failpoint;
 pub mod housekeeping;
 pub mod merchant;
 pub mod service;

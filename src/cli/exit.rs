@@ -83,7 +83,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-const fn start_exit(error: &StartError) -> Exit {
+fn start_exit(error: &StartError) -> Exit {
     match error {
         StartError::Open(error) => open_exit(error),
         StartError::Transport(_) | StartError::Housekeeping(_) => Exit::Unusable,
@@ -91,8 +91,10 @@ const fn start_exit(error: &StartError) -> Exit {
     }
 }
 
-const fn open_exit(error: &OpenError) -> Exit {
+fn open_exit(error: &OpenError) -> Exit {
     match error {
+        // Unusable would keep the service down for good.
+        error if error.is_shortage() => Exit::Failed,
         OpenError::Held { .. } => Exit::Held,
         OpenError::Missing { .. }
         | OpenError::Foreign { .. }

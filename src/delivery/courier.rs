@@ -17,6 +17,7 @@ use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
     self, Callback, Exchange, Kind, Next, Outcome, Reach, Timestamp, Verdict, judge,
 };
+use crate::failpoint;
 use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, Sent, excerpt};
 
 /// An attempt that has ended, with what is told of it once it is recorded.
@@ -116,7 +117,9 @@ async fn attempt(
     };
     match (callback, letter) {
         (Ok(callback), Ok(letter)) => {
+            failpoint::here!("send-before-first-byte");
             let report = terms.post.post(&callback.callback_url, letter.body).await;
+            failpoint::here!("send-after-answer");
             let reach = report.exchange.reach();
             (ended(report.exchange, letter.sent, started_at), reach)
         }

@@ -36,6 +36,7 @@ use super::terms::Terms;
 use super::turn::{self, Claimed, Desk, Settled, Turned};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{CallbackId, Timestamp};
+use crate::failpoint;
 use crate::store::{Arrivals, Claim, OriginDue, Queue, Share, StoreError, Want};
 
 /// A look at the queue that no nudge has asked for.
@@ -116,11 +117,13 @@ impl Dispatcher {
         stop: watch::Receiver<bool>,
         drain_timeout: Duration,
     ) -> Result<usize, StoreError> {
+        failpoint::here!("start-before-reclaim");
         let interrupted = self
             .desk
             .queue
             .interrupt_in_flight(self.desk.clock.now())
             .await?;
+        failpoint::here!("start-after-reclaim");
         if interrupted > 0 {
             tracing::warn!(
                 callbacks = interrupted,
@@ -452,6 +455,7 @@ impl Shift {
             "stopping: no more claims, waiting for the attempts in flight"
         );
         self.drained_by = Some(Stopwatch::start().deadline(self.drain_timeout));
+        failpoint::here!("drain");
     }
 
     /// Attempts under way, to begin, and to be recorded.

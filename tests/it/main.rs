@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
+//! | [`campaign`] | everyone: crashes, full disks, damaged files, and what comes of them |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`egress`] | the platform beside us: nobody is called who may not be |
 //! | [`fuzz`] | whoever sends garbage: what holds of any input at all |
@@ -16,6 +17,7 @@
 
 mod architecture;
 mod binary;
+mod campaign;
 mod domain;
 mod egress;
 mod fuzz;

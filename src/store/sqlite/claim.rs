@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::connection::store_error;
 use super::rows;
 use crate::domain::{CallbackId, Timestamp};
+use crate::failpoint;
 use crate::store::{Claim, ClaimedCallback, Lease, Origin, Share, StoreError, Want};
 
 /// The earliest due callbacks of an origin. Found by a walk along the index `callback_due`, which
@@ -37,12 +38,14 @@ pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreE
             then_due: then_due(db, &want.origin)?,
         })
     };
-    claim
+    let shares = claim
         .wants
         .iter()
         .map(share)
         .collect::<rusqlite::Result<_>>()
-        .map_err(|error| store_error(&error))
+        .map_err(|error| store_error(&error))?;
+    failpoint::here!("claim-before-commit");
+    Ok(shares)
 }
 
 fn take(
