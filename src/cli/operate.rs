@@ -196,12 +196,9 @@ fn operate(
         writeln!(out)?;
     }
     match (command.status, operated.is_left) {
-        (CommandStatus::Refused, _) => Err(anyhow!(
-            "command {} is refused: {}",
-            command.id,
-            command.answer
-        )
-        .into()),
+        (CommandStatus::Refused, _) => {
+            Err(anyhow!("command {} is refused: {}", command.id, command.answer).into())
+        }
         (_, true) => Err(anyhow!(
             "command {}: {}; no dispatcher works on this queue, and what was in flight when the \
              last one stopped is left: start it with `callback-dispatcher run`, and it goes on",

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::exit::Failure;
 use crate::config::{Inputs, Settings, StoreSettings, StoreUrl};
 use crate::store::sqlite::{SqliteCommands, SqliteInspection, SqliteQueue};
-use crate::store::{Command, CommitObserver, Commands, Inspection, OpenError, Queue};
+use crate::store::{Command, Commands, CommitObserver, Inspection, OpenError, Queue};
 
 /// The SQLite file of the settings.
 pub(super) fn sqlite_path(store: &StoreSettings) -> Result<&Path, Failure> {

@@ -36,9 +36,7 @@ use super::terms::Terms;
 use super::turn::{self, Claimed, Desk, Settled, Turned};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{CallbackId, Timestamp};
-use crate::store::{
-    Arrivals, CarriedOut, Claim, OriginDue, Queue, Share, StoreError, Want,
-};
+use crate::store::{Arrivals, CarriedOut, Claim, OriginDue, Queue, Share, StoreError, Want};
 
 /// A look at the queue that no nudge has asked for.
 const SLOW_POLL: Duration = Duration::from_millis(500);

@@ -4,11 +4,7 @@ use crate::domain::{Outcome, Timestamp};
 use crate::store::{AttemptRow, CallbackRow, Pause, ShownState};
 
 /// What to tell the merchant, as one paragraph.
-pub fn for_merchant(
-    row: &CallbackRow,
-    attempts: &[AttemptRow],
-    paused: Option<&Pause>,
-) -> String {
+pub fn for_merchant(row: &CallbackRow, attempts: &[AttemptRow], paused: Option<&Pause>) -> String {
     let what = subject(row);
     let to = &row.origin;
     match row.state {

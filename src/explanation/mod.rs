@@ -125,7 +125,8 @@ fn next(callback: &CallbackRow, paused: Option<&Pause>) -> String {
             "nothing, unless it is sent again: `callback-dispatcher resend`".to_owned()
         }
         (ShownState::Cancelled, _) => {
-            "nothing: it was called off; `callback-dispatcher resend` would open it again".to_owned()
+            "nothing: it was called off; `callback-dispatcher resend` would open it again"
+                .to_owned()
         }
     }
 }

@@ -91,7 +91,8 @@ impl Service {
         let Configuration { settings, keys } = configuration;
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
-        let (queue, inspection, commands) = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let (queue, inspection, commands) =
+            open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
         let beat = Arc::new(Beat::default());
         let (stop, stopping) = watch::channel(false);
         let (terms, under) = watch::channel(Arc::new(terms));

@@ -432,16 +432,36 @@ mod tests {
         };
         let table = [
             // state, in flight, acknowledged, attempts, due: resend, resend all, cancel
-            (standing(StoredState::Pending, false, false, 0, 2000), Act, Act, Act),
-            (standing(StoredState::Pending, false, false, 2, 2000), Act, Act, Act),
-            (standing(StoredState::Pending, false, false, 2, 500), Act, Act, Act),
+            (
+                standing(StoredState::Pending, false, false, 0, 2000),
+                Act,
+                Act,
+                Act,
+            ),
+            (
+                standing(StoredState::Pending, false, false, 2, 2000),
+                Act,
+                Act,
+                Act,
+            ),
+            (
+                standing(StoredState::Pending, false, false, 2, 500),
+                Act,
+                Act,
+                Act,
+            ),
             (
                 standing(StoredState::Pending, false, false, 0, 1000),
                 Skip("due already"),
                 Skip("due already"),
                 Act,
             ),
-            (standing(StoredState::Pending, true, false, 1, 500), Await, Await, Await),
+            (
+                standing(StoredState::Pending, true, false, 1, 500),
+                Await,
+                Await,
+                Await,
+            ),
             (
                 standing(StoredState::Pending, false, true, 1, 500),
                 Skip("acknowledged"),
@@ -493,7 +513,13 @@ mod tests {
         for action in Action::ALL {
             assert_eq!(action.as_str().parse(), Ok(*action));
         }
-        let error = "pending, please".parse::<StoredState>().expect_err("no such state");
-        assert!(error.to_string().contains("pending, delivered, exhausted or cancelled"));
+        let error = "pending, please"
+            .parse::<StoredState>()
+            .expect_err("no such state");
+        assert!(
+            error
+                .to_string()
+                .contains("pending, delivered, exhausted or cancelled")
+        );
     }
 }

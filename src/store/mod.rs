@@ -64,7 +64,10 @@ impl Origin {
             "http" => ":80",
             _ => return None,
         };
-        let authority = rest.split(['/', '?', '#', '\\']).next()?.to_ascii_lowercase();
+        let authority = rest
+            .split(['/', '?', '#', '\\'])
+            .next()?
+            .to_ascii_lowercase();
         let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
         (!authority.is_empty()).then(|| Self::new(format!("{scheme}://{authority}")))
     }

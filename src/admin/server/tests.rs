@@ -13,8 +13,8 @@ use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::{
-    Arrivals, CarriedOut, Claim, EndedAttempt, EnqueueError, Origin, OriginDue, Queue, RecordedAttempt,
-    Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, Claim, EndedAttempt, EnqueueError, Origin, OriginDue, Queue,
+    RecordedAttempt, Retention, Share, StoreError, Unrecorded,
 };
 use crate::telemetry::Metrics;
 

@@ -277,10 +277,7 @@ pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(text_or_null(row, column)?.unwrap_or_default())
 }
 
-pub(super) fn text_or_null(
-    row: &Row<'_>,
-    column: usize,
-) -> rusqlite::Result<Option<String>> {
+pub(super) fn text_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     let value = row.get_ref(column)?;
     Ok(value
         .as_bytes_or_null()?

@@ -43,8 +43,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, CarriedOut, Claim, CommitObserver, EndedAttempt, EnqueueError, OpenError, Origin, OriginDue,
-    Queue, RecordedAttempt, Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, Claim, CommitObserver, EndedAttempt, EnqueueError, OpenError, Origin,
+    OriginDue, Queue, RecordedAttempt, Retention, Share, StoreError, Unrecorded,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 

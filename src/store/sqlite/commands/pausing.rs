@@ -14,9 +14,7 @@ use super::super::rows::timestamp;
 use super::carry_out::{Piece, answer, refuse};
 use super::rows;
 use crate::domain::Timestamp;
-use crate::store::{
-    Action, Command, CommandId, Origin, OriginDue, Pause, PauseScope, Remaining,
-};
+use crate::store::{Action, Command, CommandId, Origin, OriginDue, Pause, PauseScope, Remaining};
 
 /// Callbacks put back in one transaction.
 const PUT_BACK_MAX: usize = 1000;
@@ -94,11 +92,7 @@ fn subject(command: &Command) -> Option<(PauseScope, String)> {
 }
 
 /// Pauses or resumes, or goes on with a resume.
-pub(super) fn carry_out(
-    db: &Connection,
-    id: CommandId,
-    now: Timestamp,
-) -> rusqlite::Result<Piece> {
+pub(super) fn carry_out(db: &Connection, id: CommandId, now: Timestamp) -> rusqlite::Result<Piece> {
     let Some(mut command) = rows::command(db, id)?.filter(|command| !command.is_answered()) else {
         return Ok(Piece::default());
     };
@@ -130,9 +124,12 @@ pub(super) fn carry_out(
             answer(db, command, words, now)
         }
         (_, false) if !has_begun => refuse(db, command, &format!("{what} is not paused"), now),
-        (_, true) if has_begun => {
-            answer(db, command, format!("{what} was paused again meanwhile"), now)
-        }
+        (_, true) if has_begun => answer(
+            db,
+            command,
+            format!("{what} was paused again meanwhile"),
+            now,
+        ),
         (_, _) if command.request.dry_run => {
             command.done = 1;
             answer(db, command, format!("would resume {what}"), now)

@@ -34,8 +34,7 @@ pub(super) struct Found {
     pub(super) skipped: BTreeMap<&'static str, u64>,
 }
 
-const LOOKED_AT: &str =
-    "SELECT id, state, leased_until IS NOT NULL, attempts, next_attempt_at, origin, app_id, \
+const LOOKED_AT: &str = "SELECT id, state, leased_until IS NOT NULL, attempts, next_attempt_at, origin, app_id, \
      created_at FROM callback_queue";
 
 /// Looks on from where `command` has come to.
@@ -132,11 +131,13 @@ fn is_selected(
         })
     };
     let created_at = timestamp(row, 7)?;
-    Ok(is(1, selectors.state.map(|state| state.as_str().as_bytes()))?
-        && is(5, origin.map(Origin::as_bytes))?
-        && is(6, selectors.app_id.as_deref().map(str::as_bytes))?
-        && selectors.since.is_none_or(|since| created_at >= since)
-        && selectors.until.is_none_or(|until| created_at < until))
+    Ok(
+        is(1, selectors.state.map(|state| state.as_str().as_bytes()))?
+            && is(5, origin.map(Origin::as_bytes))?
+            && is(6, selectors.app_id.as_deref().map(str::as_bytes))?
+            && selectors.since.is_none_or(|since| created_at >= since)
+            && selectors.until.is_none_or(|until| created_at < until),
+    )
 }
 
 /// Reads `state, in flight, attempts, next_attempt_at` from column 1 on.
