@@ -34,7 +34,7 @@ fn finished(url: &str, order: &str, state: &str, app: &str) -> String {
         &[
             ("state", &state),
             ("app_id", &app),
-            ("finished_at", "1"),
+            ("finished_at", "strftime('%s', 'now') * 1000"),
             ("next_attempt_at", "NULL"),
         ],
     )
@@ -160,17 +160,14 @@ async fn more_than_one_batch_is_resent_without_a_limit() {
     let merchant = place
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
         .await;
-    let rows: String = (0..ROWS)
-        .map(|order| {
-            finished(
-                &merchant.url("/callback"),
-                &order.to_string(),
-                "exhausted",
-                "6",
-            )
-        })
-        .collect();
-    place.sqlite3(&format!("BEGIN IMMEDIATE; {rows} COMMIT;"));
+    let url = merchant.url("/callback");
+    place.sqlite3(&format!(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {ROWS})
+         INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+           newpay_order_no, order_no, result, settlement_status, state, next_attempt_at, finished_at)
+         SELECT 'payment', '{url}', '6', 1, '1', 'LAK', n, n, 'success', 1, 'exhausted', NULL,
+           strftime('%s', 'now') * 1000 FROM number"
+    ));
     place.sqlite3(&command(
         "action, state, rate",
         "'resend', 'exhausted', 100000",
@@ -189,7 +186,14 @@ async fn more_than_one_batch_is_resent_without_a_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged() {
     let place = Place::new();
-    let daemon = Daemon::start(&place, &[("DELIVERY__TIMEOUT", "2s")]).await;
+    let daemon = Daemon::start(
+        &place,
+        &[
+            ("DELIVERY__TIMEOUT", "2s"),
+            ("DELIVERY__CONNECT_TIMEOUT", "1s"),
+        ],
+    )
+    .await;
     let merchant = place
         .merchant(Answer::Hang, Arc::new(daemon.clock.clone()))
         .await;
