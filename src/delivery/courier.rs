@@ -15,7 +15,7 @@ use super::letter::Letter;
 use super::terms::Terms;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
-    self, Callback, Exchange, Kind, Next, Outcome, Reach, Timestamp, Verdict, judge,
+    self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
 };
 use crate::failpoint;
 use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, Sent, excerpt};
@@ -121,7 +121,11 @@ async fn attempt(
             let report = terms.post.post(&callback.callback_url, letter.body).await;
             failpoint::here!("send-after-answer");
             let reach = report.exchange.reach();
-            (ended(report.exchange, letter.sent, started_at), reach)
+            let attempt = Attempt {
+                phases: report.phases,
+                ..ended(report.exchange, letter.sent, started_at)
+            };
+            (attempt, reach)
         }
         (_, letter) => {
             let why = letter.err().unwrap_or_default();
@@ -133,6 +137,10 @@ async fn attempt(
 
 fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
     let verdict = judge(&exchange);
+    let phase = match &exchange {
+        Exchange::Failed(fault) => Some(fault.phase),
+        Exchange::Answered { .. } | Exchange::Blocked { .. } => None,
+    };
     let (http_status, response_excerpt, remote_addr, sent) = match exchange {
         Exchange::Answered {
             status,
@@ -155,6 +163,8 @@ fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
         response_excerpt,
         remote_addr,
         sent,
+        phase,
+        phases: PhaseTimes::default(),
     }
 }
 
@@ -171,6 +181,8 @@ fn unsent(outcome: Outcome, detail: String, started_at: Timestamp) -> Attempt {
         response_excerpt: None,
         remote_addr: None,
         sent: None,
+        phase: None,
+        phases: PhaseTimes::default(),
     }
 }
 

@@ -15,6 +15,7 @@
 //! Deliberately absent: schedules (the domain's), SQL (the store's), and any truth of its own; if
 //! it forgets everything, the next survey tells it again.
 
+mod commands;
 mod scouting;
 mod weather;
 
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use self::commands::CarryingOut;
 use self::scouting::{Looking, Surveying};
 use self::weather::Weather;
 use super::courier::{self, Ended};
@@ -37,7 +39,7 @@ use super::turn::{self, Claimed, Desk, Settled, Turned};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
-use crate::store::{Arrivals, Claim, OriginDue, Queue, Share, StoreError, Want};
+use crate::store::{Arrivals, CarriedOut, Claim, OriginDue, Queue, Share, StoreError, Want};
 
 /// A look at the queue that no nudge has asked for.
 const SLOW_POLL: Duration = Duration::from_millis(500);
@@ -82,6 +84,7 @@ enum Back {
     Turned(Box<Turned>),
     Looked(Result<Arrivals, StoreError>),
     Surveyed(Result<Vec<OriginDue>, StoreError>),
+    CarriedOut(Result<CarriedOut, StoreError>),
     /// A stubborn outcome is recorded.
     Insisted(Result<Vec<OriginDue>, StoreError>),
     /// A courier has found nothing more to send.
@@ -130,6 +133,8 @@ impl Dispatcher {
                 "attempts were in flight when the last dispatcher stopped; they are due again"
             );
         }
+        // So that a pause that was asked for meanwhile holds from the first claim on.
+        commands::begin(&self.desk).await;
         // First the mark, then the survey: what comes between is seen by both.
         let newest = self.desk.queue.newest().await?;
         let mut shift = Shift::new(self, newest, drain_timeout);
@@ -156,6 +161,7 @@ struct Shift {
     looking: Looking,
     surveying: Surveying,
     weather: Weather,
+    carrying_out: CarryingOut,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
     drain_timeout: Duration,
@@ -181,6 +187,7 @@ impl Shift {
             looking: Looking::No,
             surveying: Surveying::none_yet(),
             weather: Weather::default(),
+            carrying_out: CarryingOut::default(),
             failed: None,
             drain_timeout,
             drained_by: None,
@@ -255,6 +262,10 @@ impl Shift {
             Back::Surveyed(Err(error)) => {
                 self.surveying.under_way = false;
                 self.store_failed(error, "survey the origins")
+            }
+            Back::CarriedOut(carried_out) => {
+                self.carried_out(carried_out);
+                Ok(())
             }
             Back::Insisted(recorded) => {
                 self.insisting -= 1;
