@@ -12,6 +12,7 @@ mod list;
 mod mock_merchant;
 mod notify;
 mod queue;
+mod reconcile;
 mod run;
 mod show;
 mod stats;
@@ -53,6 +54,8 @@ enum Command {
     List(list::Arguments),
     /// Count callbacks by state and merchant
     Stats(stats::Arguments),
+    /// Count a day's callbacks by app, hold them against the gateway's books, check the chain of days
+    Reconcile(reconcile::Arguments),
     /// Check settings, keys, database and schema, and report every fault
     Check,
     /// Read a flat JSON object from standard input, print its canonical form and check its sign
@@ -97,6 +100,7 @@ fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> Result<Ex
         Command::Show(arguments) => show::run(&arguments, inputs, out),
         Command::List(arguments) => list::run(&arguments, inputs, out),
         Command::Stats(arguments) => stats::run(&arguments, inputs, out),
+        Command::Reconcile(arguments) => reconcile::run(&arguments, inputs, out),
         Command::Check => check::run(inputs, out),
         Command::Verify(arguments) => verify::run(&arguments, inputs, out),
         Command::MockMerchant(arguments) => mock_merchant::run(arguments, inputs, out),

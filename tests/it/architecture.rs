@@ -10,14 +10,15 @@ const LAYERS: &[(&str, usize)] = &[
     ("clock", 1),
     ("store", 2),
     ("delivery", 3),
-    ("housekeeping", 4),
-    ("config", 5),
-    ("merchant", 5),
-    ("telemetry", 5),
-    ("explanation", 5),
-    ("admin", 5),
-    ("service", 10),
-    ("cli", 11),
+    ("reconciliation", 4),
+    ("housekeeping", 5),
+    ("config", 6),
+    ("merchant", 6),
+    ("telemetry", 6),
+    ("explanation", 6),
+    ("admin", 6),
+    ("service", 11),
+    ("cli", 12),
 ];
 
 /// What a layer may import besides: the admin port serves the metrics and tells the story.

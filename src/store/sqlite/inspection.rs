@@ -35,7 +35,7 @@ impl SqliteInspection {
         })
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -247,11 +247,11 @@ fn merchant_row(row: &Row<'_>) -> rusqlite::Result<MerchantRow> {
 }
 
 /// People must be able to look at a row that is no UTF-8, too.
-fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(text_or_null(row, column)?.unwrap_or_default())
 }
 
-fn text_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+pub(super) fn text_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     let value = row.get_ref(column)?;
     Ok(value
         .as_bytes_or_null()?

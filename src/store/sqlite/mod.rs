@@ -24,13 +24,16 @@ mod claim;
 mod connection;
 mod enqueue;
 mod inspection;
+mod ledger;
 mod lock;
+mod payments;
 #[cfg(test)]
 mod plans;
 mod prune;
 mod record;
 mod rows;
 mod schema;
+mod scratch;
 mod wake;
 mod writer;
 
@@ -41,13 +44,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, Claim, CommitObserver, EndedAttempt, EnqueueError, OpenError, Origin, OriginDue,
-    Queue, RecordedAttempt, Retention, Share, StoreError, Unrecorded,
+    Arrivals, Claim, CommitObserver, EndedAttempt, EnqueueError, LedgerEntry, OpenError, Origin,
+    OriginDue, Queue, RecordedAttempt, Retention, Share, StoreError, Unrecorded,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use inspection::SqliteInspection;
+pub use payments::{PaymentsQuery, QueryError};
 pub use schema::{SCHEMA, SCHEMA_VERSION};
+pub use scratch::KnownResults;
 
 use lock::InstanceLock;
 use wake::Wake;
@@ -230,6 +235,10 @@ impl Queue for SqliteQueue {
 
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
         self.writer.write(retention, prune::prune).await.1
+    }
+
+    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
+        self.writer.write(entry, ledger::write).await.1
     }
 
     async fn maintain(&self) -> Result<(), StoreError> {

@@ -30,6 +30,8 @@ fn names_are_the_contracts() {
         "queue_callbacks",
         "in_flight",
         "oldest_due_seconds",
+        "traces_exported_total",
+        "traces_dropped_total",
         "build_info",
     ]
     .map(str::to_owned)

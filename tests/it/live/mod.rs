@@ -14,6 +14,7 @@ mod housekeeping;
 mod limits;
 mod panic;
 mod retries;
+mod traces;
 mod uncounted;
 
 use std::collections::BTreeMap;
