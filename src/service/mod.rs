@@ -25,8 +25,10 @@ use crate::domain::{Keyring, Timestamp};
 use crate::housekeeping::{
     Chore, Closing, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics, StatsSink,
 };
-use crate::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use crate::store::{CommitObserver, Inspection, Ledger, OpenError, Queue, Stats, StoreError};
+use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
+use crate::store::{
+    Commands, CommitObserver, Inspection, Ledger, OpenError, Queue, Stats, StoreError,
+};
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers, TraceExport, Traces};
 
 pub use reload::ReloadError;
@@ -60,6 +62,7 @@ pub struct Service {
     clock: SharedClock,
     queue: Arc<dyn Queue>,
     inspection: Arc<dyn Inspection>,
+    commands: Arc<dyn Commands>,
     ledger: Arc<dyn Ledger>,
     metrics: Arc<Metrics>,
     beat: Arc<Beat>,
@@ -92,7 +95,13 @@ impl Service {
         let Configuration { settings, keys } = configuration;
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
-        let (queue, inspection, ledger) = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let sides = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let Sides {
+            queue,
+            inspection,
+            commands,
+            ledger,
+        } = sides;
         let beat = Arc::new(Beat::default());
         let (stop, stopping) = watch::channel(false);
         let (terms, under) = watch::channel(Arc::new(terms));
@@ -129,6 +138,7 @@ impl Service {
             clock,
             queue,
             inspection,
+            commands,
             ledger,
             metrics,
             beat,
@@ -155,6 +165,11 @@ impl Service {
     /// The people's side of it.
     pub fn inspection(&self) -> &Arc<dyn Inspection> {
         &self.inspection
+    }
+
+    /// The operators' side of it.
+    pub fn commands(&self) -> &Arc<dyn Commands> {
+        &self.commands
     }
 
     /// Why the loop is not alive; `None` if it is.
@@ -193,8 +208,17 @@ impl Service {
     }
 }
 
-/// The dispatcher's side of a queue, the people's and the auditor's.
-type Sides = (Arc<dyn Queue>, Arc<dyn Inspection>, Arc<dyn Ledger>);
+/// A queue as each of its users sees it.
+struct Sides {
+    /// The dispatcher.
+    queue: Arc<dyn Queue>,
+    /// People.
+    inspection: Arc<dyn Inspection>,
+    /// Operators.
+    commands: Arc<dyn Commands>,
+    /// Auditors.
+    ledger: Arc<dyn Ledger>,
+}
 
 fn open(
     settings: &Settings,
@@ -204,9 +228,12 @@ fn open(
     match &settings.store.url {
         StoreUrl::Sqlite(path) => {
             let queue = SqliteQueue::open(path, &holder(now), observer)?;
-            let inspection = SqliteInspection::open(path)?;
-            let ledger = SqliteInspection::open(path)?;
-            Ok((Arc::new(queue), Arc::new(inspection), Arc::new(ledger)))
+            Ok(Sides {
+                inspection: Arc::new(SqliteInspection::open(path)?),
+                commands: Arc::new(SqliteCommands::open(path)?),
+                ledger: Arc::new(SqliteInspection::open(path)?),
+                queue: Arc::new(queue),
+            })
         }
         StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
     }

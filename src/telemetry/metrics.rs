@@ -24,7 +24,7 @@ use super::histogram::DurationHistogram;
 use super::traces::SpanCounters;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Kind, Next, Outcome, Timestamp};
-use crate::store::{CommitObserver, ShownState, Stats};
+use crate::store::{CommitObserver, PauseScope, ShownState, Stats};
 
 /// The `Content-Type` of what [`Metrics::encode`] returns.
 pub const OPENMETRICS_CONTENT_TYPE: &str =
@@ -75,6 +75,7 @@ pub struct Metrics {
     queue_callbacks: [Gauge; ShownState::ALL.len()],
     in_flight: Gauge,
     oldest_due: Gauge<f64, AtomicU64>,
+    paused: [Gauge; PauseScope::ALL.len()],
     store_commit: DurationHistogram,
     spans: SpanCounters,
 }
@@ -85,6 +86,7 @@ impl Metrics {
         let attempts = Family::<TwoLabels, Counter>::default();
         let exhausted = Family::<OneLabel, Counter>::default();
         let queue_callbacks = Family::<OneLabel, Gauge>::default();
+        let paused = Family::<OneLabel, Gauge>::default();
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
             attempts: KINDS.map(|kind| {
@@ -100,10 +102,19 @@ impl Metrics {
                 .map(|state| queue_callbacks.get_or_create_owned(&[("state", state.as_str())])),
             in_flight: Gauge::default(),
             oldest_due: Gauge::default(),
+            paused: std::array::from_fn(|place| {
+                let scope = PauseScope::ALL[place].as_str();
+                paused.get_or_create_owned(&[("scope", scope)])
+            }),
             store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
             spans: SpanCounters::default(),
         };
         metrics.register(attempts, exhausted, queue_callbacks, sqlite_version);
+        metrics.registry.register(
+            "paused",
+            "Origins and apps that operators have paused, as last counted",
+            paused,
+        );
         metrics
     }
 
@@ -177,6 +188,10 @@ impl Metrics {
         for (state, callbacks) in &stats.depth {
             self.queue_callbacks[state_place(*state)]
                 .set(i64::try_from(*callbacks).unwrap_or(i64::MAX));
+        }
+        for (gauge, scope) in self.paused.iter().zip(PauseScope::ALL) {
+            let paused = stats.paused.iter().filter(|pause| pause.scope == *scope);
+            gauge.set(i64::try_from(paused.count()).unwrap_or(i64::MAX));
         }
         let overdue = stats
             .oldest_due

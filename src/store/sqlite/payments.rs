@@ -35,7 +35,7 @@ pub enum QueryError {
 }
 
 /// A row of the query as texts, NULL as an empty one.
-pub type QueryRow = Result<Vec<String>, QueryError>;
+type QueryRow = Result<Vec<String>, QueryError>;
 
 /// A query at work in a thread of its own.
 #[derive(Debug)]

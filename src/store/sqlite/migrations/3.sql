@@ -1,4 +1,4 @@
--- From schema version 2 to 3: the chain of days.
+-- From schema version 2 to 3: the chain of days, and a view that does not read the whole queue.
 --
 -- What it makes is what schema.sql has; a test compares the two.
 
@@ -82,3 +82,40 @@ WHEN OLD.day <= (SELECT max(day) FROM reconciliation)
 BEGIN
   SELECT RAISE(ABORT, 'reconciliation_open: this day is closed');
 END;
+
+DROP VIEW callback_stuck;
+CREATE VIEW callback_stuck AS
+SELECT
+  q.id,
+  q.kind,
+  q.app_id,
+  q.order_no,
+  q.origin,
+  CASE
+    WHEN q.leased_until IS NOT NULL       THEN 'in flight past its lease: has the dispatcher died?'
+    WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'origin' AND p.name = q.origin)
+                                          THEN 'its origin is paused by an operator: see the table paused'
+    WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'app' AND p.name = q.app_id)
+                                          THEN 'its app is paused by an operator: see the table paused'
+    WHEN q.last_outcome = 'unsignable'    THEN 'no usable key for this app: see keys.toml'
+    ELSE 'due, but not claimed: is the dispatcher running, or the origin at its limit?'
+  END                                                                                       AS why,
+  max(0, CAST(strftime('%s', 'now') AS INTEGER) * 1000 - coalesce(q.leased_until, q.next_attempt_at)) / 1000
+                                                                                            AS behind_seconds,
+  q.attempts,
+  q.last_outcome,
+  strftime('%Y-%m-%dT%H:%M:%fZ', q.created_at / 1000.0, 'unixepoch')                        AS created_at,
+  strftime('%Y-%m-%dT%H:%M:%fZ', q.next_attempt_at / 1000.0, 'unixepoch')                   AS next_attempt_at
+-- In three parts, each of which has an index of its own: what waits, what a pause holds, what is in flight.
+FROM (
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL AND held = 0
+  UNION ALL
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  FROM callback_queue WHERE held = 1
+  UNION ALL
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  FROM callback_queue WHERE leased_until IS NOT NULL
+) q
+WHERE coalesce(q.leased_until, q.next_attempt_at) < CAST(strftime('%s', 'now') AS INTEGER) * 1000 - 60000
+  OR q.last_outcome = 'unsignable';
