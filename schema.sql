@@ -422,7 +422,7 @@ CREATE TABLE reconciliation (
   rows_sha256  TEXT    NOT NULL,             -- SHA-256 of its callbacks' lines
   digest       TEXT    NOT NULL,             -- SHA-256 of all of the above
   CONSTRAINT day_is_a_day
-    CHECK (day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' AND date(day) IS day),
+    CHECK (day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' AND date(day, '+0 days') IS day),
   CONSTRAINT digests_are_64_hexadecimal_digits
     CHECK (length(previous) = 64 AND previous NOT GLOB '*[^0-9a-f]*'
       AND length(rows_sha256) = 64 AND rows_sha256 NOT GLOB '*[^0-9a-f]*'

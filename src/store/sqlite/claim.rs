@@ -53,7 +53,9 @@ pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreE
     let shares = || {
         let paused = Paused::read(db)?;
         let wants = claim.wants.iter();
-        wants.map(|want| share(want, &paused)).collect::<rusqlite::Result<_>>()
+        wants
+            .map(|want| share(want, &paused))
+            .collect::<rusqlite::Result<_>>()
     };
     shares().map_err(|error| store_error(&error))
 }

@@ -75,20 +75,21 @@ impl Ledger for SqliteInspection {
 const LINK_COLUMNS: &str = "day, previous, first_id, last_id, next_id, created_from, queued, \
      acknowledged, exhausted, cancelled, pending, unknown, closed_at, rows_sha256, digest";
 
-/// Callbacks by id. Those that were left open when the day ?3 was closed are shown as they stood
-/// then; the others by their first acknowledged attempt, if there is one, else by their newest.
+/// Callbacks by id. As of the closing of the day ?3: those that were left open then are shown as they
+/// stood, and all others by their first acknowledged attempt. As of now (?3 is NULL): by that, if
+/// there is one, else by the newest.
 pub(super) const PAGE: &str = "
 SELECT q.id, q.kind, q.app_id, q.newpay_order_no, q.newpay_refund_order_no, q.order_no,
   q.refund_order_no, q.amount, q.currency, q.result, q.pay_method, q.settlement_status,
-  q.trans_info, q.subject, q.extra, q.callback_url, q.created_at, coalesce(o.state, q.state),
-  q.leased_until IS NOT NULL, o.callback_id IS NOT NULL,
+  q.trans_info, q.subject, q.extra, q.callback_url, q.created_at, q.state,
+  q.leased_until IS NOT NULL, CASE WHEN ?3 IS NOT NULL THEN coalesce(o.state, 'acknowledged') END,
   a.seq, a.outcome, a.started_at, a.sent_timestamp, a.key_id, a.sign, a.body_sha256
 FROM callback_queue q NOT INDEXED
 LEFT JOIN reconciliation_open o ON o.day = ?3 AND o.callback_id = q.id
 LEFT JOIN callback_attempt a ON a.callback_id = q.id AND a.seq = coalesce(o.seq,
   (SELECT min(b.seq) FROM callback_attempt b
    WHERE b.callback_id = q.id AND b.outcome = 'acknowledged'),
-  q.attempt_seq)
+  CASE WHEN ?3 IS NULL THEN q.attempt_seq END)
 WHERE q.id > ?1 AND q.id <= ?2
 ORDER BY q.id LIMIT ?4";
 
@@ -144,12 +145,12 @@ fn callback(row: &Row<'_>) -> rusqlite::Result<ReconciledCallback> {
     let attempt = attempt(row)?;
     let state = text(row, 17)?;
     let is_leased: bool = row.get(18)?;
-    let was_left_open: bool = row.get(19)?;
-    let fate = if was_left_open {
-        state.parse().unwrap_or(Fate::Unknown)
-    } else {
-        let outcome = attempt.as_ref().map(|attempt| attempt.outcome.as_str());
-        fate_now(&state, is_leased, outcome)
+    let fate = match text_or_null(row, 19)? {
+        Some(noted) => noted.parse().unwrap_or(Fate::Unknown),
+        None => {
+            let outcome = attempt.as_ref().map(|attempt| attempt.outcome.as_str());
+            fate_now(&state, is_leased, outcome)
+        }
     };
     Ok(ReconciledCallback {
         id: CallbackId(row.get(0)?),

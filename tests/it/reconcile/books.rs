@@ -277,7 +277,7 @@ fn a_query_reads_the_gateways_own_database() {
             "--sql: it gives no rows, or writes",
         ),
         ("SELECT 1; SELECT 2", "--sql"),
-        ("SELECT nothing FROM payment", "no such column"),
+        ("SELECT absent FROM payment", "no such column"),
         (
             "SELECT id AS kind FROM payment",
             "no column newpay_order_no",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use callback_dispatcher::domain::{NO_LINK, Offset};
+use callback_dispatcher::domain::{NO_LINK, Offset, Period};
 use callback_dispatcher::reconciliation::report;
 use callback_dispatcher::store::Ledger;
 
@@ -12,7 +12,7 @@ use super::{Archive, closing_time, days};
 /// the database has, and every callback that is old enough is in the chain once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auditor_computes_the_same_whatever_happened() {
-    for seed in 0..12 {
+    for seed in 0..4 {
         let archive = Archive::new();
         let days = days(5);
         for day in &days {
@@ -102,43 +102,51 @@ async fn rows_past_their_retention_are_checked_by_their_header() {
 /// By time alone, whichever link has the callback, and none twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_counts_by_the_time_of_queueing() {
-    for seed in 20..24 {
+    for seed in 20..22 {
         let archive = Archive::four_days(seed).await;
         archive.live_through(days(5)[4], seed);
-        for day in days(6) {
-            for offset in ["+00:00", "+07:00"] {
-                let offset: Offset = offset.parse().expect("an offset");
-                let period = day.period(offset);
-                let within = format!(
-                    "FROM callback_queue WHERE created_at >= {} AND created_at < {}",
-                    period.start.as_millis(),
-                    period.end.as_millis()
-                );
-                let told = "id IN (SELECT callback_id FROM callback_attempt WHERE outcome = 'acknowledged')";
-                let report = report(&archive.ledger(), period, None)
-                    .await
-                    .expect("readable");
-                let total = report.total;
-                let counted = archive.sql(&format!(
-                    "SELECT count(*), count(*) FILTER (WHERE {told}), \
-                     count(*) FILTER (WHERE state = 'exhausted' AND NOT {told}), \
-                     count(*) FILTER (WHERE state = 'cancelled' AND NOT {told}) {within}"
-                ));
-                let ours = format!(
-                    "{}|{}|{}|{}",
-                    total.queued, total.acknowledged, total.exhausted, total.cancelled
-                );
-                assert_eq!(counted, Ok(ours), "seed {seed}, {day} {offset}");
-                let apps = archive.sql(&format!(
-                    "SELECT app_id || '=' || count(*) {within} GROUP BY app_id ORDER BY app_id"
-                ));
-                let ours: Vec<_> = report
-                    .apps
-                    .iter()
-                    .map(|app| format!("{}={}", app.app_id, app.counts.queued))
-                    .collect();
-                assert_eq!(apps, Ok(ours.join("\n")), "seed {seed}, {day} {offset}");
-            }
+        let periods: Vec<_> = days(6)
+            .into_iter()
+            .flat_map(|day| {
+                ["+00:00", "+07:00"].map(|text| (day, text.parse().expect("an offset")))
+            })
+            .map(|(day, offset): (_, Offset)| day.period(offset))
+            .collect();
+        let told =
+            "id IN (SELECT callback_id FROM callback_attempt WHERE outcome = 'acknowledged')";
+        let question = |period: &Period| {
+            let within = format!(
+                "FROM callback_queue WHERE created_at >= {} AND created_at < {}",
+                period.start.as_millis(),
+                period.end.as_millis()
+            );
+            format!(
+                "SELECT count(*), count(*) FILTER (WHERE {told}), \
+                   count(*) FILTER (WHERE state = 'exhausted' AND NOT {told}), \
+                   count(*) FILTER (WHERE state = 'cancelled' AND NOT {told}), \
+                   (SELECT group_concat(app_id || '=' || n) FROM \
+                     (SELECT app_id, count(*) AS n {within} GROUP BY app_id ORDER BY app_id)) {within};"
+            )
+        };
+        let questions: String = periods.iter().map(question).collect();
+        let counted = archive.sql(&questions).expect("readable");
+        let mut ours = Vec::new();
+        for period in periods {
+            let report = report(&archive.ledger(), period, None)
+                .await
+                .expect("readable");
+            let apps = report.apps.iter();
+            let apps = apps.map(|app| format!("{}={}", app.app_id, app.counts.queued));
+            let (apps, total) = (apps.collect::<Vec<_>>().join(","), report.total);
+            let by_fate = [
+                total.queued,
+                total.acknowledged,
+                total.exhausted,
+                total.cancelled,
+            ];
+            let by_fate = by_fate.map(|count| count.to_string()).join("|");
+            ours.push(format!("{by_fate}|{apps}"));
         }
+        assert_eq!(counted, ours.join("\n"), "seed {seed}");
     }
 }

@@ -5,6 +5,7 @@ mod books;
 mod chain;
 mod tampering;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -125,12 +126,23 @@ impl Archive {
         }
     }
 
-    /// The same past every trigger, as someone with bad intentions would.
-    fn tamper(&self, sql: &str) {
+    /// Takes every trigger away, as someone with bad intentions would.
+    fn disarm(&self) {
         let triggers =
             "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_schema WHERE type = 'trigger'";
         let drops = self.sql(triggers).expect("readable");
-        self.sql(&format!("{drops} {sql}")).expect("done");
+        self.sql(&drops).expect("dropped");
+    }
+
+    /// The same once more, in a folder of its own.
+    fn copy(&self) -> Self {
+        let copy = Self {
+            folder: TempDir::new().expect("a temporary folder"),
+        };
+        let log = self.folder.path().join("queue.db-wal");
+        assert!(!log.exists(), "somebody has it open");
+        fs::copy(self.database(), copy.database()).expect("copied");
+        copy
     }
 }
 
