@@ -50,7 +50,7 @@ pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreE
             then_due: then_due(db, &want.origin)?,
         })
     };
-    let shares = || {
+    let shares = || -> rusqlite::Result<Vec<Share>> {
         let paused = Paused::read(db)?;
         let wants = claim.wants.iter();
         wants

@@ -109,13 +109,13 @@ SELECT
 -- In three parts, each of which has an index of its own: what waits, what a pause holds, what is in flight.
 FROM (
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL AND held = 0
+  FROM callback_queue INDEXED BY callback_due WHERE state = 'pending' AND leased_until IS NULL AND held = 0
   UNION ALL
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue WHERE held = 1
+  FROM callback_queue INDEXED BY callback_held WHERE held = 1
   UNION ALL
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue WHERE leased_until IS NOT NULL
+  FROM callback_queue INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL
 ) q
 WHERE coalesce(q.leased_until, q.next_attempt_at) < CAST(strftime('%s', 'now') AS INTEGER) * 1000 - 60000
   OR q.last_outcome = 'unsignable';
