@@ -86,7 +86,8 @@ pub fn csv_payments(path: &Path) -> Result<Payments, PaymentsError> {
     let names = reader
         .headers()
         .map_err(|error| csv_fault(&books, &error))?;
-    let columns = Columns::find(&books, names.iter())?;
+    let names: Vec<&str> = names.iter().collect();
+    let columns = Columns::find(&books, &names)?;
     let rows = reader.into_records().map(move |record| {
         let record = record.map_err(|error| csv_fault(&books, &error))?;
         let line = record.position().map_or(0, csv::Position::line);
@@ -129,7 +130,8 @@ fn csv_fault(books: &str, error: &csv::Error) -> PaymentsError {
 pub fn sql_payments(path: &Path, sql: &str) -> Result<Payments, PaymentsError> {
     let query = PaymentsQuery::start(path, sql)?;
     let books = "--sql".to_owned();
-    let columns = Columns::find(&books, query.columns.iter().map(String::as_str))?;
+    let names: Vec<&str> = query.columns.iter().map(String::as_str).collect();
+    let columns = Columns::find(&books, &names)?;
     let rows = (1..).zip(query).map(move |(number, fields)| {
         let fields = fields?;
         let row = Row {
@@ -156,10 +158,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn find<'a>(
-        books: &str,
-        names: impl Iterator<Item = &'a str> + Clone,
-    ) -> Result<Self, PaymentsError> {
+    fn find(books: &str, names: &[&str]) -> Result<Self, PaymentsError> {
         let fault = |column, twice| PaymentsError::Column {
             books: books.to_owned(),
             column,
@@ -167,9 +166,9 @@ impl Columns {
         };
         let optional = |column| {
             let mut found = names
-                .clone()
+                .iter()
                 .enumerate()
-                .filter(|(_, name)| *name == column);
+                .filter(|(_, name)| **name == column);
             let first = found.next().map(|(place, _)| place);
             match found.next() {
                 Some(_) => Err(fault(column, true)),

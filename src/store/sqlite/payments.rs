@@ -92,7 +92,7 @@ fn run(
     };
     match connection.prepare(sql) {
         Ok(mut statement) if statement.readonly() && statement.column_count() > 0 => {
-            let names = statement.column_names().into_iter().map(str::to_owned);
+            let names = statement.column_names().map(str::to_owned);
             let _ = columns.send(Ok(names.collect()));
             send_rows(&mut statement, rows);
         }
