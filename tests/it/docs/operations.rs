@@ -171,6 +171,35 @@ fn an_rsa_key_is_made_that_the_program_takes() {
     assert!(said.contains("for app 6"), "{said}");
 }
 
+/// The table of sizes is what is measured, to a tenth.
+#[test]
+fn callbacks_are_as_large_as_the_document_says() {
+    let document = document("operations.md");
+    let said = |row: &str| -> f64 {
+        let line = document.lines().find(|line| line.starts_with(&format!("| {row} |")));
+        let line = line.unwrap_or_else(|| panic!("no row {row}"));
+        let bytes = line.split('|').nth(2).expect("a second column").trim();
+        bytes.parse().expect("bytes")
+    };
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("queue.db");
+    sqlite3(&path, &[], include_str!("../../../schema.sql"));
+    let measured = sqlite3(&path, &["-bail"], include_str!("capacity.sql"));
+    let bytes = |name: &str| -> f64 {
+        let line = measured.lines().find_map(|line| line.strip_prefix(&format!("{name}|")));
+        line.expect("measured").parse().expect("bytes")
+    };
+    let delivered = bytes("delivered");
+    for (row, measured) in [
+        ("a callback that waits", bytes("waiting")),
+        ("delivered at the first attempt", delivered),
+        ("each further attempt", bytes("two attempts") - delivered),
+    ] {
+        let said = said(row);
+        assert!((said / measured - 1.0).abs() < 0.1, "{row}: {said}, measured {measured}");
+    }
+}
+
 /// The anchors that the rules lead to.
 #[test]
 fn each_alert_has_a_section() {
