@@ -7,7 +7,7 @@ mod operations;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -62,15 +62,10 @@ fn populated() -> (TempDir, PathBuf) {
 fn sqlite3(path: &Path, options: &[&str], sql: &str) -> String {
     let mut command = Command::new("sqlite3");
     command.arg("-batch").args(options).arg(path);
-    // On the command line, a query is cut at no line; a schema is too long for it.
-    let is_long = sql.len() > 4000;
-    if is_long {
-        let script = path.with_extension("sql");
-        fs::write(&script, sql).expect("writable");
-        command.stdin(fs::File::open(script).expect("just written"));
-    } else {
-        command.arg(sql).stdin(Stdio::null());
-    }
+    // Not as an argument: a comment at its beginning looks like an option.
+    let script = path.with_extension("sql");
+    fs::write(&script, sql).expect("writable");
+    command.stdin(fs::File::open(script).expect("just written"));
     let output = command
         .output()
         .expect("sqlite3 is installed by scripts/check");

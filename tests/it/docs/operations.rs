@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -93,8 +94,42 @@ impl Host {
         said(output.expect("bash"), &script)
     }
 
+    /// Commits `sql` and stays.
+    fn gateway(&self, sql: &str) -> Gateway {
+        let mut child = Command::new("sqlite3")
+            .args(["-batch", "-bail"])
+            .arg(self.queue())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sqlite3 is installed by scripts/check");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        writeln!(stdin, "{sql}\n.print done").expect("it listens");
+        let stdout = child.stdout.as_mut().expect("it is piped");
+        let mut done = String::new();
+        BufReader::new(stdout)
+            .read_line(&mut done)
+            .expect("it answers");
+        assert_eq!(done, "done\n");
+        Gateway { child, stdin }
+    }
+
     fn ask(&self, sql: &str) -> String {
         sqlite3(&self.queue(), &[], sql).trim().to_owned()
+    }
+}
+
+/// A process that has the queue open.
+struct Gateway {
+    child: Child,
+    /// Closed, it ends the process.
+    stdin: ChildStdin,
+}
+
+impl Gateway {
+    fn leave(mut self) {
+        drop(self.stdin);
+        assert!(self.child.wait().expect("it ends").success());
     }
 }
 
@@ -112,7 +147,10 @@ fn a_backup_is_restored_as_the_document_says() {
     let host = Host::new();
     let all = "SELECT group_concat(id || state) FROM callback_queue";
     let before = host.ask(all);
+    // While somebody has the queue open, what is newest is not in the file that `cp` would take.
+    let gateway = host.gateway("UPDATE callback_queue SET last_outcome = 'dns' WHERE id = 7;");
     assert_eq!(host.run("backup").trim(), "ok");
+    gateway.leave();
 
     // One that waited, and one that was in flight as the backup was made.
     host.ask(
@@ -123,6 +161,10 @@ fn a_backup_is_restored_as_the_document_says() {
     );
     assert_eq!(host.run("restore").trim(), "ok");
     assert_eq!(host.ask(all), before, "the queue is what it was");
+    assert_eq!(
+        host.ask("SELECT last_outcome FROM callback_queue WHERE id = 7"),
+        "dns"
+    );
     let mode = fs::metadata(host.queue())
         .expect("it is in place")
         .permissions()
@@ -176,7 +218,9 @@ fn an_rsa_key_is_made_that_the_program_takes() {
 fn callbacks_are_as_large_as_the_document_says() {
     let document = document("operations.md");
     let said = |row: &str| -> f64 {
-        let line = document.lines().find(|line| line.starts_with(&format!("| {row} |")));
+        let line = document
+            .lines()
+            .find(|line| line.starts_with(&format!("| {row} |")));
         let line = line.unwrap_or_else(|| panic!("no row {row}"));
         let bytes = line.split('|').nth(2).expect("a second column").trim();
         bytes.parse().expect("bytes")
@@ -186,7 +230,9 @@ fn callbacks_are_as_large_as_the_document_says() {
     sqlite3(&path, &[], include_str!("../../../schema.sql"));
     let measured = sqlite3(&path, &["-bail"], include_str!("capacity.sql"));
     let bytes = |name: &str| -> f64 {
-        let line = measured.lines().find_map(|line| line.strip_prefix(&format!("{name}|")));
+        let line = measured
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}|")));
         line.expect("measured").parse().expect("bytes")
     };
     let delivered = bytes("delivered");
@@ -196,7 +242,10 @@ fn callbacks_are_as_large_as_the_document_says() {
         ("each further attempt", bytes("two attempts") - delivered),
     ] {
         let said = said(row);
-        assert!((said / measured - 1.0).abs() < 0.1, "{row}: {said}, measured {measured}");
+        assert!(
+            (said / measured - 1.0).abs() < 0.1,
+            "{row}: {said}, measured {measured}"
+        );
     }
 }
 
