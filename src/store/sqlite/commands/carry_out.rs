@@ -58,17 +58,15 @@ pub(in super::super) async fn carry_out(
     for command in reader.read(|db| rows::open(db, OPEN_MAX)).await? {
         let id = command.id;
         let searches = !has_searched(&command);
-        let task = match command.request.action {
-            Action::Pause | Action::Resume => Task::Pausing,
-            Action::Resend | Action::Cancel => match search::refusal(&command) {
-                Some(why) => Task::Refuse(why),
-                // One search at a time, so that the younger command comes later to each callback.
-                None if searches && is_searching => continue,
-                None if searches => {
-                    Task::Act(reader.read(move |db| look(db, &command, now)).await?)
-                }
-                None => Task::Settle,
-            },
+        let task = match (command.request.action, search::refusal(&command)) {
+            (_, Some(why)) => Task::Refuse(why),
+            (Action::Pause | Action::Resume, None) => Task::Pausing,
+            // One search at a time, so that the younger command comes later to each callback.
+            (Action::Resend | Action::Cancel, None) if searches && is_searching => continue,
+            (Action::Resend | Action::Cancel, None) if searches => {
+                Task::Act(reader.read(move |db| look(db, &command, now)).await?)
+            }
+            (Action::Resend | Action::Cancel, None) => Task::Settle,
         };
         let piece = perform(writer, id, task, now).await?;
         is_searching |= searches && piece.remaining == Remaining::Work;
