@@ -411,7 +411,8 @@ CREATE TABLE reconciliation (
   first_id     INTEGER NOT NULL,             -- no callback below this id belongs to it
   last_id      INTEGER NOT NULL,             -- newest id when the day was closed
   next_id      INTEGER NOT NULL,             -- no callback below this id belongs to a later day
-  created_from INTEGER,                      -- created_at of its earliest callback
+  created_from INTEGER,                      -- created_at of its earliest callback, and of its latest
+  created_to   INTEGER,
   queued       INTEGER NOT NULL,             -- its callbacks, as they stood when it was closed
   acknowledged INTEGER NOT NULL,
   exhausted    INTEGER NOT NULL,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::walk::{Ids, Walk, belongs};
+use super::walk::{Ids, Membership, Walk};
 use crate::domain::{
     CallbackId, Day, Fate, Lines, Link, LinkIds, NO_LINK, ReconciledCallback, Timestamp,
 };
@@ -24,16 +24,14 @@ pub async fn close_days(
     now: Timestamp,
 ) -> Result<Vec<Link>, StoreError> {
     let newest_day = Day::of(now.before(CLOSING_DELAY)).previous();
-    let mut previous = ledger.last_link().await?;
-    let mut made = Vec::new();
+    let mut links = ledger.links().await?;
+    let closed_before = links.len();
     loop {
-        let day = previous.as_ref().map_or(newest_day, |link| link.day.next());
+        let day = links.last().map_or(newest_day, |link| link.day.next());
         if day > newest_day {
-            return Ok(made);
+            return Ok(links.split_off(closed_before));
         }
-        let link = close(ledger, queue, day, previous.as_ref(), now).await?;
-        made.push(link.clone());
-        previous = Some(link);
+        links.push(close(ledger, queue, day, &links, now).await?);
     }
 }
 
@@ -41,18 +39,28 @@ async fn close(
     ledger: &dyn Ledger,
     queue: &dyn Queue,
     day: Day,
-    previous: Option<&Link>,
+    before: &[Link],
     now: Timestamp,
 ) -> Result<Link, StoreError> {
+    let previous = before.last();
     // Below the newest link's when the newest callbacks were pruned meanwhile.
     let newest = ledger.newest().await?;
-    let last = previous.map_or(newest, |link| newest.max(link.last_id));
-    let from = previous.map_or(CallbackId(i64::MIN), |link| link.next_id);
+    let last_id = previous.map_or(newest, |link| newest.max(link.last_id));
+    let membership = Membership {
+        day,
+        closed_at: now,
+        last_id,
+        before,
+    };
+    let ids = Ids {
+        from: previous.map_or(CallbackId(i64::MIN), |link| link.next_id),
+        to: last_id,
+    };
     queue.write_ledger(LedgerEntry::Begin(day)).await?;
     let mut lines = Lines::default();
     let mut lowest = None;
     let mut next = None;
-    let mut walk = Walk::new(ledger, Ids { from, to: last }, None);
+    let mut walk = Walk::new(ledger, ids, None);
     loop {
         let callbacks = walk.page().await?;
         if callbacks.is_empty() {
@@ -61,12 +69,11 @@ async fn close(
         let mut left_open = Vec::new();
         for callback in &callbacks {
             lowest.get_or_insert(callback.id);
-            if callback.created_at >= day.end() {
-                next.get_or_insert(callback.id);
-            }
-            if belongs(callback, day, last, previous) {
+            if membership.has(callback) {
                 lines.add(callback);
                 left_open.extend(open(callback));
+            } else if !membership.is_taken(callback) {
+                next.get_or_insert(callback.id);
             }
         }
         if !left_open.is_empty() {
@@ -76,8 +83,8 @@ async fn close(
     }
     let ids = LinkIds {
         first: previous.map_or(lowest.unwrap_or(CallbackId(1)), |link| link.next_id),
-        last,
-        next: next.unwrap_or(CallbackId(last.0.saturating_add(1))),
+        last: last_id,
+        next: next.unwrap_or(CallbackId(last_id.0.saturating_add(1))),
     };
     let digest = previous.map_or(NO_LINK, |link| link.digest);
     let link = Link::seal(day, digest, ids, &lines, now);

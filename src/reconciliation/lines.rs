@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::walk::{Ids, Walk, belongs};
+use super::walk::{Ids, Membership, Walk};
 use crate::domain::{CallbackId, Day, Link};
 use crate::store::{Ledger, StoreError};
 
@@ -34,15 +34,15 @@ pub async fn day_lines(
     let place = links.iter().position(|link| link.day == day);
     let place = place.ok_or(LinesError::NotClosed(day))?;
     let link = &links[place];
-    let previous = place.checked_sub(1).map(|place| &links[place]);
-    let mut walk = Walk::new(ledger, ids(link, previous), Some(day));
+    let membership = Membership::of(link, &links[..place]);
+    let mut walk = Walk::new(ledger, ids(link, &membership), Some(day));
     loop {
         let callbacks = walk.page().await?;
         if callbacks.is_empty() {
             return Ok(link.clone());
         }
         for callback in &callbacks {
-            if belongs(callback, day, link.last_id, previous) {
+            if membership.has(callback) {
                 show(&callback.line())?;
             }
         }
@@ -50,9 +50,14 @@ pub async fn day_lines(
 }
 
 /// Between which ids the callbacks of a link are. The first link has taken all that was there.
-pub(super) fn ids(link: &Link, previous: Option<&Link>) -> Ids {
+pub(super) fn ids(link: &Link, membership: &Membership<'_>) -> Ids {
+    let is_first = membership.before.is_empty();
     Ids {
-        from: previous.map_or(CallbackId(i64::MIN), |_| link.first_id),
+        from: if is_first {
+            CallbackId(i64::MIN)
+        } else {
+            link.first_id
+        },
         to: link.last_id,
     }
 }

@@ -112,7 +112,7 @@ impl<'a> Within<'a> {
 fn where_to_look(links: &[Link], period: Period, newest: CallbackId) -> Vec<Ids> {
     let reaches = |link: &&Link| {
         let begins = link.created_from.is_some_and(|from| from < period.end);
-        begins && period.start < link.day.end()
+        begins && link.created_to.is_some_and(|to| period.start <= to)
     };
     let unlinked = links
         .last()
@@ -142,6 +142,8 @@ fn where_to_look(links: &[Link], period: Period, newest: CallbackId) -> Vec<Ids>
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::{Day, Lines, LinkIds, NO_LINK, Offset, Timestamp};
 
@@ -154,6 +156,7 @@ mod tests {
         };
         let mut link = Link::seal(day, NO_LINK, ids, &Lines::default(), day.end());
         link.created_from = Some(day.start());
+        link.created_to = Some(day.end().before(Duration::from_millis(1)));
         link
     }
 
@@ -177,5 +180,8 @@ mod tests {
         // One callback of the 22nd came late, and is in the link of the 23rd.
         links[1].created_from = Some(Timestamp::from_millis(links[0].day.start().as_millis() + 1));
         assert_eq!(looked_at(&links, "2026-11-22"), [(1, 45), (61, 100)]);
+        // And one of the 25th was ahead of its time.
+        links[0].created_to = Some(links[2].day.end());
+        assert_eq!(looked_at(&links, "2026-11-25"), [(1, 25), (61, 100)]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::lines::ids;
-use super::walk::{Walk, belongs};
+use super::walk::{Membership, Walk};
 use crate::domain::{Day, Lines, Link, NO_LINK, Timestamp};
 use crate::store::{Ledger, StoreError};
 
@@ -20,9 +20,13 @@ pub struct Retained {
 }
 
 impl Retained {
-    /// Whether every row of the day must still be there.
-    fn is_whole(self, link: &Link) -> bool {
-        let earliest = link.created_from.unwrap_or_else(|| link.day.start());
+    /// Whether every row of the day must still be there: none can have been finished before it was
+    /// queued, and all but the first link's were queued after the day before it.
+    fn is_whole(self, link: &Link, before: &[Link]) -> bool {
+        let earliest = match before.last() {
+            Some(previous) => previous.day.end(),
+            None => link.created_from.unwrap_or_else(|| link.day.start()),
+        };
         self.now < earliest.after(self.keep)
     }
 }
@@ -102,10 +106,10 @@ impl fmt::Display for Fault {
 /// What the store said.
 pub async fn verify(ledger: &dyn Ledger, retained: Retained) -> Result<Verification, StoreError> {
     let mut found = Verification::default();
-    let mut previous: Option<Link> = None;
-    for link in ledger.links().await? {
+    let links = ledger.links().await?;
+    for (place, link) in links.iter().enumerate() {
         found.days += 1;
-        match examine(ledger, &link, previous.as_ref(), retained).await? {
+        match examine(ledger, link, &links[..place], retained).await? {
             Ok(true) => found.recomputed += 1,
             Ok(false) => found.pruned += 1,
             Err(fault) => {
@@ -113,9 +117,8 @@ pub async fn verify(ledger: &dyn Ledger, retained: Retained) -> Result<Verificat
                 found.faults.push(DayFault { day, fault });
             }
         }
-        previous = Some(link);
     }
-    found.newest = previous;
+    found.newest = links.last().cloned();
     Ok(found)
 }
 
@@ -123,34 +126,33 @@ pub async fn verify(ledger: &dyn Ledger, retained: Retained) -> Result<Verificat
 async fn examine(
     ledger: &dyn Ledger,
     link: &Link,
-    previous: Option<&Link>,
+    before: &[Link],
     retained: Retained,
 ) -> Result<Result<bool, Fault>, StoreError> {
-    if link.previous != previous.map_or(NO_LINK, |previous| previous.digest) {
+    if link.previous != before.last().map_or(NO_LINK, |previous| previous.digest) {
         return Ok(Err(Fault::Broken));
     }
     if link.digest != link.header_sha256() {
         return Ok(Err(Fault::Header));
     }
     let mut lines = Lines::default();
-    let mut walk = Walk::new(ledger, ids(link, previous), Some(link.day));
+    let membership = Membership::of(link, before);
+    let mut walk = Walk::new(ledger, ids(link, &membership), Some(link.day));
     loop {
         let callbacks = walk.page().await?;
         if callbacks.is_empty() {
             break;
         }
-        let belongs = |callback: &&_| belongs(callback, link.day, link.last_id, previous);
-        callbacks
-            .iter()
-            .filter(belongs)
-            .for_each(|callback| lines.add(callback));
+        for callback in callbacks.iter().filter(|callback| membership.has(callback)) {
+            lines.add(callback);
+        }
     }
     let there = lines.counts().queued;
     let closed = link.counts.queued;
     Ok(if there > closed {
         let callbacks = there - closed;
         Err(Fault::Added { callbacks })
-    } else if there < closed && retained.is_whole(link) {
+    } else if there < closed && retained.is_whole(link, before) {
         let callbacks = closed - there;
         Err(Fault::Missing { callbacks })
     } else if there < closed {

@@ -1,6 +1,6 @@
 //! Goes through callbacks by id, a page at a time.
 
-use crate::domain::{CallbackId, Day, Link, ReconciledCallback};
+use crate::domain::{CallbackId, Day, Link, ReconciledCallback, Timestamp};
 use crate::store::{Ledger, LedgerPage, StoreError};
 
 /// A read of this many rows takes some milliseconds.
@@ -52,14 +52,40 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Whether `callback` belongs to the link of `day` behind `previous`, once everything up to
-/// `last_id` is looked at.
-pub(super) fn belongs(
-    callback: &ReconciledCallback,
-    day: Day,
-    last_id: CallbackId,
-    previous: Option<&Link>,
-) -> bool {
-    let taken = |link: &Link| link.has_taken(callback.id, callback.created_at);
-    callback.id <= last_id && callback.created_at < day.end() && !previous.is_some_and(taken)
+/// What decides whether a callback belongs to a day.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Membership<'a> {
+    pub day: Day,
+    pub closed_at: Timestamp,
+    /// The newest id when the day is closed.
+    pub last_id: CallbackId,
+    /// The chain before it.
+    pub before: &'a [Link],
+}
+
+impl<'a> Membership<'a> {
+    /// That of a link, behind those before it.
+    pub(super) const fn of(link: &Link, before: &'a [Link]) -> Self {
+        Self {
+            day: link.day,
+            closed_at: link.closed_at,
+            last_id: link.last_id,
+            before,
+        }
+    }
+
+    /// Whether the day has it.
+    pub(super) fn has(&self, callback: &ReconciledCallback) -> bool {
+        callback.id <= self.last_id
+            && self.day.takes(callback.created_at, self.closed_at)
+            && !self.is_taken(callback)
+    }
+
+    /// Whether a day before has it.
+    pub(super) fn is_taken(&self, callback: &ReconciledCallback) -> bool {
+        // Ids only grow along the chain: behind the first that ends below it, all do.
+        let could_take = |link: &&Link| link.last_id >= callback.id;
+        let mut links = self.before.iter().rev().take_while(could_take);
+        links.any(|link| link.day.takes(callback.created_at, link.closed_at))
+    }
 }

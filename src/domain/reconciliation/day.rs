@@ -54,6 +54,13 @@ impl Day {
         self.next().start()
     }
 
+    /// Whether a callback that was queued at `created_at` is old enough for it, if it is closed at
+    /// `closed_at`. A time more than a day ahead of the closing is no time: a callback that has one
+    /// would else be waited for, perhaps for years.
+    pub fn takes(self, created_at: Timestamp, closed_at: Timestamp) -> bool {
+        created_at < self.end() || created_at > closed_at.after(Duration::from_secs(86_400))
+    }
+
     /// From its first moment to that of the next day, where clocks are `offset` ahead of UTC.
     pub fn period(self, offset: Offset) -> Period {
         let ahead_ms = i64::from(offset.seconds) * 1000;

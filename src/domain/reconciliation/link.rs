@@ -87,6 +87,7 @@ pub struct Lines {
     hasher: Sha256,
     counts: Counts,
     created_from: Option<Timestamp>,
+    created_to: Option<Timestamp>,
 }
 
 impl Lines {
@@ -97,6 +98,7 @@ impl Lines {
         self.counts.add(callback.fate);
         let earliest = self.created_from.unwrap_or(callback.created_at);
         self.created_from = Some(earliest.min(callback.created_at));
+        self.created_to = self.created_to.max(Some(callback.created_at));
     }
 
     /// The SHA-256 of all lines, each with its line break.
@@ -134,6 +136,8 @@ pub struct Link {
     pub next_id: CallbackId,
     /// When the earliest of its callbacks was queued.
     pub created_from: Option<Timestamp>,
+    /// When the latest was.
+    pub created_to: Option<Timestamp>,
     /// Its callbacks, as they stood when it was made.
     #[serde(flatten)]
     pub counts: Counts,
@@ -161,6 +165,7 @@ impl Link {
             last_id: ids.last,
             next_id: ids.next,
             created_from: lines.created_from,
+            created_to: lines.created_to,
             counts: lines.counts,
             closed_at,
             rows_sha256: lines.sha256(),
@@ -181,6 +186,7 @@ impl Link {
             self.last_id,
             self.next_id,
             self.created_from.map(Timestamp::as_millis),
+            self.created_to.map(Timestamp::as_millis),
             counts.queued,
             counts.acknowledged,
             counts.exhausted,
@@ -196,10 +202,5 @@ impl Link {
     /// What its digest has to be.
     pub fn header_sha256(&self) -> Digest {
         Digest(Sha256::digest(self.header()).into())
-    }
-
-    /// Whether it, or one before it, took a callback with this id and moment of queueing.
-    pub fn has_taken(&self, id: CallbackId, created_at: Timestamp) -> bool {
-        id <= self.last_id && created_at < self.day.end()
     }
 }

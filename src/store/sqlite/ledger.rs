@@ -72,7 +72,7 @@ impl Ledger for SqliteInspection {
     }
 }
 
-const LINK_COLUMNS: &str = "day, previous, first_id, last_id, next_id, created_from, queued, \
+const LINK_COLUMNS: &str = "day, previous, first_id, last_id, next_id, created_from, created_to, queued, \
      acknowledged, exhausted, cancelled, pending, unknown, closed_at, rows_sha256, digest";
 
 /// Callbacks by id. As of the closing of the day ?3: those that were left open then are shown as they
@@ -113,17 +113,18 @@ fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
         last_id: CallbackId(row.get(3)?),
         next_id: CallbackId(row.get(4)?),
         created_from: timestamp_or_null(row, 5)?,
+        created_to: timestamp_or_null(row, 6)?,
         counts: Counts {
-            queued: row.get(6)?,
-            acknowledged: row.get(7)?,
-            exhausted: row.get(8)?,
-            cancelled: row.get(9)?,
-            pending: row.get(10)?,
-            unknown: row.get(11)?,
+            queued: row.get(7)?,
+            acknowledged: row.get(8)?,
+            exhausted: row.get(9)?,
+            cancelled: row.get(10)?,
+            pending: row.get(11)?,
+            unknown: row.get(12)?,
         },
-        closed_at: timestamp(row, 12)?,
-        rows_sha256: parsed(row, 13, Digest::from_hex)?,
-        digest: parsed(row, 14, Digest::from_hex)?,
+        closed_at: timestamp(row, 13)?,
+        rows_sha256: parsed(row, 14, Digest::from_hex)?,
+        digest: parsed(row, 15, Digest::from_hex)?,
     })
 }
 
@@ -242,7 +243,7 @@ fn leave_open(db: &Connection, day: Day, callbacks: &[LeftOpen]) -> rusqlite::Re
 fn append(db: &Connection, link: &Link) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO reconciliation ({LINK_COLUMNS}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
     );
     let counts = link.counts;
     db.prepare_cached(&sql)?
@@ -253,6 +254,7 @@ fn append(db: &Connection, link: &Link) -> rusqlite::Result<()> {
             link.last_id.0,
             link.next_id.0,
             link.created_from.map(Timestamp::as_millis),
+            link.created_to.map(Timestamp::as_millis),
             counts.queued,
             counts.acknowledged,
             counts.exhausted,

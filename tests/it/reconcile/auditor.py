@@ -13,7 +13,7 @@ GATEWAY = """id, kind, app_id, newpay_order_no, newpay_refund_order_no, order_no
   amount, currency, result, pay_method, settlement_status, trans_info, subject, extra, callback_url,
   created_at"""
 ATTEMPT = "seq, outcome, started_at, sent_timestamp, key_id, sign, body_sha256"
-HEADER = """previous, day, first_id, last_id, next_id, created_from, queued, acknowledged, exhausted,
+HEADER = """previous, day, first_id, last_id, next_id, created_from, created_to, queued, acknowledged, exhausted,
   cancelled, pending, unknown, closed_at, rows_sha256"""
 STATES = ("acknowledged", "exhausted", "cancelled", "pending", "unknown")
 
@@ -54,16 +54,19 @@ previous = "0" * 64
 audit = []
 for link in queue.execute(f"SELECT {HEADER}, digest FROM reconciliation ORDER BY day").fetchall():
     day, last_id = link[1], link[3]
-    mine = [c for c in callbacks if c[0] not in taken and c[0] <= last_id and c[16] < end_of(day)]
+    closed_at = link[13]
+    old_enough = lambda created_at: created_at < end_of(day) or created_at > closed_at + 86_400_000
+    mine = [c for c in callbacks if c[0] not in taken and c[0] <= last_id and old_enough(c[16])]
     taken.update(c[0] for c in mine)
     lines = [line(callback, day) for callback in mine]
     states = [state for _, state in lines]
     rows_sha256 = sha256("".join(text + "\n" for text, _ in lines))
     counts = [len(lines), *(states.count(state) for state in STATES)]
-    created_from = min((c[16] for c in mine), default=None)
-    header = [previous, day, *link[2:5], created_from, *counts, link[12], rows_sha256]
+    times = [c[16] for c in mine]
+    bounds = [min(times, default=None), max(times, default=None)]
+    header = [previous, day, *link[2:5], *bounds, *counts, closed_at, rows_sha256]
     digest = sha256(array(["callback-dispatcher day 1", *header]))
-    has = {"day": day, "rows_sha256": link[13], "digest": link[14]}
+    has = {"day": day, "rows_sha256": link[14], "digest": link[15]}
     audit.append({"must_be": {"day": day, "rows_sha256": rows_sha256, "digest": digest}, "is": has})
     previous = digest
 json.dump(audit, sys.stdout)

@@ -23,7 +23,7 @@ def text():
 def enqueue(number):
     created_at = midnight + some.randrange(DAY // 2)
     # Now and then the gateway's clock is off, or its transaction took a night.
-    created_at += some.choice([0] * 12 + [-DAY, -3 * DAY, DAY, -1, 1])
+    created_at += some.choice([0] * 12 + [-DAY, -3 * DAY, DAY, 2 * DAY, 400 * DAY, -1, 1])
     refund = some.random() < 0.3
     queue.execute(
         """INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,

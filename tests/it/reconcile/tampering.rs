@@ -14,9 +14,9 @@ const ACKNOWLEDGED: &str = "(SELECT q.id FROM callback_queue q, reconciliation r
       AND q.created_at < unixepoch('2026-11-23') * 1000 AND q.state = 'delivered' \
       AND q.id NOT IN (SELECT callback_id FROM reconciliation_open WHERE day = r.day) LIMIT 1)";
 
-/// One that was not.
+/// One that was not, and had an attempt.
 const LEFT_OPEN: &str =
-    "(SELECT min(callback_id) FROM reconciliation_open WHERE day = '2026-11-22')";
+    "(SELECT min(callback_id) FROM reconciliation_open WHERE day = '2026-11-22' AND seq > 0)";
 
 struct Forgery {
     sql: String,
@@ -145,7 +145,7 @@ async fn a_link_goes_behind_the_newest_only() {
     ] {
         let insert = format!(
             "INSERT OR REPLACE INTO reconciliation \
-             SELECT {changed}, first_id, last_id, next_id, created_from, queued, acknowledged, \
+             SELECT {changed}, first_id, last_id, next_id, created_from, created_to, queued, acknowledged, \
                exhausted, cancelled, pending, unknown, closed_at, rows_sha256, digest \
              FROM reconciliation ORDER BY day DESC LIMIT 1"
         );
