@@ -194,12 +194,12 @@ async fn more_than_one_batch_is_resent_without_a_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing() {
     let place = Place::new();
-    place.sqlite3(&exhausted("http://127.0.0.1:9/callback", 1234));
+    place.sqlite3(&exhausted("http://127.0.0.1:9/callback", 12_345));
     place.sqlite3(&command("action, state", "'resend', 'exhausted'"));
     let counts = "SELECT c.done, count(i.callback_id), count(DISTINCT i.callback_id)
                   FROM operator_command c, operator_command_item i";
     let mut remaining = Vec::new();
-    for expected in ["500|500|500", "1000|1000|1000", "1234|1234|1234"] {
+    for expected in ["10000|10000|10000", "12345|12345|12345"] {
         let queue = open(&place, "this test").expect("opened");
         let piece = queue
             .carry_out(SystemClock.now())
@@ -209,17 +209,14 @@ async fn a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing() {
         queue.close().await;
         assert_eq!(place.sqlite3(counts), expected);
     }
-    assert_eq!(
-        remaining,
-        [Remaining::Work, Remaining::Work, Remaining::Nothing]
-    );
+    assert_eq!(remaining, [Remaining::Work, Remaining::Nothing]);
     assert_eq!(
         answered(&place, 1).await,
-        "done|1234|1234|0|{}|resent 1234 of 1234 callbacks"
+        "done|12345|12345|0|{}|resent 12345 of 12345 callbacks"
     );
-    // Paced over all batches alike: the last one comes 1233 turns after the first.
+    // Paced over all batches alike: the last one comes 12344 turns after the first.
     let span = "SELECT max(next_attempt_at) - min(next_attempt_at) FROM callback_queue";
-    assert_eq!(place.sqlite3(span), "12330");
+    assert_eq!(place.sqlite3(span), "123440");
 }
 
 #[tokio::test(flavor = "multi_thread")]
