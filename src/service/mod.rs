@@ -5,6 +5,7 @@
 //! housekeeping and the log's level. What it can't: `store.url`, `admin.listen`, `log.format` and
 //! `delivery.drain_timeout` hold for the life of the process.
 
+mod probe;
 mod reload;
 
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use crate::store::{
 };
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers, TraceExport, Traces};
 
+pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
 
 /// Why the daemon can't start.

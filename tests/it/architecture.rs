@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 /// surround the delivery know nothing of each other. `main.rs` and `lib.rs` stand above them all.
 const LAYERS: &[(&str, usize)] = &[
     ("domain", 0),
-    ("clock", 1),
-    ("store", 2),
-    ("delivery", 3),
-    ("reconciliation", 4),
-    ("housekeeping", 5),
-    ("config", 6),
-    ("merchant", 6),
-    ("telemetry", 6),
-    ("explanation", 6),
-    ("admin", 6),
-    ("service", 11),
-    ("cli", 12),
+    ("failpoint", 0),
+    ("clock", 2),
+    ("store", 3),
+    ("delivery", 4),
+    ("reconciliation", 5),
+    ("housekeeping", 6),
+    ("config", 7),
+    ("merchant", 7),
+    ("telemetry", 7),
+    ("explanation", 7),
+    ("diagnosis", 7),
+    ("admin", 7),
+    ("service", 13),
+    ("cli", 14),
 ];
 
 /// What a layer may import besides: the admin port serves the metrics and tells the story.

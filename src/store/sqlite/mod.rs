@@ -33,6 +33,7 @@ mod payments;
 mod plans;
 mod prune;
 mod record;
+mod refund;
 mod rows;
 mod schema;
 mod scratch;
@@ -46,8 +47,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, CarriedOut, Claim, CommitObserver, EndedAttempt, EnqueueError, LedgerEntry,
-    OpenError, Origin, OriginDue, Queue, RecordedAttempt, Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError,
+    LedgerEntry, OpenError, Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Share,
+    StoreError, Unrecorded,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
@@ -230,6 +232,10 @@ impl Queue for SqliteQueue {
                 })
                 .collect()),
         }
+    }
+
+    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
+        self.writer.write(refund, refund::refund).await.1
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {

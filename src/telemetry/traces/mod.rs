@@ -131,5 +131,7 @@ impl Observer for Traces {
 
     fn in_flight(&self, _attempts: usize) {}
 
+    fn own_outage(&self, _is_on: bool) {}
+
     fn beat(&self, _now: Timestamp) {}
 }
