@@ -33,6 +33,8 @@ fn names_are_the_contracts() {
         "own_outage",
         "oldest_due_seconds",
         "paused",
+        "traces_exported_total",
+        "traces_dropped_total",
         "build_info",
     ]
     .map(str::to_owned)

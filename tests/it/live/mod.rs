@@ -16,6 +16,7 @@ mod limits;
 mod outage;
 mod panic;
 mod retries;
+mod traces;
 mod uncounted;
 
 use std::collections::BTreeMap;
