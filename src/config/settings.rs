@@ -39,6 +39,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `[tracing]`
+    pub tracing: TracingSettings,
 }
 
 /// `[store]`: where the queue is.
@@ -138,6 +140,13 @@ pub struct HousekeepingSettings {
 pub struct AdminSettings {
     /// Where to listen; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+}
+
+/// `[tracing]`: traces for OpenTelemetry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracingSettings {
+    /// The collector: http, a host, and nothing else but a port; `None`: there are no traces.
+    pub otlp_endpoint: Option<Url>,
 }
 
 /// `[log]`: what is logged, and how.

@@ -16,9 +16,11 @@ mod intake;
 mod keyring;
 mod outcome;
 mod payment;
+mod reconciliation;
 mod refund;
 mod schedule;
 mod signature;
+mod test_payment;
 mod timestamp;
 mod wire;
 
@@ -27,12 +29,17 @@ pub use callback::{
     Amount, Callback, CallbackId, Currency, InvalidValue, Kind, Message, NewCallback, PayMethod,
     Settlement, TransactionResult,
 };
-pub use exchange::{CappedBody, Cause, Exchange, Fault, Phase, Reach, Verdict, judge};
+pub use exchange::{CappedBody, Cause, Exchange, Fault, Phase, PhaseTimes, Reach, Verdict, judge};
 pub use flat_object::{FlatObject, NotFlat};
 pub use intake::IntakeError;
 pub use keyring::{KeyEntry, KeyError, Keyring};
 pub use outcome::Outcome;
 pub use payment::Payment;
+pub use reconciliation::{
+    Counts, Day, Difference, Digest, Fate, FieldDifference, GatewayPayment, InvalidOffset, Lines,
+    Link, LinkIds, NO_LINK, Offset, Period, QueuedResult, ReconciledCallback, ResultKey,
+    TellingAttempt,
+};
 pub use refund::Refund;
 pub use schedule::{LOCAL_FAULT_WAIT, Next, Schedule};
 pub use signature::{

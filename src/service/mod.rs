@@ -5,6 +5,7 @@
 //! housekeeping and the log's level. What it can't: `store.url`, `admin.listen`, `log.format` and
 //! `delivery.drain_timeout` hold for the life of the process.
 
+mod probe;
 mod reload;
 
 use std::net::SocketAddr;
@@ -23,12 +24,15 @@ use crate::delivery::transport::{Transport, TransportError, TransportSettings};
 use crate::delivery::{Dispatcher, Observer, Terms};
 use crate::domain::{Keyring, Timestamp};
 use crate::housekeeping::{
-    Chore, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics, StatsSink,
+    Chore, Closing, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics, StatsSink,
 };
-use crate::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use crate::store::{CommitObserver, Inspection, OpenError, Queue, Stats, StoreError};
-use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers};
+use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
+use crate::store::{
+    Commands, CommitObserver, Inspection, Ledger, OpenError, Queue, Stats, StoreError,
+};
+use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers, TraceExport, Traces};
 
+pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
 
 /// Why the daemon can't start.
@@ -60,6 +64,8 @@ pub struct Service {
     clock: SharedClock,
     queue: Arc<dyn Queue>,
     inspection: Arc<dyn Inspection>,
+    commands: Arc<dyn Commands>,
+    ledger: Arc<dyn Ledger>,
     metrics: Arc<Metrics>,
     beat: Arc<Beat>,
     terms: watch::Sender<Arc<Terms>>,
@@ -69,6 +75,7 @@ pub struct Service {
     /// What the dispatcher ended with.
     ended: Option<Result<usize, StoreError>>,
     admin: Option<Admin>,
+    traces: Option<TraceExport>,
 }
 
 #[derive(Debug)]
@@ -90,7 +97,13 @@ impl Service {
         let Configuration { settings, keys } = configuration;
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
-        let (queue, inspection) = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let sides = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let Sides {
+            queue,
+            inspection,
+            commands,
+            ledger,
+        } = sides;
         let beat = Arc::new(Beat::default());
         let (stop, stopping) = watch::channel(false);
         let (terms, under) = watch::channel(Arc::new(terms));
@@ -107,13 +120,19 @@ impl Service {
             }
             None => None,
         };
-        let chores = chores(&settings, &queue, &inspection, &clock, &metrics);
+        let chores = chores(&settings, &queue, &inspection, &ledger, &clock, &metrics);
         let housekeeping = Housekeeping::start(chores).await?;
-        let observer: Arc<dyn Observer> = Arc::new(Observers::new(vec![
+        let mut observers: Vec<Arc<dyn Observer>> = vec![
             Arc::clone(&metrics) as Arc<dyn Observer>,
             Arc::clone(&beat) as Arc<dyn Observer>,
             Arc::new(AttemptLog::new(log_format(&settings))),
-        ]));
+        ];
+        let traces = settings.tracing.otlp_endpoint.as_ref().map(|endpoint| {
+            let (traces, export) = Traces::start(endpoint, metrics.span_counters());
+            observers.push(Arc::new(traces));
+            export
+        });
+        let observer = Arc::new(Observers::new(observers));
         let dispatcher = Dispatcher::new(Arc::clone(&queue), Arc::clone(&clock), observer, under);
         let dispatcher = tokio::spawn(dispatcher.run(stopping, settings.delivery.drain_timeout));
         Ok(Self {
@@ -121,6 +140,8 @@ impl Service {
             clock,
             queue,
             inspection,
+            commands,
+            ledger,
             metrics,
             beat,
             terms,
@@ -129,6 +150,7 @@ impl Service {
             dispatcher,
             ended: None,
             admin,
+            traces,
         })
     }
 
@@ -145,6 +167,11 @@ impl Service {
     /// The people's side of it.
     pub fn inspection(&self) -> &Arc<dyn Inspection> {
         &self.inspection
+    }
+
+    /// The operators' side of it.
+    pub fn commands(&self) -> &Arc<dyn Commands> {
+        &self.commands
     }
 
     /// Why the loop is not alive; `None` if it is.
@@ -171,6 +198,9 @@ impl Service {
         self.stop.send_replace(true);
         self.ended().await;
         self.housekeeping.stop().await;
+        if let Some(traces) = self.traces {
+            traces.stop().await;
+        }
         if let Some(admin) = self.admin {
             // It ends by the same signal; a panic in it was reported when it happened.
             let _ = admin.task.await;
@@ -180,8 +210,17 @@ impl Service {
     }
 }
 
-/// The dispatcher's side of a queue and the people's.
-type Sides = (Arc<dyn Queue>, Arc<dyn Inspection>);
+/// A queue as each of its users sees it.
+struct Sides {
+    /// The dispatcher.
+    queue: Arc<dyn Queue>,
+    /// People.
+    inspection: Arc<dyn Inspection>,
+    /// Operators.
+    commands: Arc<dyn Commands>,
+    /// Auditors.
+    ledger: Arc<dyn Ledger>,
+}
 
 fn open(
     settings: &Settings,
@@ -191,8 +230,12 @@ fn open(
     match &settings.store.url {
         StoreUrl::Sqlite(path) => {
             let queue = SqliteQueue::open(path, &holder(now), observer)?;
-            let inspection = SqliteInspection::open(path)?;
-            Ok((Arc::new(queue), Arc::new(inspection)))
+            Ok(Sides {
+                inspection: Arc::new(SqliteInspection::open(path)?),
+                commands: Arc::new(SqliteCommands::open(path)?),
+                ledger: Arc::new(SqliteInspection::open(path)?),
+                queue: Arc::new(queue),
+            })
         }
         StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
     }
@@ -286,10 +329,16 @@ fn chores(
     settings: &Settings,
     queue: &Arc<dyn Queue>,
     inspection: &Arc<dyn Inspection>,
+    ledger: &Arc<dyn Ledger>,
     clock: &SharedClock,
     metrics: &Arc<Metrics>,
 ) -> Vec<Arc<dyn Chore>> {
     vec![
+        Arc::new(Closing {
+            ledger: Arc::clone(ledger),
+            queue: Arc::clone(queue),
+            clock: Arc::clone(clock),
+        }),
         Arc::new(Pruning {
             queue: Arc::clone(queue),
             clock: Arc::clone(clock),

@@ -38,6 +38,7 @@ impl Service {
             &settings,
             &self.queue,
             &self.inspection,
+            &self.ledger,
             &self.clock,
             &self.metrics,
         );
@@ -56,6 +57,10 @@ fn needs_restart(running: &Settings, new: &Settings) -> Vec<&'static str> {
     let fixed = [
         ("store.url", running.store.url != new.store.url),
         ("admin.listen", running.admin.listen != new.admin.listen),
+        (
+            "tracing.otlp_endpoint",
+            running.tracing.otlp_endpoint != new.tracing.otlp_endpoint,
+        ),
         ("log.format", running.log.format != new.log.format),
         (
             "delivery.drain_timeout",

@@ -5,6 +5,8 @@
 //! | the gateway | INSERTs into `callback_queue`, in any language, past this code |
 //! | [`Queue`] | the dispatcher's side: claim, record, reclaim, prune |
 //! | [`Inspection`] | the people's side: find, list, count; never writes |
+//! | [`Commands`] | the operators' side: resend, cancel, pause, resume |
+//! | [`Ledger`] | the auditor's side: the chain of days; never writes |
 //! | [`Lease`] | proof that a callback was claimed and its attempt may be recorded |
 //!
 //! A claim is committed before the first byte of its POST leaves, and the outcome after the last
@@ -15,9 +17,11 @@
 //! parameter.
 
 mod attempt;
+mod command;
 mod error;
 mod inspection;
 mod lease;
+mod ledger;
 pub mod sqlite;
 
 use std::borrow::Cow;
@@ -31,9 +35,15 @@ use serde::{Serialize, Serializer};
 use crate::domain::{Callback, CallbackId, NewCallback, Next, Timestamp};
 
 pub use attempt::{Attempt, RESPONSE_EXCERPT_BYTES_MAX, Sent, excerpt};
+pub use command::{
+    Action, CarriedOut, Command, CommandId, CommandNote, CommandStatus, Commands, DEFAULT_RATE,
+    Disposition, NewCommand, Pause, PauseScope, Remaining, Selectors, Standing, StoredState, Touch,
+    disposition,
+};
 pub use error::{EnqueueError, OpenError, StoreError, Unrecorded};
 pub use inspection::{AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, ShownState, Stats};
 pub use lease::Lease;
+pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 
 /// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.
 ///
@@ -45,6 +55,24 @@ impl Origin {
     /// Takes the column's text.
     pub fn new(text: impl AsRef<[u8]>) -> Self {
         Self(text.as_ref().into())
+    }
+
+    /// The origin of a URL, as the trigger in `schema.sql` makes it; of an origin, that itself.
+    /// `None`: there is no scheme, or nothing behind it.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = match scheme.as_str() {
+            "https" => ":443",
+            "http" => ":80",
+            _ => return None,
+        };
+        let authority = rest
+            .split(['/', '?', '#', '\\'])
+            .next()?
+            .to_ascii_lowercase();
+        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+        (!authority.is_empty()).then(|| Self::new(format!("{scheme}://{authority}")))
     }
 
     /// The column's text as it stands there.
@@ -96,6 +124,8 @@ pub struct Arrivals {
     pub more: bool,
     /// Whether another process has committed anything at all, new rows or not.
     pub changed_elsewhere: bool,
+    /// Whether there are commands to be carried out.
+    pub has_commands: bool,
 }
 
 /// What the dispatcher wants to take on.
@@ -248,6 +278,10 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// makes its callback due at once. Only for who holds the queue alone. Returns how many.
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError>;
 
+    /// Does the next piece of what operators have asked for, as of `now`: pauses and resumes
+    /// first, then the oldest command. Only for who holds the queue alone.
+    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError>;
+
     /// Queues all of `callbacks` or none, as of `now`; returns their ids in order.
     async fn enqueue(
         &self,
@@ -257,6 +291,9 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
 
     /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError>;
+
+    /// Writes down what is to be kept of a day; see [`Ledger`].
+    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError>;
 
     /// Gives space back to the file system and keeps the log of recent writes short.
     async fn maintain(&self) -> Result<(), StoreError>;

@@ -21,9 +21,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::histogram::DurationHistogram;
+use super::traces::SpanCounters;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Kind, Next, Outcome, Timestamp};
-use crate::store::{CommitObserver, ShownState, Stats};
+use crate::store::{CommitObserver, PauseScope, ShownState, Stats};
 
 /// The `Content-Type` of what [`Metrics::encode`] returns.
 pub const OPENMETRICS_CONTENT_TYPE: &str =
@@ -75,7 +76,9 @@ pub struct Metrics {
     in_flight: Gauge,
     own_outage: Gauge,
     oldest_due: Gauge<f64, AtomicU64>,
+    paused: [Gauge; PauseScope::ALL.len()],
     store_commit: DurationHistogram,
+    spans: SpanCounters,
 }
 
 impl Metrics {
@@ -84,6 +87,7 @@ impl Metrics {
         let attempts = Family::<TwoLabels, Counter>::default();
         let exhausted = Family::<OneLabel, Counter>::default();
         let queue_callbacks = Family::<OneLabel, Gauge>::default();
+        let paused = Family::<OneLabel, Gauge>::default();
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
             attempts: KINDS.map(|kind| {
@@ -100,9 +104,19 @@ impl Metrics {
             in_flight: Gauge::default(),
             own_outage: Gauge::default(),
             oldest_due: Gauge::default(),
+            paused: std::array::from_fn(|place| {
+                let scope = PauseScope::ALL[place].as_str();
+                paused.get_or_create_owned(&[("scope", scope)])
+            }),
             store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
+            spans: SpanCounters::default(),
         };
         metrics.register(attempts, exhausted, queue_callbacks, sqlite_version);
+        metrics.registry.register(
+            "paused",
+            "Origins and apps that operators have paused, as last counted",
+            paused,
+        );
         metrics
     }
 
@@ -157,6 +171,16 @@ impl Metrics {
             self.store_commit.clone(),
         );
         registry.register(
+            "traces_exported",
+            "Attempts whose spans the collector took",
+            self.spans.exported.clone(),
+        );
+        registry.register(
+            "traces_dropped",
+            "Attempts whose spans were given up: the collector was away or too slow",
+            self.spans.dropped.clone(),
+        );
+        registry.register(
             "build",
             "What runs here",
             Info::new([
@@ -172,10 +196,19 @@ impl Metrics {
             self.queue_callbacks[state_place(*state)]
                 .set(i64::try_from(*callbacks).unwrap_or(i64::MAX));
         }
+        for (gauge, scope) in self.paused.iter().zip(PauseScope::ALL) {
+            let paused = stats.paused.iter().filter(|pause| pause.scope == *scope);
+            gauge.set(i64::try_from(paused.count()).unwrap_or(i64::MAX));
+        }
         let overdue = stats
             .oldest_due
             .map_or(Duration::ZERO, |due| now.since(due));
         self.oldest_due.set(overdue.as_secs_f64());
+    }
+
+    /// Where the export of traces counts.
+    pub fn span_counters(&self) -> SpanCounters {
+        self.spans.clone()
     }
 
     /// Every metric in OpenMetrics text.

@@ -196,6 +196,11 @@ fn each_kind_of_fault_names_line_key_and_remedy() {
             "format = 2026-11-01",
             "expected a text in quotes, found a date or time",
         ),
+        (
+            "tracing",
+            "otlp_endpoint = \"https://u:hunter2@collector:4318/v1/traces\"",
+            "not a collector; write http://HOST:PORT without a path, for instance http://127.0.0.1:4318. Where TLS or a password is needed, run a collector on this host that has it",
+        ),
     ] {
         let inputs = place.with_file(&format!("\n[{section}]\n{line}\n"));
         let key = line.split(' ').next().expect("split gives one at least");

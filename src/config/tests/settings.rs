@@ -46,6 +46,7 @@ fn the_defaults_are_the_contract() {
     assert_eq!(settings.admin.listen, Some(listen));
     assert_eq!(settings.log.level, "info");
     assert_eq!(settings.log.format, LogFormat::Text);
+    assert_eq!(settings.tracing.otlp_endpoint, None);
 }
 
 /// Whoever copies the defaults into a file of their own changes nothing by it.

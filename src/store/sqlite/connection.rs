@@ -50,6 +50,10 @@ pub(super) fn open_or_create(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = open(path, flags)?;
     schema::bring_up_to_date(&mut connection, path)?;
+    // A restored copy has lost that: VACUUM INTO makes files with a rollback journal.
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(|error| database_error(path, &error))?;
     Ok(connection)
 }
 
@@ -162,10 +166,10 @@ pub(super) fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `work` in a transaction of its own: all of it or nothing.
-pub(super) fn in_transaction<T>(
+pub(super) fn in_transaction<T, E: From<StoreError>>(
     connection: &mut Connection,
-    work: impl FnOnce(&Connection) -> Result<T, EnqueueError>,
-) -> Result<T, EnqueueError> {
+    work: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| store_error(&error))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::{Clock, SystemClock};
-use callback_dispatcher::domain::{Next, Outcome, Timestamp, Verdict};
+use callback_dispatcher::domain::{Next, Outcome, PhaseTimes, Timestamp, Verdict};
 use callback_dispatcher::store::sqlite::{SCHEMA_VERSION, SqliteQueue};
 use callback_dispatcher::store::{
     Attempt, Claim, CommitObserver, EndedAttempt, Lease, OpenError, Origin, Queue, Recorded, Want,
@@ -57,6 +57,8 @@ async fn record(queue: &SqliteQueue, lease: Lease, now: Timestamp) -> Recorded {
         response_excerpt: None,
         remote_addr: None,
         sent: None,
+        phase: None,
+        phases: PhaseTimes::default(),
     };
     let ended = EndedAttempt {
         lease,
@@ -129,4 +131,15 @@ async fn a_newer_schema_is_left_alone() {
         other => panic!("{other:?}"),
     }
     assert_eq!(place.sqlite3("PRAGMA user_version"), "99");
+}
+
+/// `VACUUM INTO` makes a file with a rollback journal, in which readers and the gateway would hold
+/// each other up, and no commit would be heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_copy_is_put_into_wal_mode() {
+    let place = Place::new();
+    place.sqlite3("PRAGMA journal_mode = DELETE");
+    let queue = open(&place, "this test").expect("opened");
+    assert_eq!(place.sqlite3("PRAGMA journal_mode"), "wal");
+    queue.close().await;
 }

@@ -146,7 +146,7 @@ impl Operation {
 
 /// A merchant's day.
 pub(super) fn operations() -> impl Strategy<Value = Vec<Operation>> {
-    proptest::collection::vec(operation(), 1..64)
+    proptest::collection::vec(operation(), 1..36)
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
