@@ -165,3 +165,28 @@ fn what_is_given_back_after_an_outage_waits_until_it_is_recorded() {
         NetworkLost { minutes: 5 },
     ]);
 }
+
+#[test]
+fn a_record_under_a_lease_that_was_revoked_changes_nothing() {
+    holds(&[
+        ChangeMind {
+            merchant: 0,
+            mood: None,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: true,
+        },
+        Cancel { which: 0 },
+        Resend { which: 0 },
+        Advance { seconds: 1 },
+        Answer {
+            which: 0,
+            reply: Refuse,
+        },
+    ]);
+}
