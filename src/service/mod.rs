@@ -2,20 +2,23 @@
 //!
 //! Tests and `demo` start the same thing; they only hand in another clock or another
 //! configuration. What a reload replaces: keys, signing, schedule, limits, egress, shield,
-//! housekeeping and the log's level. What it can't: `store.url`, `admin.listen`, `log.format` and
+//! housekeeping and the log's level. What it can't: `store.url`, `[admin]`, `log.format` and
 //! `delivery.drain_timeout` hold for the life of the process.
 
+mod counts;
 mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, AdminState, Beat, KeysCheck};
+use crate::admin::console::{Console, ConsoleParts, Token};
+use crate::admin::{self, AdminState, Beat, History, KeysCheck};
 use crate::clock::SharedClock;
 use crate::config::{self, Configuration, Settings, StoreUrl};
 use crate::delivery::egress::Policy;
@@ -23,11 +26,13 @@ use crate::delivery::transport::{Transport, TransportError, TransportSettings};
 use crate::delivery::{Dispatcher, Observer, Terms};
 use crate::domain::{Keyring, Timestamp};
 use crate::housekeeping::{
-    Chore, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics, StatsSink,
+    Chore, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics,
 };
 use crate::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use crate::store::{CommitObserver, Inspection, OpenError, Queue, Stats, StoreError};
+use crate::store::{CommitObserver, Inspection, OpenError, Queue, StoreError};
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers};
+
+use counts::Counts;
 
 pub use reload::ReloadError;
 
@@ -60,7 +65,9 @@ pub struct Service {
     clock: SharedClock,
     queue: Arc<dyn Queue>,
     inspection: Arc<dyn Inspection>,
-    metrics: Arc<Metrics>,
+    counts: Arc<Counts>,
+    /// What the console goes by.
+    console_token: watch::Sender<Option<Token>>,
     beat: Arc<Beat>,
     terms: watch::Sender<Arc<Terms>>,
     stop: watch::Sender<bool>,
@@ -88,10 +95,13 @@ impl Service {
         clock: SharedClock,
     ) -> Result<Self, StartError> {
         let Configuration { settings, keys } = configuration;
+        let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
         let (queue, inspection) = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
         let beat = Arc::new(Beat::default());
+        let history = Arc::new(History::new(clock.now()));
+        let (console_token, shown_token) = watch::channel(console_token);
         let (stop, stopping) = watch::channel(false);
         let (terms, under) = watch::channel(Arc::new(terms));
         let admin = match settings.admin.listen {
@@ -103,15 +113,35 @@ impl Service {
                     keys: keys_check(under.clone()),
                     clock: Arc::clone(&clock),
                 };
-                Some(serve_admin(listen, state, stopping.clone()).await?)
+                let console = Console::new(ConsoleParts {
+                    inspection: open_inspection(&settings)?,
+                    slow_inspection: Arc::clone(&inspection),
+                    commands: Arc::clone(&commands),
+                    history: Arc::clone(&history),
+                    beat: Arc::clone(&beat),
+                    clock: Arc::clone(&clock),
+                    token: shown_token,
+                    names: settings.admin.console_names.clone(),
+                    open_to_readers: listen.ip().is_loopback(),
+                });
+                if let Some(closed) = console.closed() {
+                    tracing::warn!(%listen, "{closed}");
+                }
+                let pages = admin::router(state).merge(console.router());
+                Some(serve_admin(listen, pages, stopping.clone()).await?)
             }
             None => None,
         };
-        let chores = chores(&settings, &queue, &inspection, &clock, &metrics);
+        let counts = Arc::new(Counts {
+            metrics: Arc::clone(&metrics),
+            history: Arc::clone(&history),
+        });
+        let chores = chores(&settings, &queue, &inspection, &clock, &counts);
         let housekeeping = Housekeeping::start(chores).await?;
         let observer: Arc<dyn Observer> = Arc::new(Observers::new(vec![
             Arc::clone(&metrics) as Arc<dyn Observer>,
             Arc::clone(&beat) as Arc<dyn Observer>,
+            history,
             Arc::new(AttemptLog::new(log_format(&settings))),
         ]));
         let dispatcher = Dispatcher::new(Arc::clone(&queue), Arc::clone(&clock), observer, under);
@@ -121,7 +151,8 @@ impl Service {
             clock,
             queue,
             inspection,
-            metrics,
+            counts,
+            console_token,
             beat,
             terms,
             stop,
@@ -198,6 +229,14 @@ fn open(
     }
 }
 
+/// One more way to read the queue, which waits for nobody else's reads.
+fn open_inspection(settings: &Settings) -> Result<Arc<dyn Inspection>, OpenError> {
+    match &settings.store.url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteInspection::open(path)?)),
+        StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
+    }
+}
+
 /// How this process introduces itself to one that comes later.
 fn holder(now: Timestamp) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
@@ -267,7 +306,7 @@ pub fn policy(settings: &Settings) -> Policy {
 
 async fn serve_admin(
     listen: SocketAddr,
-    state: AdminState,
+    pages: Router,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<Admin, StartError> {
     let unavailable = |source| StartError::Admin { listen, source };
@@ -277,7 +316,7 @@ async fn serve_admin(
         // A sender that is gone means the same.
         let _ = stopping.wait_for(|stop| *stop).await;
     };
-    let task = tokio::spawn(admin::serve(listener, state, shutdown));
+    let task = tokio::spawn(admin::serve(listener, pages, shutdown));
     tracing::info!(%addr, "admin port open");
     Ok(Admin { addr, task })
 }
@@ -287,7 +326,7 @@ fn chores(
     queue: &Arc<dyn Queue>,
     inspection: &Arc<dyn Inspection>,
     clock: &SharedClock,
-    metrics: &Arc<Metrics>,
+    counts: &Arc<Counts>,
 ) -> Vec<Arc<dyn Chore>> {
     vec![
         Arc::new(Pruning {
@@ -303,17 +342,7 @@ fn chores(
         Arc::new(Statistics::new(
             Arc::clone(inspection),
             Arc::clone(clock),
-            Arc::new(Gauges(Arc::clone(metrics))),
+            Arc::clone(counts) as _,
         )),
     ]
-}
-
-/// Hands the counts to the metrics.
-#[derive(Debug)]
-struct Gauges(Arc<Metrics>);
-
-impl StatsSink for Gauges {
-    fn queue_counted(&self, stats: &Stats, now: Timestamp) {
-        self.0.set_queue(stats, now);
-    }
 }

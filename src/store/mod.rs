@@ -32,7 +32,10 @@ use crate::domain::{Callback, CallbackId, NewCallback, Next, Timestamp};
 
 pub use attempt::{Attempt, RESPONSE_EXCERPT_BYTES_MAX, Sent, excerpt};
 pub use error::{EnqueueError, OpenError, StoreError, Unrecorded};
-pub use inspection::{AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, ShownState, Stats};
+pub use inspection::{
+    AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
+    Stats,
+};
 pub use lease::Lease;
 
 /// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
+//! | [`console`] | the operator at night, in a browser |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`egress`] | the platform beside us: nobody is called who may not be |
 //! | [`fuzz`] | whoever sends garbage: what holds of any input at all |
@@ -14,6 +15,7 @@
 
 mod architecture;
 mod binary;
+mod console;
 mod domain;
 mod egress;
 mod fuzz;

@@ -23,6 +23,7 @@ mod arrivals;
 mod claim;
 mod connection;
 mod enqueue;
+mod glance;
 mod inspection;
 mod lock;
 #[cfg(test)]
