@@ -15,7 +15,8 @@ use super::floor::{Errand, Floor};
 use super::terms::Terms;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
-    self, Callback, Exchange, Kind, Next, Outcome, Timestamp, Unsignable, Verdict, judge,
+    self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Timestamp, Unsignable, Verdict,
+    judge,
 };
 use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, Sent, excerpt};
 
@@ -114,7 +115,11 @@ async fn attempt(
     match (callback, letter) {
         (Ok(callback), Ok(letter)) => {
             let report = terms.post.post(&callback.callback_url, letter.body).await;
-            ended(report.exchange, letter.sent, started_at)
+            let attempt = ended(report.exchange, letter.sent, started_at);
+            Attempt {
+                phases: report.phases,
+                ..attempt
+            }
         }
         (_, letter) => unsent(
             Outcome::Unsignable,
@@ -153,6 +158,10 @@ fn write_letter(
 
 fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
     let verdict = judge(&exchange);
+    let phase = match &exchange {
+        Exchange::Failed(fault) => Some(fault.phase),
+        Exchange::Answered { .. } | Exchange::Blocked { .. } => None,
+    };
     let (http_status, response_excerpt, remote_addr, sent) = match exchange {
         Exchange::Answered {
             status,
@@ -175,6 +184,8 @@ fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
         response_excerpt,
         remote_addr,
         sent,
+        phase,
+        phases: PhaseTimes::default(),
     }
 }
 
@@ -191,6 +202,8 @@ fn unsent(outcome: Outcome, detail: String, started_at: Timestamp) -> Attempt {
         response_excerpt: None,
         remote_addr: None,
         sent: None,
+        phase: None,
+        phases: PhaseTimes::default(),
     }
 }
 

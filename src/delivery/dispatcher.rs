@@ -15,6 +15,7 @@
 //! Deliberately absent: schedules (the domain's), SQL (the store's), and any truth of its own; if
 //! it forgets everything, the next survey tells it again.
 
+mod commands;
 mod scouting;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use self::commands::CarryingOut;
 use self::scouting::{Looking, Surveying};
 use super::courier::{self, Ended};
 use super::floor::{BATCH, Floor, State};
@@ -34,7 +36,7 @@ use super::terms::Terms;
 use super::turn::{self, Claimed, Desk, Settled, Turned};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{CallbackId, Timestamp};
-use crate::store::{Arrivals, Claim, OriginDue, Queue, Share, StoreError, Want};
+use crate::store::{Arrivals, CarriedOut, Claim, OriginDue, Queue, Share, StoreError, Want};
 
 /// A look at the queue that no nudge has asked for.
 const SLOW_POLL: Duration = Duration::from_millis(500);
@@ -79,6 +81,7 @@ enum Back {
     Turned(Turned),
     Looked(Result<Arrivals, StoreError>),
     Surveyed(Result<Vec<OriginDue>, StoreError>),
+    CarriedOut(Result<CarriedOut, StoreError>),
     /// A stubborn outcome is recorded.
     Insisted(Result<Vec<OriginDue>, StoreError>),
     /// A courier has found nothing more to send.
@@ -125,6 +128,8 @@ impl Dispatcher {
                 "attempts were in flight when the last dispatcher stopped; they are due again"
             );
         }
+        // So that a pause that was asked for meanwhile holds from the first claim on.
+        commands::begin(&self.desk).await;
         // First the mark, then the survey: what comes between is seen by both.
         let newest = self.desk.queue.newest().await?;
         let mut shift = Shift::new(self, newest, drain_timeout);
@@ -150,6 +155,7 @@ struct Shift {
     insisting: usize,
     looking: Looking,
     surveying: Surveying,
+    carrying_out: CarryingOut,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
     drain_timeout: Duration,
@@ -174,6 +180,7 @@ impl Shift {
             insisting: 0,
             looking: Looking::No,
             surveying: Surveying::none_yet(),
+            carrying_out: CarryingOut::default(),
             failed: None,
             drain_timeout,
             drained_by: None,
@@ -247,6 +254,10 @@ impl Shift {
             Back::Surveyed(Err(error)) => {
                 self.surveying.under_way = false;
                 self.store_failed(error, "survey the origins")
+            }
+            Back::CarriedOut(carried_out) => {
+                self.carried_out(carried_out);
+                Ok(())
             }
             Back::Insisted(recorded) => {
                 self.insisting -= 1;

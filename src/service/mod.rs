@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::console::{Console, ConsoleParts, Token};
+use crate::admin::console::{Console, ConsoleParts, CurrentConvention, Token};
 use crate::admin::{self, AdminState, Beat, History, KeysCheck};
 use crate::clock::SharedClock;
 use crate::config::{self, Configuration, Settings, StoreUrl};
@@ -28,8 +28,8 @@ use crate::domain::{Keyring, Timestamp};
 use crate::housekeeping::{
     Chore, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics,
 };
-use crate::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use crate::store::{CommitObserver, Inspection, OpenError, Queue, StoreError};
+use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
+use crate::store::{Commands, CommitObserver, Inspection, OpenError, Queue, StoreError};
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers};
 
 use counts::Counts;
@@ -65,6 +65,7 @@ pub struct Service {
     clock: SharedClock,
     queue: Arc<dyn Queue>,
     inspection: Arc<dyn Inspection>,
+    commands: Arc<dyn Commands>,
     counts: Arc<Counts>,
     /// What the console goes by.
     console_token: watch::Sender<Option<Token>>,
@@ -98,7 +99,8 @@ impl Service {
         let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
-        let (queue, inspection) = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let (queue, inspection, commands) =
+            open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
         let beat = Arc::new(Beat::default());
         let history = Arc::new(History::new(clock.now()));
         let (console_token, shown_token) = watch::channel(console_token);
@@ -120,6 +122,7 @@ impl Service {
                     history: Arc::clone(&history),
                     beat: Arc::clone(&beat),
                     clock: Arc::clone(&clock),
+                    convention: convention_of(under.clone()),
                     token: shown_token,
                     names: settings.admin.console_names.clone(),
                     open_to_readers: listen.ip().is_loopback(),
@@ -151,6 +154,7 @@ impl Service {
             clock,
             queue,
             inspection,
+            commands,
             counts,
             console_token,
             beat,
@@ -176,6 +180,11 @@ impl Service {
     /// The people's side of it.
     pub fn inspection(&self) -> &Arc<dyn Inspection> {
         &self.inspection
+    }
+
+    /// The operators' side of it.
+    pub fn commands(&self) -> &Arc<dyn Commands> {
+        &self.commands
     }
 
     /// Why the loop is not alive; `None` if it is.
@@ -211,8 +220,8 @@ impl Service {
     }
 }
 
-/// The dispatcher's side of a queue and the people's.
-type Sides = (Arc<dyn Queue>, Arc<dyn Inspection>);
+/// The dispatcher's side of a queue, the people's and the operators'.
+type Sides = (Arc<dyn Queue>, Arc<dyn Inspection>, Arc<dyn Commands>);
 
 fn open(
     settings: &Settings,
@@ -223,7 +232,8 @@ fn open(
         StoreUrl::Sqlite(path) => {
             let queue = SqliteQueue::open(path, &holder(now), observer)?;
             let inspection = SqliteInspection::open(path)?;
-            Ok((Arc::new(queue), Arc::new(inspection)))
+            let commands = SqliteCommands::open(path)?;
+            Ok((Arc::new(queue), Arc::new(inspection), Arc::new(commands)))
         }
         StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
     }
@@ -294,6 +304,11 @@ fn keys_check(terms: watch::Receiver<Arc<Terms>>) -> KeysCheck {
         Some(_) => Ok(()),
         None => Err("no keys are loaded; fill signing.keys_file and reload".to_owned()),
     })
+}
+
+/// The convention in force, for messages that are made again to be shown.
+fn convention_of(terms: watch::Receiver<Arc<Terms>>) -> CurrentConvention {
+    Arc::new(move || terms.borrow().convention)
 }
 
 /// Who may be called, by `[egress]`.

@@ -55,7 +55,7 @@ use tokio::sync::watch;
 
 use super::{Beat, History};
 use crate::clock::SharedClock;
-use crate::domain::Timestamp;
+use crate::domain::{Convention, Timestamp};
 use crate::store::{Commands, Inspection};
 use merchants::Health;
 use session::{Operator, Sessions};
@@ -74,6 +74,9 @@ const ICON_PATH: &str = "/console/icon.svg";
 /// A form is a few lines.
 const FORM_BYTES_MAX: usize = 16 * 1024;
 
+/// Tells how messages are signed now. Must be quick.
+pub type CurrentConvention = Arc<dyn Fn() -> Convention + Send + Sync>;
+
 /// What the console is made from.
 #[derive(Clone)]
 pub struct ConsoleParts {
@@ -89,6 +92,8 @@ pub struct ConsoleParts {
     pub beat: Arc<Beat>,
     /// The time.
     pub clock: SharedClock,
+    /// How messages are signed now, to show what was sent.
+    pub convention: CurrentConvention,
     /// What operators show to act; `None`: nobody may.
     pub token: watch::Receiver<Option<Token>>,
     /// Names that the console goes by, besides `localhost` and addresses.

@@ -35,7 +35,7 @@ pub(super) fn visible(text: &str) -> String {
     shown
 }
 
-const fn commands(c: char) -> bool {
+fn commands(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => true,

@@ -6,10 +6,12 @@ use super::inspection::{COLUMNS, callback_row};
 use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState};
 
 /// Where a state's callbacks are by index, in which order.
+///
+/// Those that a pause has set aside are in an index of their own; they come last.
 const fn window(state: ShownState) -> &'static str {
     match state {
         ShownState::Pending => {
-            "state = 'pending' AND leased_until IS NULL ORDER BY origin, next_attempt_at"
+            "state = 'pending' AND leased_until IS NULL AND held = 0 ORDER BY origin, next_attempt_at"
         }
         ShownState::InFlight => "leased_until IS NOT NULL ORDER BY leased_until",
         ShownState::Delivered => {
@@ -28,8 +30,15 @@ const fn window(state: ShownState) -> &'static str {
 /// would be looked for in all rows.
 pub(super) fn sql(state: ShownState) -> String {
     let window = window(state);
+    let held = match state {
+        ShownState::Pending => format!(
+            "UNION ALL SELECT * FROM (SELECT {COLUMNS} FROM callback_queue WHERE held = 1 LIMIT :window)"
+        ),
+        _ => String::new(),
+    };
     format!(
-        "SELECT {COLUMNS} FROM (SELECT {COLUMNS} FROM callback_queue WHERE {window} LIMIT :window)
+        "SELECT {COLUMNS} FROM (
+           SELECT * FROM (SELECT {COLUMNS} FROM callback_queue WHERE {window} LIMIT :window) {held})
          WHERE (:app IS NULL OR app_id = :app) AND (:outcome IS NULL OR last_outcome = :outcome)
          LIMIT :limit"
     )

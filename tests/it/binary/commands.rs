@@ -18,7 +18,7 @@ fn init_creates_the_database_once() {
     let place = Place::bare();
     let first = place.ask(&["init"]).done();
     assert!(
-        first.contains("queue.db created, schema version 1"),
+        first.contains("queue.db created, schema version 2"),
         "{first}"
     );
     place.enqueue(&[payment(URL, 1)]);
@@ -26,7 +26,7 @@ fn init_creates_the_database_once() {
     assert!(second.contains("queue.db is up to date"), "{second}");
     assert_eq!(queued(&place), 1);
     let version = place.rows("PRAGMA user_version");
-    assert_eq!(version[0]["user_version"], 1);
+    assert_eq!(version[0]["user_version"], 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod acknowledgement;
 mod arrival;
+mod commands;
 mod egress;
 mod fairness;
 mod guards;
