@@ -12,7 +12,7 @@
 
 mod beat;
 pub mod console;
-mod history;
+pub mod history;
 mod routes;
 mod server;
 

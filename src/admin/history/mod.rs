@@ -9,7 +9,6 @@ mod lag;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Next, Outcome, Timestamp};
@@ -210,11 +209,6 @@ pub const fn depth_of(depth: &Depth, state: ShownState) -> u64 {
 /// What [`Ends`] holds for `outcome`.
 pub const fn ends_in(ends: &Ends, outcome: Outcome) -> u64 {
     ends[outcome as usize]
-}
-
-/// The length of `count` periods of `minutes` each.
-pub const fn span(minutes: i64, count: i64) -> Duration {
-    Duration::from_millis((minutes * count * MINUTE_MS).unsigned_abs())
 }
 
 #[cfg(test)]

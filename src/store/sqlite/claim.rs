@@ -50,12 +50,12 @@ pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreE
             then_due: then_due(db, &want.origin)?,
         })
     };
-    let shares = || {
+    let shares = || -> rusqlite::Result<Vec<Share>> {
         let paused = Paused::read(db)?;
         let wants = claim.wants.iter();
         wants.map(|want| share(want, &paused)).collect()
     };
-    shares().map_err(|error: rusqlite::Error| store_error(&error))
+    shares().map_err(|error| store_error(&error))
 }
 
 fn take(
