@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::domain::{CallbackId, Kind, Verdict};
 use crate::store::{Attempt, Origin};
@@ -22,6 +24,8 @@ fn end(history: &History, outcome: Outcome, now: Timestamp) {
         response_excerpt: None,
         remote_addr: None,
         sent: None,
+        phase: None,
+        phases: Default::default(),
     };
     history.attempts_finished(&[FinishedAttempt {
         id: CallbackId(1),
@@ -93,6 +97,7 @@ fn keeps_the_newest_count_of_the_queue() {
     let count = |pending| Stats {
         depth: vec![(ShownState::Pending, pending), (ShownState::Exhausted, 3)],
         oldest_due: None,
+        paused: Vec::new(),
     };
     history.queue_counted(&count(7), NOON);
     history.queue_counted(&count(9), NOON.after(seconds(15)));

@@ -146,7 +146,9 @@ impl Case {
             outcome, detail, ..
         } = self;
         let (phase, phases) = (Self::text(self.phase), Self::text(self.phases));
-        let status = self.http_status.map_or("NULL".to_owned(), |status| status.to_string());
+        let status = self
+            .http_status
+            .map_or("NULL".to_owned(), |status| status.to_string());
         let sent = match self.is_sent() {
             true => format!("{SENT_TIMESTAMP}, '{sign}', 'of-6', '{digest}'"),
             false => "NULL, NULL, NULL, NULL".to_owned(),
@@ -189,11 +191,18 @@ fn each_outcome_is_told_to_the_operator_and_to_the_merchant() {
         let attempt = &story["attempts"][0];
         assert_eq!(attempt["outcome"], outcome);
         assert_eq!(attempt["course"], case.course, "{outcome}");
-        assert_eq!(attempt["sent"].is_object(), case.is_sent(), "{outcome}: {attempt}");
+        assert_eq!(
+            attempt["sent"].is_object(),
+            case.is_sent(),
+            "{outcome}: {attempt}"
+        );
         let tells = story["tell_merchant"].as_str().expect("a text");
         assert!(tells.contains(case.tells), "{outcome}: {tells}");
         let shown = place.ask(&["show", &order]).done();
-        assert!(shown.contains(case.course) && shown.contains(case.tells), "{shown}");
+        assert!(
+            shown.contains(case.course) && shown.contains(case.tells),
+            "{shown}"
+        );
         let next = match outcome {
             "acknowledged" => "nothing: it was acknowledged",
             _ => "the next attempt is due on ",
@@ -246,7 +255,10 @@ fn what_was_sent_is_made_again_and_proven_by_its_digest() {
         assert_eq!(sent["is_proven"], true);
         // The body is one that `verify` accepts.
         let said = place.feed(&["verify"], body).done();
-        assert!(said.contains(canonical_form) && said.contains("holds"), "{said}");
+        assert!(
+            said.contains(canonical_form) && said.contains("holds"),
+            "{said}"
+        );
     }
     place.rows("DROP TRIGGER callback_queue_is_immutable; UPDATE callback_queue SET amount = '1.00' WHERE id = 1");
     let shown = place.ask(&["show", "1"]).done();

@@ -107,21 +107,12 @@ impl Browser {
         text(&self.of_element("body", "GET", "/text", &Value::Null))
     }
 
-    pub(super) fn html(&self) -> String {
-        text(&self.ask("GET", "/source", &Value::Null))
-    }
-
     pub(super) fn click(&self, selector: &str) {
         self.of_element(selector, "POST", "/click", &json!({}));
     }
 
     pub(super) fn write(&self, selector: &str, text: &str) {
         self.of_element(selector, "POST", "/value", &json!({ "text": text }));
-    }
-
-    pub(super) fn count(&self, selector: &str) -> usize {
-        let found = self.ask("POST", "/elements", &css(selector));
-        found.as_array().expect("a list").len()
     }
 
     /// Presses and releases each key of `keys`, wherever the focus is.

@@ -12,7 +12,9 @@ use callback_dispatcher::admin::console::{Console, ConsoleParts, Token};
 use callback_dispatcher::admin::{self, Beat, History};
 use callback_dispatcher::clock::{Clock, ManualClock, SystemClock};
 use callback_dispatcher::delivery::observer::{FinishedAttempt, Observer};
-use callback_dispatcher::domain::{CallbackId, Kind, Next, Outcome, Secret, Timestamp, Verdict};
+use callback_dispatcher::domain::{
+    CallbackId, Convention, Kind, Next, Outcome, Secret, Timestamp, Verdict,
+};
 use callback_dispatcher::housekeeping::StatsSink;
 use callback_dispatcher::store::sqlite::{SqliteCommands, SqliteInspection};
 use callback_dispatcher::store::{Attempt, Origin, ShownState, Stats};
@@ -58,6 +60,7 @@ impl Showcase {
             history,
             beat,
             clock: Arc::new(ManualClock::at(now)),
+            convention: Arc::new(Convention::default),
             token,
             names: Vec::new(),
             open_to_readers: true,
@@ -347,6 +350,8 @@ fn told(history: &History, outcome: Outcome, now: Timestamp, lag: Duration) {
         response_excerpt: None,
         remote_addr: None,
         sent: None,
+        phase: None,
+        phases: Default::default(),
     };
     history.attempt_finished(&FinishedAttempt {
         id: CallbackId(1),

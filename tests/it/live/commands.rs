@@ -46,7 +46,9 @@ async fn an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked(
     let daemon = Daemon::start(&place, &[("RETRY__SCHEDULE", "5m")]).await;
     let clock = Arc::new(daemon.clock.clone());
     let merchant = place.merchant(Answer::Refuse, clock).await;
-    daemon.enqueue(vec![payment(&merchant.url("/callback"), "1")]).await;
+    daemon
+        .enqueue(vec![payment(&merchant.url("/callback"), "1")])
+        .await;
     daemon.until_attempts("1", 1).await;
     daemon.clock.advance(FIVE_MINUTES);
     daemon.until_state("1", ShownState::Exhausted).await;
@@ -65,7 +67,10 @@ async fn an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked(
     let notes = daemon.service.commands().notes(waiting.id).await;
     let notes = notes.expect("readable");
     assert_eq!(notes.len(), 1);
-    assert_eq!((notes[0].actor.as_str(), notes[0].reason.as_str()), ("alice", "the merchant asked"));
+    assert_eq!(
+        (notes[0].actor.as_str(), notes[0].reason.as_str()),
+        ("alice", "the merchant asked")
+    );
     daemon.stop().await;
 }
 
@@ -92,7 +97,11 @@ async fn a_filter_takes_all_that_match_and_skips_what_was_acknowledged() {
         answered(&place, 1).await,
         "done|3|2|1|{\"acknowledged\":1}|would resend 2 of 3 callbacks; left as they are: 1 acknowledged"
     );
-    assert_eq!(daemon.count(ShownState::Delivered).await, 1, "a dry run changes nothing");
+    assert_eq!(
+        daemon.count(ShownState::Delivered).await,
+        1,
+        "a dry run changes nothing"
+    );
     place.sqlite3(&command("action, app_id", "'resend', '6'"));
     assert_eq!(
         answered(&place, 2).await,
@@ -121,7 +130,14 @@ async fn a_resend_is_paced_by_its_rate() {
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
         .await;
     let rows: String = (0..6)
-        .map(|order| finished(&merchant.url("/callback"), &order.to_string(), "exhausted", "6"))
+        .map(|order| {
+            finished(
+                &merchant.url("/callback"),
+                &order.to_string(),
+                "exhausted",
+                "6",
+            )
+        })
         .collect();
     place.sqlite3(&rows);
     place.sqlite3(&command("action, state, rate", "'resend', 'exhausted', 2"));
@@ -145,10 +161,20 @@ async fn more_than_one_batch_is_resent_without_a_limit() {
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
         .await;
     let rows: String = (0..ROWS)
-        .map(|order| finished(&merchant.url("/callback"), &order.to_string(), "exhausted", "6"))
+        .map(|order| {
+            finished(
+                &merchant.url("/callback"),
+                &order.to_string(),
+                "exhausted",
+                "6",
+            )
+        })
         .collect();
     place.sqlite3(&format!("BEGIN IMMEDIATE; {rows} COMMIT;"));
-    place.sqlite3(&command("action, state, rate", "'resend', 'exhausted', 100000"));
+    place.sqlite3(&command(
+        "action, state, rate",
+        "'resend', 'exhausted', 100000",
+    ));
     let found = answered(&place, 1).await;
     assert!(found.starts_with("done|1234|1234|0|{}|"), "{found}");
     daemon.clock.advance(FIVE_MINUTES);
@@ -167,11 +193,16 @@ async fn what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged() {
     let merchant = place
         .merchant(Answer::Hang, Arc::new(daemon.clock.clone()))
         .await;
-    daemon.enqueue(vec![payment(&merchant.url("/callback"), "1")]).await;
+    daemon
+        .enqueue(vec![payment(&merchant.url("/callback"), "1")])
+        .await;
     daemon.until_state("1", ShownState::InFlight).await;
     place.sqlite3(&command("action, order_number", "'cancel', '1'"));
     let awaited = "SELECT what FROM operator_command_item";
-    until("the command waits", async || place.sqlite3(awaited) == "awaited").await;
+    until("the command waits", async || {
+        place.sqlite3(awaited) == "awaited"
+    })
+    .await;
     assert_eq!(
         answered(&place, 1).await,
         "done|1|1|0|{}|cancelled 1 of 1 callback"
@@ -226,9 +257,16 @@ async fn a_paused_origin_waits_and_a_resumed_one_gets_what_has_gathered() {
     let url = paused.url("/callback").to_uppercase();
     place.sqlite3(&command("action, origin", &format!("'pause', '{url}'")));
     let found = answered(&place, 1).await;
-    assert!(found.starts_with("done|1|1|0|{}|origin http://127.0.0.1:"), "{found}");
-    daemon.enqueue(vec![payment(&paused.url("/callback"), "held")]).await;
-    daemon.enqueue(vec![payment(&other.url("/callback"), "canary")]).await;
+    assert!(
+        found.starts_with("done|1|1|0|{}|origin http://127.0.0.1:"),
+        "{found}"
+    );
+    daemon
+        .enqueue(vec![payment(&paused.url("/callback"), "held")])
+        .await;
+    daemon
+        .enqueue(vec![payment(&other.url("/callback"), "canary")])
+        .await;
     daemon.until_state("canary", ShownState::Delivered).await;
     let held = daemon.callback("held").await;
     assert_eq!((held.state, held.attempts), (ShownState::Pending, 0));
@@ -248,7 +286,11 @@ async fn a_paused_origin_waits_and_a_resumed_one_gets_what_has_gathered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_app_is_set_aside_and_the_other_of_its_origin_goes_on() {
     let place = Place::new();
-    place.write_keys(&format!("{}{}", super::KEYS, super::KEYS.replace("\"6\"", "\"7\"")));
+    place.write_keys(&format!(
+        "{}{}",
+        super::KEYS,
+        super::KEYS.replace("\"6\"", "\"7\"")
+    ));
     let daemon = Daemon::start(&place, &[]).await;
     let merchant = place
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
@@ -262,13 +304,20 @@ async fn a_paused_app_is_set_aside_and_the_other_of_its_origin_goes_on() {
     });
     daemon.enqueue(callbacks.collect()).await;
     daemon.until_count(ShownState::Delivered, 50).await;
-    let held = "SELECT count(*), sum(attempts), sum(held), count(DISTINCT app_id) FROM callback_queue
+    let held =
+        "SELECT count(*), sum(attempts), sum(held), count(DISTINCT app_id) FROM callback_queue
                 WHERE state = 'pending'";
-    until("all of app 7 are set aside", async || place.sqlite3(held) == "50|0|50|1").await;
+    until("all of app 7 are set aside", async || {
+        place.sqlite3(held) == "50|0|50|1"
+    })
+    .await;
     assert_eq!(daemon.count(ShownState::Pending).await, 50);
     // What is set aside can be called off and stays called off.
     place.sqlite3(&command("action, order_number", "'cancel', '7-0'"));
-    assert_eq!(answered(&place, 2).await, "done|1|1|0|{}|cancelled 1 of 1 callback");
+    assert_eq!(
+        answered(&place, 2).await,
+        "done|1|1|0|{}|cancelled 1 of 1 callback"
+    );
 
     place.sqlite3(&command("action, app_id", "'resume', '7'"));
     assert_eq!(answered(&place, 3).await, "done|1|1|0|{}|app 7 is resumed");
@@ -287,7 +336,9 @@ async fn a_pause_that_was_asked_for_while_nobody_ran_holds_from_the_first_claim_
     let merchant = place
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
         .await;
-    daemon.enqueue(vec![payment(&merchant.url("/callback"), "canary")]).await;
+    daemon
+        .enqueue(vec![payment(&merchant.url("/callback"), "canary")])
+        .await;
     daemon.until_state("canary", ShownState::Delivered).await;
     assert_eq!(daemon.attempts("held").await.len(), 0);
     daemon.stop().await;

@@ -59,7 +59,9 @@ fn objects(path: &Path) -> BTreeMap<String, String> {
 
 /// Without comments, and with one space wherever there is any.
 fn bare(sql: &str) -> String {
-    let lines = sql.lines().map(|line| line.split("--").next().unwrap_or(line));
+    let lines = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or(line));
     let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
     words.join(" ")
 }
@@ -80,7 +82,10 @@ fn an_older_file_becomes_what_a_new_one_is() {
         assert_eq!(migrated.len(), fresh.len(), "from {version}");
         assert_eq!(
             queue.rows("SELECT id, state, held FROM callback_queue ORDER BY id"),
-            [vec![json!(1), json!("delivered"), json!(0)], vec![json!(2), json!("pending"), json!(0)]]
+            [
+                vec![json!(1), json!("delivered"), json!(0)],
+                vec![json!(2), json!("pending"), json!(0)]
+            ]
         );
         assert_eq!(
             queue.rows("SELECT duration_ms, phase, phases FROM callback_attempt"),
@@ -97,8 +102,14 @@ fn the_rules_of_a_migrated_file_hold() {
         let queue = older(schema);
         sqlite::init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
         let broken = [
-            ("UPDATE callback_queue SET held = 1 WHERE id = 1", "held_is_0_or_1"),
-            ("UPDATE callback_queue SET held = 2 WHERE id = 2", "held_is_0_or_1"),
+            (
+                "UPDATE callback_queue SET held = 1 WHERE id = 1",
+                "held_is_0_or_1",
+            ),
+            (
+                "UPDATE callback_queue SET held = 2 WHERE id = 2",
+                "held_is_0_or_1",
+            ),
             (
                 "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, phase) \
                  VALUES (2, 1, 1, 1, 'dns', 1, 'name')",
