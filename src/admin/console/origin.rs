@@ -4,7 +4,7 @@
 //!
 //! | attack | what stops it |
 //! |---|---|
-//! | a name on the internet that is rebound to this address | `Host` must be an address, `localhost`, or a name from `admin.console_hosts` |
+//! | a name on the internet that is rebound to this address | `Host` must be an address, `localhost`, or a name from `admin.console_names` |
 //! | a form on a page elsewhere that posts here | `Origin` must be this host; without one, `Sec-Fetch-Site` must be `same-origin` |
 //! | an image, script or fetch elsewhere that reads or times pages here | `Sec-Fetch-Site` other than `same-origin` is only for whoever follows a link |
 
@@ -23,7 +23,7 @@ pub(super) enum Turned {
     /// Its `Host` is a name that we do not go by.
     #[error(
         "this name is not one of the console's; use the address itself or localhost, or add the \
-         name to admin.console_hosts"
+         name to admin.console_names"
     )]
     ForeignHost,
     /// A page of another site has made it.

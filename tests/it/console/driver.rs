@@ -217,9 +217,11 @@ impl Browser {
             }
         }
         let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        let lines = head.lines().filter_map(|line| line.split_once(':'));
         let mut lengths = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-        let length = lengths.next().and_then(|(_, length)| length.parse().ok());
+        let length = lengths
+            .next()
+            .and_then(|(_, length)| length.trim().parse().ok());
         let mut answer = vec![0; length.unwrap_or_default()];
         reader.read_exact(&mut answer)?;
         let answer = String::from_utf8(answer).map_err(std::io::Error::other)?;
