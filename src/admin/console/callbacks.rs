@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{Page, Section, Trouble};
-use super::text::count;
+use super::text::{count, visible};
 use super::{Console, PATH, Visit, act, show};
 use crate::domain::Outcome;
 use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoredState};
@@ -115,7 +115,7 @@ fn filter(glance: &Glance) -> Markup {
             }
             div .field {
                 label for="app" { "App" }
-                input #app name="app" autocomplete="off" size="12" value=[glance.app_id.as_deref()];
+                input #app name="app" autocomplete="off" size="12" value=[glance.app_id.as_deref().map(visible)];
             }
             div .field {
                 label for="outcome" { "Newest attempt" }

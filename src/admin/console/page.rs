@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
-use super::text::{Foreign, Moment};
+use super::text::{Foreign, Moment, visible};
 use super::{ICON_PATH, PATH, STYLE_PATH, Visit};
 use crate::store::StoreError;
 
@@ -102,7 +102,7 @@ impl Page<'_> {
                 form .search role="search" method="get" action={ (PATH) "/search" } {
                     label for="q" { "Order number, refund number or id" }
                     input #q name="q" type="search" required autocomplete="off" spellcheck="false"
-                        maxlength=(SEARCH_CHARACTERS_MAX) value=(self.searched);
+                        maxlength=(SEARCH_CHARACTERS_MAX) value=(visible(self.searched));
                     button { "Search" }
                 }
                 (who(visit))

@@ -21,7 +21,7 @@ const PAGES: [(&str, &str); 12] = [
     ("queue", "/console?range=6h"),
     ("exhausted", "/console/callbacks?state=exhausted"),
     ("pending", "/console/callbacks?state=pending"),
-    ("callback-exhausted", "/console/callbacks/17"),
+    ("callback-exhausted", "/console/callbacks/27"),
     ("callback-delivered", "/console/callbacks/1"),
     ("callback-hostile", "/console/callbacks/121"),
     ("merchants", "/console/merchants"),
@@ -47,14 +47,19 @@ async fn one_exhausted() -> (Place, Daemon, MockMerchant, String) {
     (place, daemon, merchant, url)
 }
 
-#[track_caller]
-fn assert_sees(browser: &Browser, words: &str) {
-    let text = browser.text();
-    assert!(
-        text.contains(words),
-        "no {words:?} at {} in: {text}",
-        browser.url()
-    );
+/// A key is pressed before the page that it leads to has come; so this waits for it.
+async fn sees(browser: &Browser, words: &str) {
+    until(&format!("{words:?} is to be seen"), async || {
+        browser.shows(words)
+    })
+    .await;
+}
+
+async fn lands_on(browser: &Browser, path: &str) {
+    until(&format!("the browser is at {path}"), async || {
+        browser.url().contains(path)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,13 +77,13 @@ async fn the_keyboard_alone_finds_and_resends_a_callback() {
     browser.tab_to("Order number, refund number or id");
     browser.keys("shop-N1");
     browser.keys(ENTER);
-    assert_sees(&browser, "Attempt 1");
-    assert_sees(&browser, "503");
-    assert_sees(&browser, "was sent to");
+    sees(&browser, "Attempt 1").await;
+    sees(&browser, "503").await;
+    sees(&browser, "was sent to").await;
 
     browser.tab_to("Resend…");
     browser.keys(ENTER);
-    assert_sees(&browser, "Sign in");
+    sees(&browser, "Sign in").await;
     browser.tab_to("Your name");
     browser.keys("Noy");
     browser.tab_to("Token");
@@ -86,27 +91,26 @@ async fn the_keyboard_alone_finds_and_resends_a_callback() {
     browser.keys(ENTER);
 
     // On with what was begun.
-    assert_sees(&browser, "Opens a new round");
+    sees(&browser, "Opens a new round").await;
     browser.tab_to("Reason");
     browser.keys("they are back");
     browser.keys(ENTER);
-    assert!(
-        browser.url().contains("/console/commands/"),
-        "{}",
-        browser.url()
-    );
+    lands_on(&browser, "/console/commands/").await;
     daemon.until_state("N1", ShownState::Delivered).await;
     until("the page tells the answer", async || {
         browser.go(&browser.url());
-        browser.text().contains("done")
+        browser.shows("done")
     })
     .await;
-    assert_sees(&browser, "they are back");
-    assert_sees(&browser, "Signed in as Noy");
+    sees(&browser, "they are back").await;
+    sees(&browser, "Signed in as Noy").await;
 
     browser.tab_to("Sign out");
     browser.keys(ENTER);
-    assert!(!browser.text().contains("Signed in as"));
+    until("nobody is signed in", async || {
+        browser.shows("Sign in") && !browser.shows("Signed in as")
+    })
+    .await;
     assert_eq!(browser.complaints(), Vec::<String>::new());
     drop(browser);
     daemon.stop().await;
@@ -120,13 +124,9 @@ async fn without_the_token_nothing_is_done() {
     browser.write("#name", "Noy");
     browser.write("#token", "not the token at all");
     browser.click("main button");
-    assert_sees(&browser, "This is not the token.");
+    sees(&browser, "This is not the token.").await;
     browser.go(&format!("{url}/act?action=resend&callback=1"));
-    assert!(
-        browser.url().contains("/console/sign-in"),
-        "{}",
-        browser.url()
-    );
+    lands_on(&browser, "/console/sign-in").await;
     assert_eq!(place.sqlite3("SELECT count(*) FROM operator_command"), "0");
     assert_eq!(daemon.callback("N1").await.state, ShownState::Exhausted);
     drop(browser);
@@ -141,23 +141,19 @@ async fn no_script_is_needed() {
         ..Look::default()
     });
     browser.go("data:text/html,<noscript>scripts are off</noscript><p>here</p>");
-    assert_sees(&browser, "scripts are off");
+    sees(&browser, "scripts are off").await;
 
     browser.go(&url);
     browser.write("#q", "N1");
     browser.click(".search button");
-    assert_sees(&browser, "Attempt 1");
+    sees(&browser, "Attempt 1").await;
     browser.click("a.button");
     browser.write("#name", "Noy");
     browser.write("#token", TOKEN);
     browser.click("main button");
     browser.write("#reason", "they are back");
     browser.click("main button");
-    assert!(
-        browser.url().contains("/console/commands/"),
-        "{}",
-        browser.url()
-    );
+    lands_on(&browser, "/console/commands/").await;
     daemon.until_state("N1", ShownState::Delivered).await;
     drop(browser);
     daemon.stop().await;

@@ -102,9 +102,14 @@ impl Browser {
         text(&self.ask("GET", "/url", &Value::Null))
     }
 
-    /// All the text that is to be seen.
-    pub(super) fn text(&self) -> String {
-        text(&self.of_element("body", "GET", "/text", &Value::Null))
+    /// Whether `words` are to be seen. Not while one page gives way to another.
+    pub(super) fn shows(&self, words: &str) -> bool {
+        let element = self.try_ask("POST", "/element", &css("body"));
+        let text = element.and_then(|element| {
+            let id = element[ELEMENT].as_str()?;
+            self.try_ask("GET", &format!("/element/{id}/text"), &Value::Null)
+        });
+        text.is_some_and(|text| text.as_str().is_some_and(|text| text.contains(words)))
     }
 
     pub(super) fn click(&self, selector: &str) {
@@ -185,13 +190,25 @@ impl Browser {
         self.call(method, &format!("/session/{}{path}", self.session), body)
     }
 
+    /// `None`: the browser says that it can't.
+    fn try_ask(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
+        let path = format!("/session/{}{path}", self.session);
+        let (status, value) = self.answered(method, &path, body);
+        (status == 200).then_some(value)
+    }
+
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let (status, value) = self.answered(method, path, body);
+        assert_eq!(status, 200, "{method} {path} {body}: {value}");
+        value
+    }
+
+    fn answered(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let (status, answer) = self
             .exchange(method, path, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        let answer: Value = serde_json::from_str(&answer).expect("JSON");
-        assert_eq!(status, 200, "{method} {path} {body}: {answer}");
-        answer["value"].clone()
+        let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
+        (status, answer["value"].take())
     }
 
     fn exchange(&self, method: &str, path: &str, body: &Value) -> std::io::Result<(u16, String)> {
