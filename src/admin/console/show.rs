@@ -38,13 +38,15 @@ pub(super) fn callback_link(id: CallbackId) -> Markup {
     html! { a href={ (PATH) "/callbacks/" (id.0) } { (id.0) } }
 }
 
-/// A table of callbacks, with `extra` in a last column of its own.
+/// A table of callbacks, with `extra` in a last column of its own, and with their states where these
+/// differ.
 pub(super) fn callback_table(
     caption: &str,
     rows: &[CallbackRow],
     now: Timestamp,
     extra: impl Fn(&CallbackRow) -> Option<Markup>,
 ) -> Markup {
+    let has_states = rows.windows(2).any(|pair| pair[0].state != pair[1].state);
     let has_extra = rows.iter().any(|row| extra(row).is_some());
     html! {
         div .wide role="region" aria-label=(caption) tabindex="0" {
@@ -57,9 +59,8 @@ pub(super) fn callback_table(
                         th scope="col" { "App" }
                         th scope="col" { "Order" }
                         th scope="col" .number { "Amount" }
-                        th scope="col" { "State" }
+                        @if has_states { th scope="col" { "State" } }
                         th scope="col" { "Newest attempt" }
-                        th scope="col" .number { "Attempts" }
                         th scope="col" { "When" }
                         th scope="col" { "Goes to" }
                         @if has_extra { th scope="col" { "Action" } }
@@ -71,11 +72,10 @@ pub(super) fn callback_table(
                             th scope="row" { (callback_link(row.id)) }
                             td { (Foreign(&row.kind)) }
                             td { (Foreign(&row.app_id)) }
-                            td { (order(row)) }
+                            td .order { (order(row)) }
                             td .number { (Foreign(&row.amount)) " " (Foreign(&row.currency)) }
-                            td { (state(row.state)) }
+                            @if has_states { td { (state(row.state)) } }
                             td { @if let Some(last) = &row.last_outcome { (outcome(last)) } @else { "none yet" } }
-                            td .number { (row.attempts) }
                             td .nowrap { (when(row, now)) }
                             td { (Foreign(row.origin.as_text())) }
                             @if has_extra { td { @if let Some(extra) = extra(row) { (extra) } } }

@@ -13,7 +13,7 @@ use scale::Scale;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
@@ -269,8 +269,8 @@ mod tests {
         let high = series("high", &[Some(3.0), Some(0.0)]);
         let svg = plot(&periods, &[low, high]).stacked().into_string();
         // The axis goes to four over 184 units: the lower bar takes a quarter, the upper the rest.
-        let low = r#"<g class="bar low"><rect x="80.8" y="148.0" width="198.4" height="46.0"></rect></g>"#;
-        let high = r#"<g class="bar high"><rect x="80.8" y="10.0" width="198.4" height="138.0"></rect></g>"#;
+        let low = r#"<g class="bar low"><rect x="90.3" y="148.0" width="194.4" height="46.0"></rect></g>"#;
+        let high = r#"<g class="bar high"><rect x="90.3" y="10.0" width="194.4" height="138.0"></rect></g>"#;
         assert!(svg.contains(low) && svg.contains(high), "{svg}");
         assert!(
             svg.contains(r#"<title id="ends-title">Attempts</title>"#),

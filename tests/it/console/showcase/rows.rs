@@ -102,7 +102,7 @@ pub(super) fn sql(now: Timestamp) -> Vec<String> {
         });
         format!("BEGIN;\n{}COMMIT;", rows.collect::<String>())
     };
-    let last = hostile(121, now) + COMMANDS;
+    let last = hostile(121, now) + &commands(now);
     vec![
         part(0..8),
         part(8..16),
@@ -111,19 +111,28 @@ pub(super) fn sql(now: Timestamp) -> Vec<String> {
     ]
 }
 
-const COMMANDS: &str = "
-INSERT INTO operator_command (action, callback_id, actor, reason) VALUES
-  ('resend', 2, 'noy', 'their maintenance is over');
-INSERT INTO operator_command (action, app_id, state, actor, reason, rate) VALUES
-  ('resend', '42', 'exhausted', 'Khamla (console)', 'they have imported the missing orders', 20);
-INSERT INTO operator_command (action, origin, actor, reason) VALUES
-  ('pause', 'https://api.pakse.example:8443', 'Noy (console)', 'they have asked us to, ticket 4711');
-UPDATE operator_command SET status = 'done', selected = 1, done = 1, answer = '1 callback has a new round.',
-  started_at = created_at + 4, finished_at = created_at + 11 WHERE id = 1;
-UPDATE operator_command SET status = 'done', selected = 18, done = 16, skipped = 2,
-  skipped_why = '{\"acknowledged\":2}', answer = '16 callbacks have a new round; 2 stay as they are.',
-  started_at = created_at + 4, finished_at = created_at + 913 WHERE id = 2;
-";
+/// What operators have done in the last hour.
+fn commands(now: Timestamp) -> String {
+    let asked = |minutes| now.before(MINUTE * minutes).as_millis();
+    let (first, second, third) = (asked(47), asked(12), asked(3));
+    format!(
+        "INSERT INTO operator_command (action, callback_id, actor, reason, created_at) VALUES \
+           ('resend', 2, 'noy', 'their maintenance is over', {first}); \
+         INSERT INTO operator_command (action, app_id, state, actor, reason, rate, created_at) VALUES \
+           ('resend', '42', 'exhausted', 'Khamla (console)', 'they have imported the missing orders', 20, {second}); \
+         INSERT INTO operator_command (action, origin, actor, reason, created_at) VALUES \
+           ('pause', 'https://api.pakse.example:8443', 'Noy (console)', 'they have asked us to, ticket 4711', {third}); \
+         INSERT INTO paused (scope, name, command_id, since) VALUES \
+           ('origin', 'https://api.pakse.example:8443', 3, {third}); \
+         UPDATE operator_command SET status = 'done', selected = 1, done = 1, answer = '1 callback has a new round.', \
+           started_at = created_at + 4, finished_at = created_at + 11 WHERE id = 1; \
+         UPDATE operator_command SET status = 'done', selected = 18, done = 16, skipped = 2, \
+           skipped_why = '{{\"acknowledged\":2}}', answer = '16 callbacks have a new round; 2 stay as they are.', \
+           started_at = created_at + 4, finished_at = created_at + 913 WHERE id = 2; \
+         UPDATE operator_command SET status = 'done', selected = 1, done = 1, answer = 'The origin is paused.', \
+           started_at = created_at + 3, finished_at = created_at + 5 WHERE id = 3;\n"
+    )
+}
 
 /// What a callback of the showcase says.
 struct Said<'a> {
@@ -296,7 +305,7 @@ fn hostile(id: u64, now: Timestamp) -> String {
     let said = Said {
         id,
         kind: Kind::Payment,
-        app: HOSTILE,
+        app: "<script>7</script>",
         text: HOSTILE,
     };
     let queued = now.before(MINUTE);
