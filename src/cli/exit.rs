@@ -48,9 +48,10 @@ impl Failure {
     }
 
     pub(super) fn is_broken_pipe(&self) -> bool {
-        self.error
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        let io = self.error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = self.error.downcast_ref::<serde_json::Error>();
+        let kind = io.or_else(|| json.and_then(serde_json::Error::io_error_kind));
+        kind == Some(io::ErrorKind::BrokenPipe)
     }
 }
 

@@ -7,11 +7,16 @@ use super::{Daemon, Place, payment, refund};
 
 const URL: &str = "http://127.0.0.1:9/cb";
 
-fn finish(place: &Place, id: i64, state: &str) {
+/// Callback `id` got into this state at a moment given in SQL.
+fn finish(place: &Place, id: i64, state: &str, at: &str) {
     place.rows(&format!(
-        "UPDATE callback_queue SET state = '{state}', next_attempt_at = NULL, finished_at = 1 WHERE id = {id}"
+        "UPDATE callback_queue SET state = '{state}', next_attempt_at = NULL, finished_at = {at}
+         WHERE id = {id}"
     ));
 }
+
+const NOW: &str = "strftime('%s', 'now') * 1000";
+const LONG_AGO: &str = "1";
 
 fn states(place: &Place) -> Value {
     let rows = place.rows("SELECT state FROM callback_queue ORDER BY id");
@@ -26,8 +31,8 @@ async fn a_running_dispatcher_carries_it_out_and_the_command_tells() {
         payment(&merchant.url("/cb"), 1),
         payment(&merchant.url("/cb"), 2),
     ]);
-    finish(&place, 1, "exhausted");
-    finish(&place, 2, "delivered");
+    finish(&place, 1, "exhausted", NOW);
+    finish(&place, 2, "delivered", NOW);
     let daemon = place.run().ready().await;
     let said = place.ask(&["resend", "--app", "6", "--dry-run"]).done();
     assert_eq!(
@@ -181,8 +186,8 @@ fn what_is_asked_for_wrongly_is_refused_before_anything_is_written() {
 fn prune_removes_what_is_past_its_retention() {
     let place = Place::new();
     place.enqueue(&[payment(URL, 1), payment(URL, 2), payment(URL, 3)]);
-    finish(&place, 1, "delivered");
-    finish(&place, 2, "exhausted");
+    finish(&place, 1, "delivered", LONG_AGO);
+    finish(&place, 2, "exhausted", LONG_AGO);
     let said = place.ask(&["prune", "--keep-exhausted", "200years"]).done();
     assert_eq!(said, "1 callbacks pruned, with their attempts\n");
     assert_eq!(states(&place), json!(["exhausted", "pending"]));

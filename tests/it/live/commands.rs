@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use callback_dispatcher::clock::{Clock as _, SystemClock};
 use callback_dispatcher::merchant::Answer;
-use callback_dispatcher::store::ShownState;
+use callback_dispatcher::store::{Queue as _, Remaining, ShownState};
 
+use super::guards::open;
 use super::{Daemon, FIVE_MINUTES, Place, insert, payment, until};
 
 /// What a command's row says, once it is answered.
@@ -34,9 +36,20 @@ fn finished(url: &str, order: &str, state: &str, app: &str) -> String {
         &[
             ("state", &state),
             ("app_id", &app),
-            ("finished_at", "1"),
+            ("finished_at", "strftime('%s', 'now') * 1000"),
             ("next_attempt_at", "NULL"),
         ],
+    )
+}
+
+/// So many exhausted rows of app 6.
+fn exhausted(url: &str, rows: u64) -> String {
+    format!(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {rows})
+         INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+           newpay_order_no, order_no, result, settlement_status, state, next_attempt_at, finished_at)
+         SELECT 'payment', '{url}', '6', 1, '1', 'LAK', n, n, 'success', 1, 'exhausted', NULL,
+           strftime('%s', 'now') * 1000 FROM number"
     )
 }
 
@@ -160,17 +173,8 @@ async fn more_than_one_batch_is_resent_without_a_limit() {
     let merchant = place
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
         .await;
-    let rows: String = (0..ROWS)
-        .map(|order| {
-            finished(
-                &merchant.url("/callback"),
-                &order.to_string(),
-                "exhausted",
-                "6",
-            )
-        })
-        .collect();
-    place.sqlite3(&format!("BEGIN IMMEDIATE; {rows} COMMIT;"));
+    let url = merchant.url("/callback");
+    place.sqlite3(&exhausted(&url, ROWS));
     place.sqlite3(&command(
         "action, state, rate",
         "'resend', 'exhausted', 100000",
@@ -186,10 +190,46 @@ async fn more_than_one_batch_is_resent_without_a_limit() {
     daemon.stop().await;
 }
 
+/// Between two batches the process dies; the next one goes on where it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing() {
+    let place = Place::new();
+    place.sqlite3(&exhausted("http://127.0.0.1:9/callback", 12_345));
+    place.sqlite3(&command("action, state", "'resend', 'exhausted'"));
+    let counts = "SELECT c.done, count(i.callback_id), count(DISTINCT i.callback_id)
+                  FROM operator_command c, operator_command_item i";
+    let mut remaining = Vec::new();
+    for expected in ["10000|10000|10000", "12345|12345|12345"] {
+        let queue = open(&place, "this test").expect("opened");
+        let piece = queue
+            .carry_out(SystemClock.now())
+            .await
+            .expect("carried out");
+        remaining.push(piece.remaining);
+        queue.close().await;
+        assert_eq!(place.sqlite3(counts), expected);
+    }
+    assert_eq!(remaining, [Remaining::Work, Remaining::Nothing]);
+    assert_eq!(
+        answered(&place, 1).await,
+        "done|12345|12345|0|{}|resent 12345 of 12345 callbacks"
+    );
+    // Paced over all batches alike: the last one comes 12344 turns after the first.
+    let span = "SELECT max(next_attempt_at) - min(next_attempt_at) FROM callback_queue";
+    assert_eq!(place.sqlite3(span), "123440");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged() {
     let place = Place::new();
-    let daemon = Daemon::start(&place, &[("DELIVERY__TIMEOUT", "2s")]).await;
+    let daemon = Daemon::start(
+        &place,
+        &[
+            ("DELIVERY__TIMEOUT", "2s"),
+            ("DELIVERY__CONNECT_TIMEOUT", "1s"),
+        ],
+    )
+    .await;
     let merchant = place
         .merchant(Answer::Hang, Arc::new(daemon.clock.clone()))
         .await;

@@ -37,7 +37,7 @@ fn a_command_needs_an_action_a_selector_an_actor_and_a_reason() {
         (
             "action, order_number, actor, reason",
             "'send', '1', 'alice', 'r'",
-            "action_is_resend",
+            "action_is_resend_cancel_pause_or_resume",
         ),
         (
             "action, actor, reason",
@@ -92,17 +92,17 @@ fn a_command_needs_an_action_a_selector_an_actor_and_a_reason() {
         (
             "action, actor, reason",
             "'pause', 'alice', 'r'",
-            "one_origin_or_one_app",
+            "a_pause_or_resume_has_one_origin_or_one_app",
         ),
         (
             "action, app_id, origin, actor, reason",
             "'pause', '6', 'https://m', 'alice', 'r'",
-            "one_origin_or_one_app",
+            "a_pause_or_resume_has_one_origin_or_one_app",
         ),
         (
             "action, app_id, state, actor, reason",
             "'pause', '6', 'pending', 'alice', 'r'",
-            "one_origin_or_one_app",
+            "a_pause_or_resume_has_one_origin_or_one_app",
         ),
         (
             "action, app_id, status, actor, reason",
@@ -174,8 +174,20 @@ fn neither_a_request_nor_an_answer_nor_a_note_is_changed_or_deleted() {
             "insert another one",
         ),
         (
+            "UPDATE operator_command SET status = 'half done' WHERE id = 2",
+            "status_is_known",
+        ),
+        (
+            "INSERT INTO operator_command_item (command_id, callback_id, what, at) VALUES (1, 3, 'sent', 1)",
+            "what_is_known",
+        ),
+        (
+            "INSERT INTO paused (scope, name, command_id, since) VALUES ('merchant', '6', 1, 1)",
+            "scope_is_origin_or_app",
+        ),
+        (
             "UPDATE operator_command SET status = 'done' WHERE id = 2",
-            "finished_at_stands",
+            "finished_at_stands_when_answered",
         ),
         (
             "INSERT OR REPLACE INTO operator_command (id, action, order_number, actor, reason) VALUES (1, 'cancel', '1', 'm', 'r')",

@@ -58,23 +58,26 @@ pub(in super::super) async fn carry_out(
     for command in reader.read(|db| rows::open(db, OPEN_MAX)).await? {
         let id = command.id;
         let searches = !has_searched(&command);
-        let task = match command.request.action {
-            Action::Pause | Action::Resume => Task::Pausing,
-            Action::Resend | Action::Cancel => match search::refusal(&command) {
-                Some(why) => Task::Refuse(why),
-                // One search at a time, so that the younger command comes later to each callback.
-                None if searches && is_searching => continue,
-                None if searches => {
-                    Task::Act(reader.read(move |db| look(db, &command, now)).await?)
-                }
-                None => Task::Settle,
-            },
+        let tasks = match (command.request.action, search::refusal(&command)) {
+            (_, Some(why)) => vec![Task::Refuse(why)],
+            (Action::Pause | Action::Resume, None) => vec![Task::Pausing],
+            // One search at a time, so that the younger command comes later to each callback.
+            (Action::Resend | Action::Cancel, None) if searches && is_searching => continue,
+            (Action::Resend | Action::Cancel, None) if searches => {
+                let parts = reader.read(move |db| look(db, &command, now)).await?;
+                parts.into_iter().map(Task::Act).collect()
+            }
+            (Action::Resend | Action::Cancel, None) => vec![Task::Settle],
         };
-        let piece = perform(writer, id, task, now).await?;
-        is_searching |= searches && piece.remaining == Remaining::Work;
-        carried_out.remaining = carried_out.remaining.max(piece.remaining);
-        carried_out.due.extend(piece.due);
-        carried_out.answered.extend(piece.answered);
+        let mut remaining = Remaining::Nothing;
+        for task in tasks {
+            let piece = perform(writer, id, task, now).await?;
+            remaining = piece.remaining;
+            carried_out.due.extend(piece.due);
+            carried_out.answered.extend(piece.answered);
+        }
+        carried_out.remaining = carried_out.remaining.max(remaining);
+        is_searching |= searches && remaining == Remaining::Work;
     }
     Ok(carried_out)
 }

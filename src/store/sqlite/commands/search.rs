@@ -18,10 +18,10 @@ use crate::store::{
 /// Callbacks looked at in one look.
 const ROWS_MAX: usize = 10_000;
 
-/// Callbacks that one look finds something to do with: as many as one transaction takes on.
+/// Callbacks that one transaction does something with.
 const ACTS_MAX: usize = 500;
 
-/// What one look has brought.
+/// A part of what one look has brought, for one transaction.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The highest id at the beginning of the command.
@@ -37,18 +37,19 @@ pub(super) struct Found {
 const LOOKED_AT: &str = "SELECT id, state, leased_until IS NOT NULL, attempts, next_attempt_at, origin, app_id, \
      created_at FROM callback_queue";
 
-/// Looks on from where `command` has come to.
-pub(super) fn look(db: &Connection, command: &Command, now: Timestamp) -> rusqlite::Result<Found> {
+/// Looks on from where `command` has come to. There is one part at least, and the parts are in
+/// order.
+pub(super) fn look(
+    db: &Connection,
+    command: &Command,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Found>> {
     let looks_up_to = match command.looks_up_to {
         Some(id) => id,
         None => highest(db)?,
     };
-    let mut found = Found {
-        looks_up_to,
-        looked_up_to: command.looked_up_to,
-        acts: Vec::new(),
-        skipped: BTreeMap::new(),
-    };
+    let mut parts = Vec::new();
+    let mut found = Found::after(command.looked_up_to, looks_up_to);
     let selectors = &command.request.selectors;
     let origin = selectors.origin.as_deref().and_then(Origin::of_url);
     let (sql, values) = walk(selectors, command.looked_up_to, looks_up_to);
@@ -66,14 +67,29 @@ pub(super) fn look(db: &Connection, command: &Command, now: Timestamp) -> rusqli
             }
         }
         found.looked_up_to = id;
-        if found.acts.len() == ACTS_MAX {
-            return Ok(found);
+        // A dry run only counts.
+        if found.acts.len() == ACTS_MAX && !command.request.dry_run {
+            let next = Found::after(id, looks_up_to);
+            parts.push(std::mem::replace(&mut found, next));
         }
     }
     if looked_at < ROWS_MAX {
         found.looked_up_to = looks_up_to;
     }
-    Ok(found)
+    parts.push(found);
+    Ok(parts)
+}
+
+impl Found {
+    /// Nothing, from beyond this id.
+    fn after(looked_up_to: CallbackId, looks_up_to: CallbackId) -> Self {
+        Self {
+            looks_up_to,
+            looked_up_to,
+            acts: Vec::new(),
+            skipped: BTreeMap::new(),
+        }
+    }
 }
 
 fn highest(db: &Connection) -> rusqlite::Result<CallbackId> {
