@@ -53,7 +53,7 @@ pub(super) async fn guard(
             request.extensions_mut().insert(visit);
             next.run(request).await
         }
-        Err(answer) => answer,
+        Err(answer) => *answer,
     };
     for (name, value) in headers() {
         response.headers_mut().insert(name, value);
@@ -61,11 +61,11 @@ pub(super) async fn guard(
     response
 }
 
-fn admit(console: &Console, request: &Request) -> Result<Visit, Response> {
+fn admit(console: &Console, request: &Request) -> Result<Visit, Box<Response>> {
     let (method, headers) = (request.method(), request.headers());
     let is_tls = origin::judge(method, headers, &console.names).map_err(|turned| {
         let words = format!("{turned}\n");
-        (StatusCode::FORBIDDEN, words).into_response()
+        Box::new((StatusCode::FORBIDDEN, words).into_response())
     })?;
     let now = console.clock.now();
     let token = console.token();
@@ -84,9 +84,10 @@ fn admit(console: &Console, request: &Request) -> Result<Visit, Response> {
     if matches!(*method, Method::GET | Method::HEAD) {
         let uri = request.uri().path_and_query();
         let wanted = uri.map_or(PATH, |uri| uri.as_str());
-        return Err(page::see_other(&sign_in::path(wanted)));
+        return Err(Box::new(page::see_other(&sign_in::path(wanted))));
     }
-    Err(Trouble::Forbidden("Sign in first.".to_owned()).answer(&visit))
+    let trouble = Trouble::Forbidden("Sign in first.".to_owned());
+    Err(Box::new(trouble.answer(&visit)))
 }
 
 /// What the cookie of a session holds.

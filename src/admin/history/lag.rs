@@ -66,7 +66,7 @@ fn place(lag: Duration) -> usize {
 
 /// The first whole millisecond that no longer belongs to `place`, which [`place`] counts from one.
 fn bound(place: usize) -> Duration {
-    let doubled = if place % 2 == 0 { 3_u64 } else { 4 };
+    let doubled = if place.is_multiple_of(2) { 3_u64 } else { 4 };
     Duration::from_millis(((doubled << (place / 2)) / 2).saturating_sub(1).max(1))
 }
 
