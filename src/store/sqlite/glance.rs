@@ -11,17 +11,19 @@ use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState};
 const fn window(state: ShownState) -> &'static str {
     match state {
         ShownState::Pending => {
-            "state = 'pending' AND leased_until IS NULL AND held = 0 ORDER BY origin, next_attempt_at"
+            "INDEXED BY callback_due WHERE state = 'pending' AND leased_until IS NULL AND held = 0 ORDER BY origin, next_attempt_at"
         }
-        ShownState::InFlight => "leased_until IS NOT NULL ORDER BY leased_until",
+        ShownState::InFlight => {
+            "INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL ORDER BY leased_until"
+        }
         ShownState::Delivered => {
-            "state = 'delivered' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
+            "INDEXED BY callback_finished WHERE state = 'delivered' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
         }
         ShownState::Exhausted => {
-            "state = 'exhausted' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
+            "INDEXED BY callback_finished WHERE state = 'exhausted' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
         }
         ShownState::Cancelled => {
-            "state = 'cancelled' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
+            "INDEXED BY callback_finished WHERE state = 'cancelled' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
         }
     }
 }
@@ -32,13 +34,13 @@ pub(super) fn sql(state: ShownState) -> String {
     let window = window(state);
     let held = match state {
         ShownState::Pending => format!(
-            "UNION ALL SELECT * FROM (SELECT {COLUMNS} FROM callback_queue WHERE held = 1 LIMIT :window)"
+            "UNION ALL SELECT * FROM (SELECT {COLUMNS} FROM callback_queue INDEXED BY callback_held WHERE held = 1 LIMIT :window)"
         ),
         _ => String::new(),
     };
     format!(
         "SELECT {COLUMNS} FROM (
-           SELECT * FROM (SELECT {COLUMNS} FROM callback_queue WHERE {window} LIMIT :window) {held})
+           SELECT * FROM (SELECT {COLUMNS} FROM callback_queue {window} LIMIT :window) {held})
          WHERE (:app IS NULL OR app_id = :app) AND (:outcome IS NULL OR last_outcome = :outcome)
          LIMIT :limit"
     )
