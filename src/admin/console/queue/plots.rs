@@ -159,6 +159,11 @@ fn whole(value: f64) -> String {
     number(value as u64)
 }
 
+/// A power of ten on the axis, short enough to stand beside it.
 fn seconds(value: f64) -> String {
-    duration(Duration::from_secs_f64(value))
+    if value < 1.0 {
+        duration(Duration::from_secs_f64(value))
+    } else {
+        format!("{} s", whole(value))
+    }
 }
