@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::config::Invalid;
-use crate::service::StartError;
+use crate::service::{ProbeError, StartError};
 use crate::store::OpenError;
 
 /// How a command ends.
@@ -77,13 +77,14 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             .downcast_ref::<StartError>()
             .map(start_exit)
             .or_else(|| error.downcast_ref::<OpenError>().map(open_exit))
+            .or_else(|| error.downcast_ref::<ProbeError>().map(|_| Exit::Unusable))
             .or_else(|| error.downcast_ref::<Invalid>().map(|_| Exit::Unusable))
             .unwrap_or(Exit::Failed);
         Self { exit, error }
     }
 }
 
-const fn start_exit(error: &StartError) -> Exit {
+fn start_exit(error: &StartError) -> Exit {
     match error {
         StartError::Open(error) => open_exit(error),
         StartError::Transport(_) | StartError::Housekeeping(_) => Exit::Unusable,
@@ -91,8 +92,10 @@ const fn start_exit(error: &StartError) -> Exit {
     }
 }
 
-const fn open_exit(error: &OpenError) -> Exit {
+fn open_exit(error: &OpenError) -> Exit {
     match error {
+        // Unusable would keep the service down for good.
+        error if error.is_shortage() => Exit::Failed,
         OpenError::Held { .. } => Exit::Held,
         OpenError::Missing { .. }
         | OpenError::Foreign { .. }

@@ -15,6 +15,7 @@ mod mock_merchant;
 mod moment;
 mod notify;
 mod operate;
+mod probe;
 mod prune;
 mod queue;
 mod run;
@@ -74,6 +75,8 @@ enum Command {
     Check,
     /// Read a flat JSON object from standard input, print its canonical form and check its sign
     Verify(verify::Arguments),
+    /// Send a test payment to a merchant's URL, and say what to fix
+    Probe(probe::Arguments),
     /// Be a merchant to test against
     MockMerchant(mock_merchant::Arguments),
     /// Show the main job: queue, dispatcher and merchants in one process
@@ -117,6 +120,7 @@ fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> Result<Ex
         Command::Prune(arguments) => prune::run(&arguments, inputs, out),
         Command::Check => check::run(inputs, out),
         Command::Verify(arguments) => verify::run(&arguments, inputs, out),
+        Command::Probe(arguments) => probe::run(&arguments, inputs, out),
         Command::MockMerchant(arguments) => mock_merchant::run(arguments, inputs, out),
         Command::Demo => demo::run(out),
     }

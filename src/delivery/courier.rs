@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sha2::{Digest, Sha256};
 
 use super::floor::{Errand, Floor};
+use super::letter::Letter;
 use super::terms::Terms;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
-    self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Timestamp, Unsignable, Verdict,
-    judge,
+    self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
 };
+use crate::failpoint;
 use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, Sent, excerpt};
 
 /// An attempt that has ended, with what is told of it once it is recorded.
@@ -39,12 +39,8 @@ pub(super) struct About {
     pub(super) created_at: Timestamp,
     /// Counted attempts in this round before this one.
     pub(super) attempts: u32,
-}
-
-/// A message ready to be sent.
-struct Letter {
-    body: Vec<u8>,
-    sent: Sent,
+    /// How far it came.
+    pub(super) reach: Reach,
 }
 
 /// Makes attempts until there is nothing more to send or no place for it.
@@ -73,12 +69,12 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
     let id = lease.id();
     let started_at = clock.now();
     let stopwatch = Stopwatch::start();
-    let mut attempt = match AssertUnwindSafe(attempt(&terms, &callback, started_at))
+    let (mut attempt, reach) = match AssertUnwindSafe(attempt(&terms, &callback, started_at))
         .catch_unwind()
         .await
     {
-        Ok(attempt) => attempt,
-        Err(_) => panicked(id, started_at),
+        Ok(ended) => ended,
+        Err(_) => (panicked(id, started_at), Reach::NotTried),
     };
     attempt.duration = stopwatch.elapsed();
     if !terms.shield && attempt.verdict.outcome.is_counted() {
@@ -99,6 +95,7 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
             app_id: message.map_or_else(String::new, |message| message.app_id().to_owned()),
             created_at,
             attempts,
+            reach,
         },
     }
 }
@@ -107,53 +104,35 @@ async fn attempt(
     terms: &Terms,
     callback: &Result<Box<Callback>, Malformed>,
     started_at: Timestamp,
-) -> Attempt {
+) -> (Attempt, Reach) {
     let letter = match callback {
-        Ok(callback) => write_letter(terms, callback, started_at).map_err(|why| why.to_string()),
+        Ok(callback) => Letter::write(
+            &callback.message,
+            &terms.keyring,
+            &terms.convention,
+            started_at,
+        )
+        .map_err(|why| why.to_string()),
         Err(malformed) => Err(malformed.to_string()),
     };
     match (callback, letter) {
         (Ok(callback), Ok(letter)) => {
+            failpoint::here!("send-before-first-byte");
             let report = terms.post.post(&callback.callback_url, letter.body).await;
-            let attempt = ended(report.exchange, letter.sent, started_at);
-            Attempt {
+            failpoint::here!("send-after-answer");
+            let reach = report.exchange.reach();
+            let attempt = Attempt {
                 phases: report.phases,
-                ..attempt
-            }
+                ..ended(report.exchange, letter.sent, started_at)
+            };
+            (attempt, reach)
         }
-        (_, letter) => unsent(
-            Outcome::Unsignable,
-            letter.err().unwrap_or_default(),
-            started_at,
-        ),
+        (_, letter) => {
+            let why = letter.err().unwrap_or_default();
+            let attempt = unsent(Outcome::Unsignable, why, started_at);
+            (attempt, Reach::NotTried)
+        }
     }
-}
-
-fn write_letter(
-    terms: &Terms,
-    callback: &Callback,
-    started_at: Timestamp,
-) -> Result<Letter, Unsignable> {
-    let message = &callback.message;
-    let signer = terms.keyring.signer(message.app_id(), started_at)?;
-    let timestamp = started_at.to_wire();
-    let members = message.members(&timestamp);
-    let canonical_form = terms.convention.canonical_form(&members);
-    let sign = signer
-        .key
-        .sign(&terms.convention, &canonical_form)
-        .ok_or_else(|| Unsignable::Failed {
-            app_id: message.app_id().to_owned(),
-            key_id: signer.id.clone(),
-        })?;
-    let body = domain::body(&members, &sign);
-    let sent = Sent {
-        timestamp: started_at,
-        sign,
-        key_id: signer.id.clone(),
-        body_sha256: hex::encode(Sha256::digest(&body)),
-    };
-    Ok(Letter { body, sent })
 }
 
 fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {

@@ -6,6 +6,7 @@
 //! `delivery.drain_timeout` hold for the life of the process.
 
 mod counts;
+mod probe;
 mod reload;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers};
 
 use counts::Counts;
 
+pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
 
 /// Why the daemon can't start.

@@ -73,6 +73,7 @@ pub struct Metrics {
     exhausted: [Counter; KINDS.len()],
     queue_callbacks: [Gauge; ShownState::ALL.len()],
     in_flight: Gauge,
+    own_outage: Gauge,
     oldest_due: Gauge<f64, AtomicU64>,
     paused: [Gauge; PauseScope::ALL.len()],
     store_commit: DurationHistogram,
@@ -99,6 +100,7 @@ impl Metrics {
             queue_callbacks: ShownState::ALL
                 .map(|state| queue_callbacks.get_or_create_owned(&[("state", state.as_str())])),
             in_flight: Gauge::default(),
+            own_outage: Gauge::default(),
             oldest_due: Gauge::default(),
             paused: std::array::from_fn(|place| {
                 let scope = PauseScope::ALL[place].as_str();
@@ -149,6 +151,11 @@ impl Metrics {
             "in_flight",
             "Attempts under way now",
             self.in_flight.clone(),
+        );
+        registry.register(
+            "own_outage",
+            "1 while no merchant can be reached and the fault is taken for our own, else 0",
+            self.own_outage.clone(),
         );
         registry.register(
             "oldest_due_seconds",
@@ -234,6 +241,10 @@ impl Observer for Metrics {
     fn in_flight(&self, attempts: usize) {
         self.in_flight
             .set(i64::try_from(attempts).unwrap_or(i64::MAX));
+    }
+
+    fn own_outage(&self, is_on: bool) {
+        self.own_outage.set(i64::from(is_on));
     }
 
     fn beat(&self, _now: Timestamp) {}

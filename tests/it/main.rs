@@ -4,22 +4,29 @@
 //! |---|---|
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
+//! | [`campaign`] | everyone: crashes, full disks, damaged files, and what comes of them |
 //! | [`console`] | the operator at night, in a browser |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`egress`] | the platform beside us: nobody is called who may not be |
 //! | [`fuzz`] | whoever sends garbage: what holds of any input at all |
 //! | [`hostile`] | everyone: what a merchant's server can do to the daemon, and what comes of it |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
+//! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
+//! | [`secrets`] | who must not see: no secret gets out |
 
 mod architecture;
 mod binary;
+mod campaign;
 mod console;
 mod domain;
 mod egress;
 mod fuzz;
 mod hostile;
 mod live;
+mod merchants;
 mod model;
+mod program;
 mod schema;
+mod secrets;

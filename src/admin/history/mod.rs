@@ -7,7 +7,7 @@
 mod lag;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::delivery::observer::{FinishedAttempt, Observer};
@@ -33,6 +33,7 @@ pub type Ends = [u64; Outcome::ALL.len()];
 pub struct History {
     started_at: Timestamp,
     in_flight: AtomicUsize,
+    own_outage: AtomicBool,
     kept: Mutex<Kept>,
 }
 
@@ -72,6 +73,7 @@ impl History {
         Self {
             started_at: now,
             in_flight: AtomicUsize::new(0),
+            own_outage: AtomicBool::new(false),
             kept: Mutex::default(),
         }
     }
@@ -84,6 +86,11 @@ impl History {
     /// Attempts under way.
     pub fn attempts_in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether attempts fail by our own fault at present.
+    pub fn has_own_outage(&self) -> bool {
+        self.own_outage.load(Ordering::Relaxed)
     }
 
     /// The newest count of the queue, and when it was made; `None`: none was made yet.
@@ -184,6 +191,10 @@ impl Observer for History {
 
     fn in_flight(&self, attempts: usize) {
         self.in_flight.store(attempts, Ordering::Relaxed);
+    }
+
+    fn own_outage(&self, is_on: bool) {
+        self.own_outage.store(is_on, Ordering::Relaxed);
     }
 
     fn beat(&self, _now: Timestamp) {}

@@ -91,6 +91,23 @@ fn a_clock_that_is_set_back_loses_nothing() {
 }
 
 #[test]
+fn says_what_is_so_now() {
+    let history = History::new(NOON);
+    assert_eq!(
+        (history.attempts_in_flight(), history.has_own_outage()),
+        (0, false)
+    );
+    history.in_flight(7);
+    history.own_outage(true);
+    assert_eq!(
+        (history.attempts_in_flight(), history.has_own_outage()),
+        (7, true)
+    );
+    history.own_outage(false);
+    assert!(!history.has_own_outage());
+}
+
+#[test]
 fn keeps_the_newest_count_of_the_queue() {
     let history = History::new(NOON);
     assert_eq!(history.counted(), None);

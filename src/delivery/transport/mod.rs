@@ -9,6 +9,7 @@
 //! | `connector`, `resolver`, `tls` | what it passes through; each checks the egress policy in its place |
 //! | `lookup` | asks the system for addresses, for each name once at a time |
 //! | `fault` | a pure function from an error to where and why it broke |
+//! | [`Transport::probe`] | the same POST, watched more closely; `certificate` reads what a server shows |
 //!
 //! Invariants:
 //!
@@ -21,10 +22,12 @@
 //! environment.
 
 mod call;
+mod certificate;
 mod client;
 mod connector;
 mod fault;
 mod lookup;
+mod probe;
 mod resolver;
 mod tls;
 mod trace;
@@ -36,8 +39,10 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
+pub use certificate::{Certificate, NAMES_MAX};
 pub use client::{Transport, TransportError, TransportSettings};
 pub use lookup::{Lookup, SystemLookup};
+pub use probe::{Chain, Distrust, DistrustReason, ProbeReport, TlsReport};
 pub use tls::TlsError;
 
 pub use crate::domain::PhaseTimes;

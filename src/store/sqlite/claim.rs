@@ -6,6 +6,7 @@ use super::commands::pausing::Paused;
 use super::connection::store_error;
 use super::rows;
 use crate::domain::{CallbackId, Timestamp};
+use crate::failpoint;
 use crate::store::{Claim, ClaimedCallback, Lease, Origin, Share, StoreError, Want};
 
 /// The earliest due callbacks of an origin. Found by a walk along the index `callback_due`, which
@@ -55,7 +56,9 @@ pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreE
         let wants = claim.wants.iter();
         wants.map(|want| share(want, &paused)).collect()
     };
-    shares().map_err(|error| store_error(&error))
+    let shares = shares().map_err(|error| store_error(&error))?;
+    failpoint::here!("claim-before-commit");
+    Ok(shares)
 }
 
 fn take(

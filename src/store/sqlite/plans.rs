@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::commands::{carry_out, search};
-use super::{arrivals, claim, connection, glance, prune, record};
+use super::{arrivals, claim, connection, glance, prune, record, refund};
 use crate::domain::CallbackId;
 use crate::store::{Selectors, ShownState, StoredState};
 
@@ -47,6 +47,8 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (record::MOVE_ON, "INTEGER PRIMARY KEY"),
         (record::LOG_INTERRUPTED, "INDEX callback_in_flight"),
         (record::RELEASE_INTERRUPTED, "INDEX callback_in_flight"),
+        (refund::GIVE_BACK, "INTEGER PRIMARY KEY"),
+        (refund::UNCOUNT, "PRIMARY KEY"),
         (arrivals::ARRIVALS, "INTEGER PRIMARY KEY"),
         (arrivals::SURVEY, "INDEX callback_due"),
         (arrivals::HAS_COMMANDS, "INDEX operator_command_open"),

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Statement};
 
 use super::connection::store_error;
 use crate::domain::{Next, Outcome, Phase, PhaseTimes, Timestamp};
+use crate::failpoint;
 use crate::store::{Attempt, EndedAttempt, Lease, Recorded, StoreError};
 
 /// Only the holder of the lease moves the row on, and only while it is still pending.
@@ -31,11 +32,14 @@ pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Reco
                 if move_on(&mut moving_on, ended)? == 0 {
                     return Ok(Recorded::LeaseLost);
                 }
+                failpoint::here!("record-before-log");
                 log(&mut log_entry, &ended.lease, &ended.attempt).map(|()| Recorded::Applied)
             })
             .collect::<rusqlite::Result<_>>()
     };
-    write().map_err(|error| store_error(&error))
+    let recorded = write().map_err(|error| store_error(&error))?;
+    failpoint::here!("record-before-commit");
+    Ok(recorded)
 }
 
 fn move_on(statement: &mut Statement<'_>, ended: &EndedAttempt) -> rusqlite::Result<usize> {
@@ -117,6 +121,7 @@ pub(super) fn interrupt_in_flight(db: &Connection, now: &Timestamp) -> Result<us
     let interrupted = Outcome::Interrupted.as_str();
     let write = || {
         db.execute(LOG_INTERRUPTED, [interrupted])?;
+        failpoint::here!("reclaim-before-release");
         db.execute(RELEASE_INTERRUPTED, (now.as_millis(), interrupted))
     };
     write().map_err(|error| store_error(&error))

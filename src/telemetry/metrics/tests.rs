@@ -30,6 +30,7 @@ fn names_are_the_contracts() {
         "exhausted_total",
         "queue_callbacks",
         "in_flight",
+        "own_outage",
         "oldest_due_seconds",
         "paused",
         "build_info",

@@ -13,6 +13,7 @@ mod fairness;
 mod guards;
 mod housekeeping;
 mod limits;
+mod outage;
 mod panic;
 mod retries;
 mod uncounted;
@@ -54,6 +55,14 @@ pub(super) struct Place {
     folder: TempDir,
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            crate::secrets::assert_none_in_files(self.folder.path());
+        }
+    }
+}
+
 impl Place {
     /// Keys for app 6, and an empty queue.
     pub(super) fn new() -> Self {
@@ -76,7 +85,7 @@ impl Place {
     }
 
     /// Loopback over http is allowed; `changes` come after that.
-    fn configuration(&self, changes: &[(&str, &str)]) -> Configuration {
+    pub(super) fn configuration(&self, changes: &[(&str, &str)]) -> Configuration {
         let usual = [
             ("STORE__URL", "sqlite:queue.db"),
             ("SIGNING__KEYS_FILE", "keys.toml"),
@@ -218,7 +227,7 @@ impl Daemon {
     }
 
     /// `n` callbacks are in this state.
-    async fn until_count(&self, state: ShownState, n: u64) {
+    pub(super) async fn until_count(&self, state: ShownState, n: u64) {
         let what = format!("{n} callbacks are {state}");
         until(&what, async || self.count(state).await == n).await;
     }

@@ -1,12 +1,16 @@
 //! The database file as a whole.
 
+use callback_dispatcher::store::sqlite;
+
 use super::{Client, Queue, Row, plain};
+
+const VERSION: i64 = sqlite::SCHEMA_VERSION;
 
 #[test]
 fn the_file_says_whose_it_is_and_how_it_is_kept() {
     let queue = Queue::new();
     assert_eq!(queue.value("PRAGMA application_id"), 0x4e50_4342, "NPCB");
-    assert_eq!(queue.value("PRAGMA user_version"), 2);
+    assert_eq!(queue.value("PRAGMA user_version"), VERSION);
     assert_eq!(queue.value("PRAGMA auto_vacuum"), 2, "incremental");
     assert_eq!(queue.value("PRAGMA journal_mode"), "wal");
     assert_eq!(queue.value("PRAGMA integrity_check"), "ok");
@@ -25,7 +29,7 @@ fn an_empty_file_is_as_good_as_none() {
     let mut command = std::process::Command::new("sqlite3");
     command.arg("-batch").arg(&path);
     let (printed, _) = super::feed(command, "PRAGMA auto_vacuum; PRAGMA user_version;");
-    assert_eq!(printed, "2\n2\n");
+    assert_eq!(printed, format!("2\n{VERSION}\n"));
 }
 
 #[test]
@@ -38,7 +42,7 @@ fn a_second_run_of_the_schema_changes_nothing() {
     let (_, complaints) = queue.shell(super::SCHEMA);
     assert!(complaints.contains("already exists"), "{complaints}");
     assert_eq!(queue.value("SELECT count(*) FROM callback_queue"), 1);
-    assert_eq!(queue.value("PRAGMA user_version"), 2);
+    assert_eq!(queue.value("PRAGMA user_version"), VERSION);
 }
 
 #[test]

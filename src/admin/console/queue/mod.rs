@@ -88,6 +88,12 @@ fn pulse(console: &Console, now: Timestamp) -> Markup {
         Some(fault) => html! {
             p .notice .bad role="alert" { "The dispatcher delivers nothing: " (fault) "." }
         },
+        None if console.history.has_own_outage() => html! {
+            p .notice .bad role="alert" {
+                "An outage of our own: hardly any merchant can be reached from this host. Failures are not \
+                 charged to merchants meanwhile; the log says more."
+            }
+        },
         None => html! {
             p .notice .good { "The dispatcher is alive; "
                 (count(console.history.attempts_in_flight() as u64, "attempt", "attempts")) " in flight." }

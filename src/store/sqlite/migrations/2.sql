@@ -211,3 +211,16 @@ FROM (
     AND finished_at >= CAST(strftime('%s', 'now') AS INTEGER) * 1000 - 86400000
 ) c
 GROUP BY c.app_id;
+
+DROP TRIGGER callback_attempt_is_append_only;
+CREATE TRIGGER callback_attempt_is_append_only
+BEFORE UPDATE ON callback_attempt
+WHEN NOT (OLD.counted = 1 AND NEW.counted = 0 AND substr(NEW.detail, 1, length(OLD.detail)) = OLD.detail
+  AND OLD.callback_id IS NEW.callback_id AND OLD.seq IS NEW.seq AND OLD.started_at IS NEW.started_at
+  AND OLD.duration_ms IS NEW.duration_ms AND OLD.outcome IS NEW.outcome AND OLD.http_status IS NEW.http_status
+  AND OLD.response_excerpt IS NEW.response_excerpt AND OLD.remote_addr IS NEW.remote_addr
+  AND OLD.sent_timestamp IS NEW.sent_timestamp AND OLD.sign IS NEW.sign AND OLD.key_id IS NEW.key_id
+  AND OLD.body_sha256 IS NEW.body_sha256 AND OLD.phase IS NEW.phase AND OLD.phases IS NEW.phases)
+BEGIN
+  SELECT RAISE(ABORT, 'callback_attempt: what happened does not change');
+END;
