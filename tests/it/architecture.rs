@@ -18,8 +18,8 @@ const LAYERS: &[(&str, usize)] = &[
     ("explanation", 6),
     ("diagnosis", 6),
     ("admin", 6),
-    ("service", 11),
-    ("cli", 12),
+    ("service", 12),
+    ("cli", 13),
 ];
 
 /// What a layer may import besides: the admin port serves the metrics and tells the story.

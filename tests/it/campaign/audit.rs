@@ -327,7 +327,7 @@ mod tests {
                 *posts = starts.map(|at| post(at, Answer::Refused)).to_vec();
             }),
             ("finished and in flight", |row, _| {
-                row.leased_at = Some(1600)
+                row.leased_at = Some(1600);
             }),
             ("too early", |row, posts| {
                 row.log[1].started_at = 1100;
