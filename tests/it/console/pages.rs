@@ -58,6 +58,21 @@ async fn the_timeline_tells_what_happened_and_what_to_tell() {
     showcase.stop().await;
 }
 
+/// Every account of the host may read on loopback; what merchants keep in a query is not for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_query_of_a_url_is_for_operators() {
+    let showcase = Showcase::start().await;
+    let stranger = Client::new(showcase.address);
+    // Of app 23, whose URL has one.
+    let page = stranger.get("/console/callbacks/3").await.body;
+    assert!(page.contains("https://api.pakse.example:8443/cb"), "{page}");
+    assert!(!page.contains("source=newpay"), "{page}");
+    let operator = stranger.signed_in().await;
+    let page = operator.get("/console/callbacks/3").await.body;
+    assert!(page.contains("cb?source=newpay"), "{page}");
+    showcase.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_merchants_write_is_text_and_nothing_else() {
     let showcase = Showcase::start().await;

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::page::{Page, Section, Trouble};
 use super::text::Foreign;
 use super::{Console, Visit, act, show};
-use crate::domain::{CallbackId, Timestamp};
+use crate::domain::CallbackId;
 use crate::explanation::Story;
 use crate::store::{CallbackRow, PauseScope, ShownState};
 
@@ -38,7 +38,7 @@ pub(super) async fn show(
             p { (show::state(row.state)) " " (what(row)) }
             (paused(&story))
             (for_merchant(&story))
-            (facts(row, visit.now))
+            (facts(row, &visit))
             (actions(row))
             (timeline::show(&story, visit.now))
         },
@@ -80,7 +80,19 @@ fn for_merchant(story: &Story) -> Markup {
     }
 }
 
-fn facts(row: &CallbackRow, now: Timestamp) -> Markup {
+/// The URL; its query, where some merchants keep a secret, is only for who has shown the token.
+fn destination(row: &CallbackRow, visit: &Visit) -> Markup {
+    let url = row.callback_url.as_str();
+    match url.split_once('?') {
+        Some((address, _)) if visit.operator.is_none() => html! {
+            (Foreign(address)) span .soft { " (what follows the ? is shown to who has signed in)" }
+        },
+        _ => html! { (Foreign(url)) },
+    }
+}
+
+fn facts(row: &CallbackRow, visit: &Visit) -> Markup {
+    let now = visit.now;
     let or_none = |text: &Option<String>| text.as_deref().and_then(show::foreign);
     let money = html! { (Foreign(&row.amount)) " " (Foreign(&row.currency)) };
     let attempts = html! { (row.attempts) };
@@ -97,7 +109,7 @@ fn facts(row: &CallbackRow, now: Timestamp) -> Markup {
                 (show::fact("Subject", show::foreign(&row.subject)))
                 (show::fact("Reason", show::foreign(&row.trans_info)))
                 (show::fact("Extra", show::foreign(&row.extra)))
-                (show::fact("Goes to", show::foreign(&row.callback_url)))
+                (show::fact("Goes to", Some(destination(row, visit))))
                 (show::fact("Queued", show::moment(Some(row.created_at), now)))
                 (show::fact("Attempts that count", Some(attempts)))
                 (show::fact("Next attempt", show::moment(row.next_attempt_at.filter(|_| waits), now)))
