@@ -5,6 +5,7 @@
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
 //! | [`campaign`] | everyone: crashes, full disks, damaged files, and what comes of them |
+//! | [`console`] | the operator at night, in a browser |
 //! | [`docs`] | the operator: what the documents say is so |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`egress`] | the platform beside us: nobody is called who may not be |
@@ -20,6 +21,7 @@
 mod architecture;
 mod binary;
 mod campaign;
+mod console;
 mod docs;
 mod domain;
 mod egress;
