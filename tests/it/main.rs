@@ -17,6 +17,7 @@
 //! | [`reconcile`] | the auditor: nothing was left out or altered |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 //! | [`secrets`] | who must not see: no secret gets out |
+//! | [`simulation`] | nobody: whatever may happen, drawn from seeds, against an oracle |
 
 mod architecture;
 mod binary;
@@ -34,3 +35,4 @@ mod program;
 mod reconcile;
 mod schema;
 mod secrets;
+mod simulation;
