@@ -316,4 +316,8 @@ impl StatsSink for Gauges {
     fn queue_counted(&self, stats: &Stats, now: Timestamp) {
         self.0.set_queue(stats, now);
     }
+
+    fn wal_measured(&self, bytes: u64) {
+        self.0.set_wal_bytes(bytes);
+    }
 }

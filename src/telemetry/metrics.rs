@@ -75,6 +75,9 @@ pub struct Metrics {
     in_flight: Gauge,
     oldest_due: Gauge<f64, AtomicU64>,
     store_commit: DurationHistogram,
+    store_wal_bytes: Gauge,
+    /// In seconds of Unix time; 0 until the first.
+    beat: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -99,6 +102,8 @@ impl Metrics {
             in_flight: Gauge::default(),
             oldest_due: Gauge::default(),
             store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
+            store_wal_bytes: Gauge::default(),
+            beat: Gauge::default(),
         };
         metrics.register(attempts, exhausted, queue_callbacks, sqlite_version);
         metrics
@@ -150,6 +155,16 @@ impl Metrics {
             self.store_commit.clone(),
         );
         registry.register(
+            "store_wal_bytes",
+            "Size of the write-ahead log beside the database, as last measured",
+            self.store_wal_bytes.clone(),
+        );
+        registry.register(
+            "beat_timestamp_seconds",
+            "When the dispatcher's loop last said that it is alive, in Unix time; 0 until it begins",
+            self.beat.clone(),
+        );
+        registry.register(
             "build",
             "What runs here",
             Info::new([
@@ -169,6 +184,12 @@ impl Metrics {
             .oldest_due
             .map_or(Duration::ZERO, |due| now.since(due));
         self.oldest_due.set(overdue.as_secs_f64());
+    }
+
+    /// Takes over the size of the store's write-ahead log.
+    pub fn set_wal_bytes(&self, bytes: u64) {
+        self.store_wal_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Every metric in OpenMetrics text.
@@ -221,7 +242,10 @@ impl Observer for Metrics {
             .set(i64::try_from(attempts).unwrap_or(i64::MAX));
     }
 
-    fn beat(&self, _now: Timestamp) {}
+    fn beat(&self, now: Timestamp) {
+        let since_epoch = now.since(Timestamp::from_millis(0));
+        self.beat.set(since_epoch.as_secs_f64());
+    }
 }
 
 impl CommitObserver for Metrics {

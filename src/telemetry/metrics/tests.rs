@@ -30,6 +30,8 @@ fn names_are_the_contracts() {
         "queue_callbacks",
         "in_flight",
         "oldest_due_seconds",
+        "store_wal_bytes",
+        "beat_timestamp_seconds",
         "build_info",
     ]
     .map(str::to_owned)
@@ -141,6 +143,19 @@ fn gauges_follow_the_queue() {
     metrics.committed(Duration::from_millis(3), 12);
     assert_eq!(value("store_commit_seconds_count"), 1.0);
     assert_eq!(value("store_commit_seconds_sum"), 0.003);
+
+    assert_eq!(value("store_wal_bytes"), 0.0);
+    metrics.set_wal_bytes(4_152);
+    assert_eq!(value("store_wal_bytes"), 4_152.0);
+}
+
+#[test]
+fn the_beat_is_shown_in_unix_seconds() {
+    let metrics = Metrics::new("");
+    let beat = || samples(&metrics)["callback_dispatcher_beat_timestamp_seconds"];
+    assert_eq!(beat(), 0.0, "the loop has not begun");
+    metrics.beat(Timestamp::from_millis(1_663_738_614_280));
+    assert_eq!(beat(), 1_663_738_614.28);
 }
 
 #[test]
