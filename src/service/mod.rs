@@ -90,6 +90,7 @@ impl Service {
         let Configuration { settings, keys } = configuration;
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
+        metrics.started(clock.now());
         let (queue, inspection) = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
         let beat = Arc::new(Beat::default());
         let (stop, stopping) = watch::channel(false);

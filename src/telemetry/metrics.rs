@@ -78,6 +78,8 @@ pub struct Metrics {
     store_wal_bytes: Gauge,
     /// In seconds of Unix time; 0 until the first.
     beat: Gauge<f64, AtomicU64>,
+    /// In seconds of Unix time.
+    start: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -104,6 +106,7 @@ impl Metrics {
             store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
             store_wal_bytes: Gauge::default(),
             beat: Gauge::default(),
+            start: Gauge::default(),
         };
         metrics.register(attempts, exhausted, queue_callbacks, sqlite_version);
         metrics
@@ -165,6 +168,11 @@ impl Metrics {
             self.beat.clone(),
         );
         registry.register(
+            "start_timestamp_seconds",
+            "When the daemon started, in Unix time",
+            self.start.clone(),
+        );
+        registry.register(
             "build",
             "What runs here",
             Info::new([
@@ -186,6 +194,11 @@ impl Metrics {
         self.oldest_due.set(overdue.as_secs_f64());
     }
 
+    /// The daemon starts at this moment.
+    pub fn started(&self, now: Timestamp) {
+        self.start.set(unix_seconds(now));
+    }
+
     /// Takes over the size of the store's write-ahead log.
     pub fn set_wal_bytes(&self, bytes: u64) {
         self.store_wal_bytes
@@ -198,6 +211,11 @@ impl Metrics {
         encode(&mut text, &self.registry).expect("a String takes every write");
         text
     }
+}
+
+/// As Prometheus writes moments.
+fn unix_seconds(moment: Timestamp) -> f64 {
+    moment.since(Timestamp::from_millis(0)).as_secs_f64()
 }
 
 /// Where [`KINDS`] has `kind`.
@@ -243,8 +261,7 @@ impl Observer for Metrics {
     }
 
     fn beat(&self, now: Timestamp) {
-        let since_epoch = now.since(Timestamp::from_millis(0));
-        self.beat.set(since_epoch.as_secs_f64());
+        self.beat.set(unix_seconds(now));
     }
 }
 

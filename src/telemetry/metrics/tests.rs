@@ -32,6 +32,7 @@ fn names_are_the_contracts() {
         "oldest_due_seconds",
         "store_wal_bytes",
         "beat_timestamp_seconds",
+        "start_timestamp_seconds",
         "build_info",
     ]
     .map(str::to_owned)
@@ -150,12 +151,14 @@ fn gauges_follow_the_queue() {
 }
 
 #[test]
-fn the_beat_is_shown_in_unix_seconds() {
+fn moments_are_shown_in_unix_seconds() {
     let metrics = Metrics::new("");
-    let beat = || samples(&metrics)["callback_dispatcher_beat_timestamp_seconds"];
-    assert_eq!(beat(), 0.0, "the loop has not begun");
+    let value = |series: &str| samples(&metrics)[&format!("callback_dispatcher_{series}")];
+    metrics.started(Timestamp::from_millis(1_663_738_614_000));
+    assert_eq!(value("start_timestamp_seconds"), 1_663_738_614.0);
+    assert_eq!(value("beat_timestamp_seconds"), 0.0, "it has not begun");
     metrics.beat(Timestamp::from_millis(1_663_738_614_280));
-    assert_eq!(beat(), 1_663_738_614.28);
+    assert_eq!(value("beat_timestamp_seconds"), 1_663_738_614.28);
 }
 
 #[test]
