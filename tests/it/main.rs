@@ -10,6 +10,7 @@
 //! | [`hostile`] | everyone: what a merchant's server can do to the daemon, and what comes of it |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
+//! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 
 mod architecture;
@@ -20,4 +21,5 @@ mod fuzz;
 mod hostile;
 mod live;
 mod model;
+mod monitoring;
 mod schema;
