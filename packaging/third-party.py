@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Usage: scripts/third-party [TARGET] > FILE
+"""Usage: third-party.py [TARGET] > FILE
 
 Writes down every library that the program is built from for TARGET: name, version, licence, and
 the notices that its licence asks to be passed on. Reads what cargo has downloaded.
