@@ -26,7 +26,7 @@ PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 
 PRAGMA application_id = 0x4e504342; -- "NPCB"
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 CREATE TABLE callback_queue (
   -- Never reused, so that the dispatcher can tell new rows by their id.
@@ -234,8 +234,16 @@ CREATE TABLE callback_attempt (
     CHECK (counted IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 
+-- The one thing that can become known later: that it was an outage of our own, so that the attempt
+-- does not count. The reason is then put behind the detail.
 CREATE TRIGGER callback_attempt_is_append_only
 BEFORE UPDATE ON callback_attempt
+WHEN NOT (OLD.counted = 1 AND NEW.counted = 0 AND substr(NEW.detail, 1, length(OLD.detail)) = OLD.detail
+  AND OLD.callback_id IS NEW.callback_id AND OLD.seq IS NEW.seq AND OLD.started_at IS NEW.started_at
+  AND OLD.duration_ms IS NEW.duration_ms AND OLD.outcome IS NEW.outcome AND OLD.http_status IS NEW.http_status
+  AND OLD.response_excerpt IS NEW.response_excerpt AND OLD.remote_addr IS NEW.remote_addr
+  AND OLD.sent_timestamp IS NEW.sent_timestamp AND OLD.sign IS NEW.sign AND OLD.key_id IS NEW.key_id
+  AND OLD.body_sha256 IS NEW.body_sha256)
 BEGIN
   SELECT RAISE(ABORT, 'callback_attempt: what happened does not change');
 END;

@@ -51,6 +51,8 @@ impl Observer for Beat {
 
     fn in_flight(&self, _attempts: usize) {}
 
+    fn own_outage(&self, _is_on: bool) {}
+
     fn beat(&self, now: Timestamp) {
         self.last_millis.store(now.as_millis(), Ordering::Relaxed);
     }

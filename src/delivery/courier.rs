@@ -15,7 +15,7 @@ use super::floor::{Errand, Floor};
 use super::terms::Terms;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
-    self, Callback, Exchange, Kind, Next, Outcome, Timestamp, Unsignable, Verdict, judge,
+    self, Callback, Exchange, Kind, Next, Outcome, Reach, Timestamp, Unsignable, Verdict, judge,
 };
 use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, Sent, excerpt};
 
@@ -38,6 +38,8 @@ pub(super) struct About {
     pub(super) created_at: Timestamp,
     /// Counted attempts in this round before this one.
     pub(super) attempts: u32,
+    /// How far it came.
+    pub(super) reach: Reach,
 }
 
 /// A message ready to be sent.
@@ -72,12 +74,12 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
     let id = lease.id();
     let started_at = clock.now();
     let stopwatch = Stopwatch::start();
-    let mut attempt = match AssertUnwindSafe(attempt(&terms, &callback, started_at))
+    let (mut attempt, reach) = match AssertUnwindSafe(attempt(&terms, &callback, started_at))
         .catch_unwind()
         .await
     {
-        Ok(attempt) => attempt,
-        Err(_) => panicked(id, started_at),
+        Ok(ended) => ended,
+        Err(_) => (panicked(id, started_at), Reach::NotTried),
     };
     attempt.duration = stopwatch.elapsed();
     if !terms.shield && attempt.verdict.outcome.is_counted() {
@@ -98,6 +100,7 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
             app_id: message.map_or_else(String::new, |message| message.app_id().to_owned()),
             created_at,
             attempts,
+            reach,
         },
     }
 }
@@ -106,7 +109,7 @@ async fn attempt(
     terms: &Terms,
     callback: &Result<Box<Callback>, Malformed>,
     started_at: Timestamp,
-) -> Attempt {
+) -> (Attempt, Reach) {
     let letter = match callback {
         Ok(callback) => write_letter(terms, callback, started_at).map_err(|why| why.to_string()),
         Err(malformed) => Err(malformed.to_string()),
@@ -114,13 +117,14 @@ async fn attempt(
     match (callback, letter) {
         (Ok(callback), Ok(letter)) => {
             let report = terms.post.post(&callback.callback_url, letter.body).await;
-            ended(report.exchange, letter.sent, started_at)
+            let reach = report.exchange.reach();
+            (ended(report.exchange, letter.sent, started_at), reach)
         }
-        (_, letter) => unsent(
-            Outcome::Unsignable,
-            letter.err().unwrap_or_default(),
-            started_at,
-        ),
+        (_, letter) => {
+            let why = letter.err().unwrap_or_default();
+            let attempt = unsent(Outcome::Unsignable, why, started_at);
+            (attempt, Reach::NotTried)
+        }
     }
 }
 

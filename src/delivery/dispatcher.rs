@@ -16,6 +16,7 @@
 //! it forgets everything, the next survey tells it again.
 
 mod scouting;
+mod weather;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use self::scouting::{Looking, Surveying};
+use self::weather::Weather;
 use super::courier::{self, Ended};
 use super::floor::{BATCH, Floor, State};
 use super::observer::Observer;
@@ -76,7 +78,7 @@ enum Event {
 
 /// What tasks come back with.
 enum Back {
-    Turned(Turned),
+    Turned(Box<Turned>),
     Looked(Result<Arrivals, StoreError>),
     Surveyed(Result<Vec<OriginDue>, StoreError>),
     /// A stubborn outcome is recorded.
@@ -150,6 +152,7 @@ struct Shift {
     insisting: usize,
     looking: Looking,
     surveying: Surveying,
+    weather: Weather,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
     drain_timeout: Duration,
@@ -174,6 +177,7 @@ impl Shift {
             insisting: 0,
             looking: Looking::No,
             surveying: Surveying::none_yet(),
+            weather: Weather::default(),
             failed: None,
             drain_timeout,
             drained_by: None,
@@ -184,6 +188,7 @@ impl Shift {
     async fn work(&mut self, mut stop: watch::Receiver<bool>) -> Result<usize, StoreError> {
         loop {
             self.desk.observer.beat(self.desk.clock.now());
+            self.tell_of_outage();
             self.turn();
             self.send_out();
             if self.drained_by.is_some() && self.open() == 0 {
@@ -231,7 +236,7 @@ impl Shift {
 
     fn welcome(&mut self, back: Back) -> Result<(), StoreError> {
         match back {
-            Back::Turned(turned) => self.turned(turned),
+            Back::Turned(turned) => self.turned(*turned),
             Back::Looked(Ok(arrivals)) => {
                 self.heard(arrivals);
                 Ok(())
@@ -263,11 +268,13 @@ impl Shift {
             return;
         }
         let now = self.desk.clock.now();
-        let claims = self.drained_by.is_none();
         let mut state = self.floor.lock();
         let rules = state.rules(now);
-        let has_reason =
-            Self::is_ripe(&mut self.ripe_at, &state) || (claims && state.roster.is_hungry(rules));
+        let is_hungry = state.roster.is_hungry(rules);
+        let claims = self.drained_by.is_none() && state.outage.may_claim(now);
+        let has_reason = Self::is_ripe(&mut self.ripe_at, &state)
+            || (claims && is_hungry)
+            || state.outage.owes();
         if !has_reason {
             return;
         }
@@ -276,8 +283,13 @@ impl Shift {
         } else {
             Vec::new()
         };
-        let ended = std::mem::take(&mut state.ended);
-        if wants.is_empty() && ended.is_empty() {
+        if !wants.is_empty() {
+            state.outage.claims(now);
+        }
+        let mut ended = std::mem::take(&mut state.ended);
+        state.outage.correct(&mut ended, now);
+        let refunds = state.outage.take_refunds();
+        if wants.is_empty() && ended.is_empty() && refunds.is_empty() {
             return;
         }
         state.is_turning = true;
@@ -286,8 +298,10 @@ impl Shift {
         self.ripe_at = None;
         self.turning = Some(ended.len());
         let claim = (!wants.is_empty()).then_some(Claim { wants, now, lease });
-        self.tasks
-            .spawn(turn::turn(self.desk.clone(), ended, claim).map(Back::Turned));
+        self.tasks.spawn(
+            turn::turn(self.desk.clone(), ended, claim, refunds)
+                .map(|turned| Back::Turned(Box::new(turned))),
+        );
     }
 
     fn is_ripe(ripe_at: &mut Option<Instant>, state: &State) -> bool {
@@ -304,10 +318,18 @@ impl Shift {
         ripe_at <= now.deadline(Duration::ZERO)
     }
 
-    fn turned(&mut self, Turned { claimed, settled }: Turned) -> Result<(), StoreError> {
+    fn turned(&mut self, turned: Turned) -> Result<(), StoreError> {
+        let Turned {
+            claimed,
+            settled,
+            refunded,
+        } = turned;
         self.turning = None;
         self.floor.lock().is_turning = false;
         self.settled(settled)?;
+        if let Some(refunded) = refunded {
+            self.refunded(refunded)?;
+        }
         match claimed {
             None => Ok(()),
             Some(claimed) => self.claimed(claimed),
@@ -405,13 +427,21 @@ impl Shift {
     /// Judges how fast the origins are that have an attempt under way.
     fn review(&self) {
         let mut state = self.floor.lock();
-        let rules = state.rules(self.desk.clock.now());
+        let now = self.desk.clock.now();
+        if state.outage.review(now) {
+            let rules = state.rules(now);
+            state.roster.resettle(rules);
+        }
+        let rules = state.rules(now);
         state.roster.review(rules);
     }
 
     fn reload(&self) {
         let mut state = self.floor.lock();
         state.terms = Arc::clone(&self.terms.borrow());
+        if !state.terms.shield {
+            state.outage.disregard();
+        }
         let rules = state.rules(self.desk.clock.now());
         state.roster.resettle(rules);
     }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::courier::Ended;
+use super::outage::{Outage, PROBES_MAX};
 use super::roster::{PlaceNumber, Roster, Rules, Turn};
 use super::terms::Terms;
 use crate::domain::Timestamp;
@@ -32,6 +33,7 @@ pub(super) struct State {
     pub(super) roster: Roster<ClaimedCallback>,
     /// Not recorded yet.
     pub(super) ended: Vec<Ended>,
+    pub(super) outage: Outage,
     /// What an attempt that begins now is made under.
     pub(super) terms: Arc<Terms>,
     /// Whether the store is at work for the loop, which looks around anyway when that is done.
@@ -53,6 +55,7 @@ impl Floor {
             state: Mutex::new(State {
                 roster: Roster::default(),
                 ended: Vec::new(),
+                outage: Outage::default(),
                 terms,
                 is_turning: false,
             }),
@@ -74,17 +77,19 @@ impl Floor {
     pub(super) fn hand_in(
         &self,
         place: PlaceNumber,
-        ended: Ended,
+        mut ended: Ended,
         now: Timestamp,
     ) -> Option<Errand> {
         let mut state = self.lock();
+        let turns = state.watch_for_outage(&mut ended, now);
         let rules = state.rules(now);
         state.roster.finished(place, rules);
         state.ended.push(ended);
         let errand = state.take(now);
         let waits = state.ended.len();
         let stirs = !state.is_turning
-            && (waits == 1
+            && (turns
+                || waits == 1
                 || waits == BATCH
                 || state.roster.in_flight() == 0
                 || state.roster.is_hungry(rules));
@@ -113,11 +118,36 @@ impl State {
         })
     }
 
+    /// Learns from an attempt whether there is an outage of our own; returns whether one has begun
+    /// or ended by this.
+    fn watch_for_outage(&mut self, ended: &mut Ended, now: Timestamp) -> bool {
+        let turns = self.terms.shield && self.outage.heard(ended, now);
+        if turns {
+            self.roster.resettle(self.rules(now));
+        }
+        turns
+    }
+
+    /// During an outage of our own, a few attempts find out whether it is over.
     pub(super) fn rules(&self, now: Timestamp) -> Rules {
-        Rules {
-            now,
-            in_flight_max: self.terms.in_flight_max,
-            in_flight_per_origin_max: self.terms.in_flight_per_origin_max,
+        let Terms {
+            in_flight_max,
+            in_flight_per_origin_max,
+            ..
+        } = *self.terms;
+        match self.outage.is_on() {
+            false => Rules {
+                now,
+                in_flight_max,
+                in_flight_per_origin_max,
+                claims_ahead: true,
+            },
+            true => Rules {
+                now,
+                in_flight_max: in_flight_max.min(PROBES_MAX),
+                in_flight_per_origin_max: 1,
+                claims_ahead: false,
+            },
         }
     }
 

@@ -5,6 +5,7 @@
 //! | [`Dispatcher`] | the loop: hears what is due, lets the store record and claim, sends couriers |
 //! | `roster` | whose turn it is: fairness by origin, pure |
 //! | `floor` | where couriers and the loop meet |
+//! | `outage` | whether it is us who can't be reached, pure |
 //! | `courier` | one attempt after the other: sign, POST, judge |
 //! | `turn` | one exchange with the store: records what has ended, claims what comes next |
 //! | [`Terms`] | keys, schedule and limits; a reload replaces them whole |
@@ -17,7 +18,10 @@ mod dispatcher;
 pub mod egress;
 mod floor;
 pub mod observer;
+mod outage;
 mod roster;
+#[cfg(test)]
+mod sample;
 mod terms;
 pub mod transport;
 mod turn;

@@ -43,6 +43,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// So many attempts are under way now.
     fn in_flight(&self, attempts: usize);
 
+    /// An outage of our own has begun (`true`) or ended.
+    fn own_outage(&self, is_on: bool);
+
     /// The loop is alive. Called at least once a second by a healthy dispatcher.
     fn beat(&self, now: Timestamp);
 }

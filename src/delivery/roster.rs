@@ -141,6 +141,18 @@ pub(super) struct Rules {
     pub(super) in_flight_max: usize,
     /// `delivery.max_in_flight_per_merchant`
     pub(super) in_flight_per_origin_max: usize,
+    /// Whether more may be claimed than there are places.
+    pub(super) claims_ahead: bool,
+}
+
+impl Rules {
+    /// How much may be claimed ahead when `ended` attempts have ended since the last plan.
+    fn ahead(self, ended: usize) -> usize {
+        match self.claims_ahead {
+            true => (AHEAD_FACTOR * ended).min(AHEAD_MAX),
+            false => 0,
+        }
+    }
 }
 
 impl<T> Default for Roster<T> {
@@ -183,16 +195,16 @@ impl<T> Lane<T> {
     }
 
     /// How much may be claimed for it beyond its limit.
-    fn ahead(&self) -> usize {
+    fn ahead(&self, rules: Rules) -> usize {
         match self.pace {
-            Pace::Fast => (AHEAD_FACTOR * self.ended).min(AHEAD_MAX),
+            Pace::Fast => rules.ahead(self.ended),
             Pace::Slow | Pace::Unproven => 0,
         }
     }
 
     /// How much may be claimed for it.
     fn room(&self, rules: Rules) -> usize {
-        (rules.in_flight_per_origin_max + self.ahead()).saturating_sub(self.held())
+        (rules.in_flight_per_origin_max + self.ahead(rules)).saturating_sub(self.held())
     }
 
     fn is_idle(&self) -> bool {
@@ -235,7 +247,7 @@ impl<T> Roster<T> {
     /// [`Roster::unclaimed`].
     pub(super) fn plan(&mut self, rules: Rules) -> Vec<Want> {
         self.call_the_due(rules);
-        let ahead = (AHEAD_FACTOR * self.ended).min(AHEAD_MAX);
+        let ahead = rules.ahead(self.ended);
         self.ended = 0;
         let mut left = (rules.in_flight_max + ahead).saturating_sub(self.in_flight + self.stock);
         let all_ready: usize = self.ready.iter().map(VecDeque::len).sum();
@@ -520,6 +532,7 @@ mod tests {
             now: Timestamp::from_millis(now),
             in_flight_max: 8,
             in_flight_per_origin_max: 4,
+            claims_ahead: true,
         }
     }
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use super::courier::{About, Ended};
 use super::observer::{FinishedAttempt, Observer};
+use super::outage;
 use crate::clock::SharedClock;
-use crate::domain::Next;
+use crate::domain::{LOCAL_FAULT_WAIT, Next};
 use crate::store::{
-    Claim, EndedAttempt, OriginDue, Queue, Recorded, RecordedAttempt, Share, StoreError,
-    Unrecorded, Want,
+    ChargedAttempt, Claim, EndedAttempt, OriginDue, Queue, Recorded, RecordedAttempt, Refund,
+    Share, StoreError, Unrecorded, Want,
 };
 
 /// What every task of a dispatcher shares.
@@ -30,6 +31,8 @@ pub(super) struct Turned {
     /// `None`: nothing was to be claimed.
     pub(super) claimed: Option<Claimed>,
     pub(super) settled: Settled,
+    /// `None`: nothing was to be given back.
+    pub(super) refunded: Option<Refunded>,
 }
 
 /// What a claim brings back: one share for each want.
@@ -37,6 +40,14 @@ pub(super) struct Turned {
 pub(super) struct Claimed {
     pub(super) wants: Vec<Want>,
     pub(super) shares: Result<Vec<Share>, StoreError>,
+}
+
+/// What giving back brings.
+#[derive(Debug)]
+pub(super) struct Refunded {
+    pub(super) attempts: Vec<ChargedAttempt>,
+    /// Those that the log does not have (yet).
+    pub(super) unknown: Result<Vec<ChargedAttempt>, StoreError>,
 }
 
 /// What recording brings back.
@@ -50,16 +61,40 @@ pub(super) struct Settled {
     pub(super) stubborn: Vec<Ended>,
 }
 
-/// Records `ended` and claims `claim`, whichever there is.
-pub(super) async fn turn(desk: Desk, ended: Vec<Ended>, claim: Option<Claim>) -> Turned {
+/// Records `ended`, claims `claim` and gives `refunds` back, whichever there is.
+pub(super) async fn turn(
+    desk: Desk,
+    ended: Vec<Ended>,
+    claim: Option<Claim>,
+    refunds: Vec<ChargedAttempt>,
+) -> Turned {
     let claiming = async {
         let claim = claim?;
         let wants = claim.wants.clone();
         let shares = desk.queue.claim(claim).await;
         Some(Claimed { wants, shares })
     };
-    let (settled, claimed) = futures_util::future::join(settle(&desk, ended), claiming).await;
-    Turned { claimed, settled }
+    let (settled, claimed, refunded) =
+        futures_util::future::join3(settle(&desk, ended), claiming, give_back(&desk, refunds))
+            .await;
+    Turned {
+        claimed,
+        settled,
+        refunded,
+    }
+}
+
+async fn give_back(desk: &Desk, attempts: Vec<ChargedAttempt>) -> Option<Refunded> {
+    if attempts.is_empty() {
+        return None;
+    }
+    let refund = Refund {
+        attempts: attempts.clone(),
+        reason: outage::NOT_COUNTED,
+        due: desk.clock.now().after(LOCAL_FAULT_WAIT),
+    };
+    let unknown = desk.queue.refund(refund).await;
+    Some(Refunded { attempts, unknown })
 }
 
 async fn settle(desk: &Desk, ended: Vec<Ended>) -> Settled {

@@ -92,6 +92,42 @@ impl fmt::Display for Phase {
     }
 }
 
+/// How far an exchange came: what it tells of our own way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The other side has answered something, be it a refusal or rubbish.
+    Reached,
+    /// No connection came about, whoever is to blame.
+    Unreached,
+    /// A connection stood, and then nothing came: the other side is silent, or the way to it has
+    /// broken.
+    Silent,
+    /// Nothing was tried.
+    NotTried,
+}
+
+impl Exchange {
+    /// How far it came.
+    pub fn reach(&self) -> Reach {
+        match self {
+            Self::Answered { .. } => Reach::Reached,
+            Self::Blocked { .. } => Reach::NotTried,
+            Self::Failed(fault) => fault.reach(),
+        }
+    }
+}
+
+impl Fault {
+    fn reach(&self) -> Reach {
+        match (self.status, self.phase, self.cause) {
+            (Some(_), _, _) => Reach::Reached,
+            (None, Phase::Dns | Phase::Connect, _) => Reach::Unreached,
+            (None, _, Cause::Remote) => Reach::Reached,
+            (None, _, Cause::Deadline | Cause::Local) => Reach::Silent,
+        }
+    }
+}
+
 /// The judgement on an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -247,6 +283,37 @@ mod tests {
             remote_addr: None,
         };
         assert_eq!(judge(&exchange).outcome, Outcome::Unreadable);
+    }
+
+    #[test]
+    fn what_answered_was_reached_and_what_was_not_connected_was_not() {
+        let table = [
+            (answered(500, ""), Reach::Reached),
+            (failed(Phase::Dns, Cause::Remote, None), Reach::Unreached),
+            (
+                failed(Phase::Connect, Cause::Deadline, None),
+                Reach::Unreached,
+            ),
+            (failed(Phase::Connect, Cause::Local, None), Reach::Unreached),
+            (failed(Phase::Tls, Cause::Remote, None), Reach::Reached),
+            (failed(Phase::Tls, Cause::Deadline, None), Reach::Silent),
+            (failed(Phase::Head, Cause::Remote, None), Reach::Reached),
+            (failed(Phase::Head, Cause::Deadline, None), Reach::Silent),
+            (failed(Phase::Head, Cause::Local, None), Reach::Silent),
+            (
+                failed(Phase::Body, Cause::Deadline, Some(200)),
+                Reach::Reached,
+            ),
+            (
+                Exchange::Blocked {
+                    reason: "loopback".to_owned(),
+                },
+                Reach::NotTried,
+            ),
+        ];
+        for (exchange, reach) in table {
+            assert_eq!(exchange.reach(), reach, "{exchange:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The proof of a claim.
 
+use super::ChargedAttempt;
 use crate::domain::CallbackId;
 
 /// Permission to record one attempt of one callback, once.
@@ -21,9 +22,23 @@ impl Lease {
         Self { id, token, seq }
     }
 
+    /// The first of callback `id`, for tests.
+    #[cfg(test)]
+    pub(crate) const fn sample(id: CallbackId) -> Self {
+        Self::new(id, 1, 1)
+    }
+
     /// The callback in flight.
     pub const fn id(&self) -> CallbackId {
         self.id
+    }
+
+    /// The attempt that it permits.
+    pub const fn attempt(&self) -> ChargedAttempt {
+        ChargedAttempt {
+            id: self.id,
+            seq: self.seq,
+        }
     }
 
     /// What the row's `lease_token` must be.

@@ -184,6 +184,26 @@ pub enum Recorded {
     LeaseLost,
 }
 
+/// An attempt that was counted, by its key in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChargedAttempt {
+    /// Its callback.
+    pub id: CallbackId,
+    /// Its number in that callback's log.
+    pub seq: i64,
+}
+
+/// Attempts that shall not count after all.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    /// Which.
+    pub attempts: Vec<ChargedAttempt>,
+    /// Why, to be put behind their details.
+    pub reason: &'static str,
+    /// When a callback is due whose newest attempt is among them.
+    pub due: Timestamp,
+}
+
 /// Rows to remove in one small batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
@@ -218,6 +238,11 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Writes attempts to the log and moves their callbacks on: all of it or nothing. Returns one
     /// for each, in the same order.
     async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded>;
+
+    /// Gives counted attempts back to their callbacks' budgets, and takes back that one of them has
+    /// exhausted its callback. An attempt that does not count (any more) is left alone. Returns
+    /// those that the log does not have.
+    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError>;
 
     /// Ends every attempt that a dispatcher before this one left in flight as `interrupted`, and
     /// makes its callback due at once. Only for who holds the queue alone. Returns how many.

@@ -91,6 +91,8 @@ impl Observer for AttemptLog {
 
     fn in_flight(&self, _attempts: usize) {}
 
+    fn own_outage(&self, _is_on: bool) {}
+
     fn beat(&self, _now: Timestamp) {}
 }
 

@@ -73,6 +73,7 @@ pub struct Metrics {
     exhausted: [Counter; KINDS.len()],
     queue_callbacks: [Gauge; ShownState::ALL.len()],
     in_flight: Gauge,
+    own_outage: Gauge,
     oldest_due: Gauge<f64, AtomicU64>,
     store_commit: DurationHistogram,
     store_wal_bytes: Gauge,
@@ -102,6 +103,7 @@ impl Metrics {
             queue_callbacks: ShownState::ALL
                 .map(|state| queue_callbacks.get_or_create_owned(&[("state", state.as_str())])),
             in_flight: Gauge::default(),
+            own_outage: Gauge::default(),
             oldest_due: Gauge::default(),
             store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
             store_wal_bytes: Gauge::default(),
@@ -146,6 +148,11 @@ impl Metrics {
             "in_flight",
             "Attempts under way now",
             self.in_flight.clone(),
+        );
+        registry.register(
+            "own_outage",
+            "1 while no merchant can be reached and the fault is taken for our own, else 0",
+            self.own_outage.clone(),
         );
         registry.register(
             "oldest_due_seconds",
@@ -263,6 +270,11 @@ impl Observer for Metrics {
     fn beat(&self, now: Timestamp) {
         self.beat.set(unix_seconds(now));
     }
+    fn own_outage(&self, is_on: bool) {
+        self.own_outage.set(i64::from(is_on));
+    }
+
+    fn beat(&self, _now: Timestamp) {}
 }
 
 impl CommitObserver for Metrics {

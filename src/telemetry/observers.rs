@@ -35,6 +35,12 @@ impl Observer for Observers {
         }
     }
 
+    fn own_outage(&self, is_on: bool) {
+        for observer in &self.0 {
+            observer.own_outage(is_on);
+        }
+    }
+
     fn beat(&self, now: Timestamp) {
         for observer in &self.0 {
             observer.beat(now);
@@ -66,6 +72,10 @@ mod tests {
             self.add(format!("in flight {attempts}"));
         }
 
+        fn own_outage(&self, is_on: bool) {
+            self.add(format!("own outage {is_on}"));
+        }
+
         fn beat(&self, now: Timestamp) {
             self.add(format!("beat {}", now.as_millis()));
         }
@@ -76,13 +86,17 @@ mod tests {
         let notes = [Arc::new(Notes::default()), Arc::new(Notes::default())];
         let observers = Observers::new(vec![notes[0].clone(), notes[1].clone()]);
         observers.in_flight(3);
+        observers.own_outage(true);
         observers.beat(Timestamp::from_millis(7));
         super::super::sample::with_refused(|finished| {
             observers.attempt_finished(finished);
         });
         for notes in notes {
             let heard = notes.0.lock().expect("no test panics under it");
-            assert_eq!(*heard, ["in flight 3", "beat 7", "attempt 17"]);
+            assert_eq!(
+                *heard,
+                ["in flight 3", "own outage true", "beat 7", "attempt 17"]
+            );
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
+//! | [`secrets`] | who must not see: no secret gets out |
 
 mod architecture;
 mod binary;
@@ -23,3 +24,4 @@ mod live;
 mod model;
 mod monitoring;
 mod schema;
+mod secrets;

@@ -59,7 +59,9 @@ fn matchers(text: &str) -> Vec<(String, String, String)> {
 /// Everything that can be asked for: the daemon's metrics and the probes'.
 fn everything() -> Exposed {
     let mut everything = exposed(&Metrics::new("3.53.0").encode());
-    everything.extend(exposed(&Probes::new().run("6 https://merchant.example/").done()));
+    everything.extend(exposed(
+        &Probes::new().run("6 https://merchant.example/").done(),
+    ));
     everything
 }
 
@@ -101,7 +103,11 @@ fn every_name_and_label_in_the_kit_is_exposed() {
     let known = everything();
     for name in ["alerts.yml", "grafana-dashboard.json", "prometheus.yml"] {
         let text = text(name).replace("\\\"", "\"");
-        assert_eq!(faults_of_names(&text, &known), Vec::<String>::new(), "{name}");
+        assert_eq!(
+            faults_of_names(&text, &known),
+            Vec::<String>::new(),
+            "{name}"
+        );
     }
 }
 
@@ -196,7 +202,9 @@ fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
 }
 
 fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 #[test]

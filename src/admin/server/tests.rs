@@ -13,8 +13,8 @@ use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::{
-    Arrivals, Claim, EndedAttempt, EnqueueError, Origin, OriginDue, Queue, RecordedAttempt,
-    Retention, Share, StoreError, Unrecorded,
+    Arrivals, ChargedAttempt, Claim, EndedAttempt, EnqueueError, Origin, OriginDue, Queue,
+    RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
 };
 use crate::telemetry::Metrics;
 
@@ -41,6 +41,9 @@ impl Queue for ProbeOnly {
         unreachable!("the admin port only probes")
     }
     async fn record(&self, _: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
+        unreachable!("the admin port only probes")
+    }
+    async fn refund(&self, _: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
         unreachable!("the admin port only probes")
     }
     async fn interrupt_in_flight(&self, _: Timestamp) -> Result<usize, StoreError> {

@@ -47,6 +47,13 @@ impl Surveying {
     }
 }
 
+impl Surveying {
+    /// Wants one soon.
+    pub(super) const fn ask(&mut self) {
+        self.asked_for = true;
+    }
+}
+
 impl Shift {
     pub(super) fn look(&mut self) {
         if self.looking != Looking::No {

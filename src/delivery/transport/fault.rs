@@ -31,8 +31,9 @@ const ENOBUFS: i32 = 105;
 /// translated, because a Rust program never calls setlocale. EAI_SYSTEM comes as the errno
 /// behind it. EAI_NONAME, EAI_NODATA and EAI_FAIL are answers, and bad ones for the merchant.
 ///
-/// EAI_AGAIN has two meanings, no resolver in reach or the merchant's name servers broken, and
-/// nothing here tells them apart; the merchant has the benefit of the doubt.
+/// EAI_AGAIN has two meanings, no resolver in reach or the merchant's name servers broken. The
+/// lookup says more when it knows that the resolver is well (see `lookup.rs`); else the merchant has
+/// the benefit of the doubt.
 const LOOKUP_FAILED_HERE: [&str; 4] = [
     "Temporary failure in name resolution",
     "Memory allocation failure",
@@ -187,12 +188,14 @@ fn is_local(error: &io::Error, phase: Phase) -> bool {
     );
     match error.raw_os_error() {
         Some(number) => is_kind_local || matches!(number, ENFILE | EMFILE | ENOBUFS),
-        None if phase == Phase::Dns => {
-            let words = error.to_string();
-            LOOKUP_FAILED_HERE.iter().any(|here| words.ends_with(here))
-        }
-        None => false,
+        None => phase == Phase::Dns && is_lookup_failed_here(error),
     }
+}
+
+/// Whether a lookup failed without an answer about the name.
+pub(super) fn is_lookup_failed_here(error: &io::Error) -> bool {
+    let words = error.to_string();
+    LOOKUP_FAILED_HERE.iter().any(|here| words.ends_with(here))
 }
 
 fn io_detail(error: &io::Error) -> String {

@@ -6,6 +6,10 @@
 //! So a name that is being asked for is not asked for again: [`JoinedLookup`] lets the later ones
 //! wait for the same answer, and a name holds one thread at most.
 //!
+//! "Temporary failure in name resolution" can be said of our resolver and of the merchant's name
+//! servers. When the resolver has just answered for another name, it is the latter, and the error
+//! says so.
+//!
 //! Absent: a cache. An answer is gone when it is given; how long names may be kept is the
 //! system's resolver's business.
 
@@ -14,9 +18,13 @@ use std::fmt::Debug;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+
+use super::fault::is_lookup_failed_here;
+use crate::clock::Stopwatch;
 
 /// Looks names up. Tests play rebinding, broken and hanging resolvers with it.
 #[async_trait]
@@ -40,12 +48,42 @@ impl Lookup for SystemLookup {
 type Answer = Result<Vec<IpAddr>, Arc<io::Error>>;
 type Awaited = watch::Receiver<Option<Answer>>;
 
+/// How long an answer for one name shows that the resolver is well.
+const WELL_FOR: Duration = Duration::from_secs(10);
+
 /// Asks another lookup, for each name once at a time.
 #[derive(Debug)]
 pub(super) struct JoinedLookup {
     inner: Arc<dyn Lookup>,
+    asked: Arc<Mutex<Asked>>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
     /// The names that are being asked for.
-    asked: Arc<Mutex<HashMap<String, Awaited>>>,
+    names: HashMap<String, Awaited>,
+    /// The last answer about any name, be it that there is none of that name.
+    answered: Option<Stopwatch>,
+}
+
+impl Asked {
+    /// Tells a broken name from a broken resolver.
+    fn examine(&mut self, found: io::Result<Vec<IpAddr>>) -> io::Result<Vec<IpAddr>> {
+        match found {
+            Err(error) if is_lookup_failed_here(&error) => match self.answered {
+                Some(answered) if answered.elapsed() < WELL_FOR => Err(io::Error::other(format!(
+                    "{error}; other names resolve, so it is the name servers of this one"
+                ))),
+                _ => Err(error),
+            },
+            // A number is of the operating system, not of the resolver.
+            Err(error) if error.raw_os_error().is_some() => Err(error),
+            answer => {
+                self.answered = Some(Stopwatch::start());
+                answer
+            }
+        }
+    }
 }
 
 impl JoinedLookup {
@@ -60,11 +98,11 @@ impl JoinedLookup {
     fn ask(&self, name: &str) -> Awaited {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         // One whose asker is gone, with its runtime or in a panic, will never come.
-        if let Some(awaited) = asked.get(name).filter(|it| it.has_changed().is_ok()) {
+        if let Some(awaited) = asked.names.get(name).filter(|it| it.has_changed().is_ok()) {
             return awaited.clone();
         }
         let (answer, awaited) = watch::channel(None);
-        asked.insert(name.to_owned(), awaited.clone());
+        asked.names.insert(name.to_owned(), awaited.clone());
         let (inner, asked, name) = (
             Arc::clone(&self.inner),
             Arc::clone(&self.asked),
@@ -72,9 +110,10 @@ impl JoinedLookup {
         );
         // A task of its own: the exchange that asked first may give up before the others.
         tokio::spawn(async move {
-            let found = inner.lookup(&name).await.map_err(Arc::new);
+            let found = inner.lookup(&name).await;
             let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.remove(&name);
+            let found = asked.examine(found).map_err(Arc::new);
+            asked.names.remove(&name);
             answer.send_replace(Some(found));
         });
         awaited
@@ -124,6 +163,9 @@ mod tests {
             answer.forget();
             match name {
                 "broken.test" => Err(io::Error::from_raw_os_error(24)),
+                "servfail.test" => Err(io::Error::other(
+                    "failed to lookup address information: Temporary failure in name resolution",
+                )),
                 "panics.test" => panic!("as it was told"),
                 _ => Ok(vec![IpAddr::from([127, 0, 0, 1])]),
             }
@@ -180,6 +222,22 @@ mod tests {
         for failed in [one, same] {
             assert_eq!(failed.expect_err("it fails").raw_os_error(), Some(24));
         }
+    }
+
+    #[tokio::test]
+    async fn a_temporary_failure_is_the_names_own_when_others_resolve() {
+        let (slow, joined) = slow();
+        slow.answers.add_permits(3);
+        let failed = joined.lookup("servfail.test").await;
+        assert!(is_lookup_failed_here(&failed.expect_err("it fails")));
+        joined.lookup("one.test").await.expect("an answer");
+        let failed = joined.lookup("servfail.test").await.expect_err("it fails");
+        assert!(!is_lookup_failed_here(&failed));
+        assert_eq!(
+            failed.to_string(),
+            "failed to lookup address information: Temporary failure in name resolution; \
+             other names resolve, so it is the name servers of this one"
+        );
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ mod lock;
 mod plans;
 mod prune;
 mod record;
+mod refund;
 mod rows;
 mod schema;
 mod wake;
@@ -41,8 +42,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, Claim, CommitObserver, EndedAttempt, EnqueueError, OpenError, Origin, OriginDue,
-    Queue, RecordedAttempt, Retention, Share, StoreError, Unrecorded,
+    Arrivals, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, OpenError, Origin,
+    OriginDue, Queue, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
@@ -207,6 +208,10 @@ impl Queue for SqliteQueue {
                 })
                 .collect()),
         }
+    }
+
+    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
+        self.writer.write(refund, refund::refund).await.1
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{arrivals, claim, connection, prune, record};
+use super::{arrivals, claim, connection, prune, record, refund};
 
 /// A queue in which a few rows were analysed, as an operator may do: to the planner every table
 /// is as small as that.
@@ -43,6 +43,8 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (record::MOVE_ON, "INTEGER PRIMARY KEY"),
         (record::LOG_INTERRUPTED, "INDEX callback_in_flight"),
         (record::RELEASE_INTERRUPTED, "INDEX callback_in_flight"),
+        (refund::GIVE_BACK, "INTEGER PRIMARY KEY"),
+        (refund::UNCOUNT, "PRIMARY KEY"),
         (arrivals::ARRIVALS, "INTEGER PRIMARY KEY"),
         (arrivals::SURVEY, "INDEX callback_due"),
         (prune::OUTDATED, "INDEX callback_finished"),

@@ -29,6 +29,7 @@ fn names_are_the_contracts() {
         "exhausted_total",
         "queue_callbacks",
         "in_flight",
+        "own_outage",
         "oldest_due_seconds",
         "store_wal_bytes",
         "beat_timestamp_seconds",

@@ -5,10 +5,18 @@ use std::net::TcpStream;
 
 use callback_dispatcher::merchant::Answer;
 
-use super::{PATIENCE, Place, payment};
+use super::{Daemon, PATIENCE, Place, payment};
+
+/// Where the admin port of `daemon` listens.
+pub(crate) async fn address(daemon: &mut Daemon) -> String {
+    let line = daemon.says("admin port open").await;
+    let mut words = line.split(|c: char| c.is_whitespace() || c == '=' || c == '"');
+    let address = words.find(|word| word.starts_with("127.0.0.1:"));
+    address.expect("the address is in the log").to_owned()
+}
 
 /// The status line and the body of a GET, spoken by hand.
-fn get(address: &str, path: &str) -> (String, String) {
+pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).expect("the admin port is open");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -27,11 +35,7 @@ async fn health_readiness_and_metrics_are_served() {
     place.change_settings("listen = \"\"", "listen = \"127.0.0.1:0\"");
     let merchant = place.merchant(Answer::Ack).await;
     let mut daemon = place.run();
-    let line = daemon.says("admin port open").await;
-    let address = line
-        .split(|c: char| c.is_whitespace() || c == '=' || c == '"')
-        .find(|word| word.starts_with("127.0.0.1:"))
-        .expect("the address is in the log");
+    let address = &address(&mut daemon).await;
     let daemon = daemon.ready().await;
     for path in ["/healthz", "/readyz"] {
         // The port opens before the dispatcher's first round, and says so until then.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use callback_dispatcher::store::sqlite;
 use serde_json::{Value, json};
 
 use super::{Daemon, Place, lines, payment, refund, until, with};
@@ -17,16 +18,17 @@ fn queued(place: &Place) -> Value {
 fn init_creates_the_database_once() {
     let place = Place::bare();
     let first = place.ask(&["init"]).done();
-    assert!(
-        first.contains("queue.db created, schema version 1"),
-        "{first}"
+    let created = format!(
+        "queue.db created, schema version {}",
+        sqlite::SCHEMA_VERSION
     );
+    assert!(first.contains(&created), "{first}");
     place.enqueue(&[payment(URL, 1)]);
     let second = place.ask(&["init"]).done();
     assert!(second.contains("queue.db is up to date"), "{second}");
     assert_eq!(queued(&place), 1);
     let version = place.rows("PRAGMA user_version");
-    assert_eq!(version[0]["user_version"], 1);
+    assert_eq!(version[0]["user_version"], sqlite::SCHEMA_VERSION);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use super::{assert_silent_on_secrets, until};
 
 /// A running program. It is killed when this is dropped.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
     said: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
@@ -16,7 +16,7 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Both its streams must be piped.
-    pub(super) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let said = Arc::new(Mutex::new(String::new()));
         let readers = vec![
@@ -55,13 +55,13 @@ impl Daemon {
     }
 
     /// Returns once it dispatches.
-    pub(super) async fn ready(mut self) -> Self {
+    pub(crate) async fn ready(mut self) -> Self {
         self.says("dispatching").await;
         self
     }
 
     /// Sends a signal, for instance `TERM`.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args(["-s", name, &self.pid().to_string()])
             .status()
@@ -90,7 +90,7 @@ impl Daemon {
     }
 
     /// SIGTERM, and exit code 0.
-    pub(super) async fn stops(self) -> String {
+    pub(crate) async fn stops(self) -> String {
         self.signal("TERM");
         let (status, said) = self.ends().await;
         assert_eq!(status.code(), Some(0), "{said}");

@@ -29,9 +29,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::time::MissedTickBehavior;
 
-use daemon::Daemon;
+pub(super) use admin::{address as admin_address, get};
+pub(super) use daemon::Daemon;
 
-const SECRET: &str = "newpay-demo-secret";
+use crate::secrets::{self, HMAC as SECRET};
 
 const SETTINGS: &str = r#"
 [retry]
@@ -49,7 +50,7 @@ listen = ""
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns what `probe` finds.
-async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(super) async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let mut again = tokio::time::interval(Duration::from_millis(10));
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let found = async {
@@ -67,10 +68,10 @@ async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 
 /// What a command that ended has said.
 #[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(super) struct Said {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Said {
@@ -96,14 +97,22 @@ impl Said {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secrets::assert_none_in_files(self.folder());
+        }
+    }
+}
+
 /// A directory with settings, keys and perhaps a queue.
-struct Place {
+pub(super) struct Place {
     directory: TempDir,
 }
 
 impl Place {
     /// Without a queue.
-    fn bare() -> Self {
+    pub(super) fn bare() -> Self {
         let place = Self {
             directory: TempDir::new().expect("a temporary directory"),
         };
@@ -113,17 +122,21 @@ impl Place {
     }
 
     /// With an empty queue.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let place = Self::bare();
         place.ask(&["init"]).done();
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("writable");
     }
 
@@ -139,13 +152,13 @@ impl Place {
     }
 
     /// The settings file with `from` replaced.
-    fn change_settings(&self, from: &str, to: &str) {
+    pub(super) fn change_settings(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.path("dispatcher.toml")).expect("readable");
         assert!(text.contains(from), "{from:?} in {text}");
         self.write("dispatcher.toml", &text.replace(from, to));
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_callback-dispatcher"));
         command
             .args(arguments)
@@ -160,12 +173,12 @@ impl Place {
     }
 
     /// Runs a command without input.
-    fn ask(&self, arguments: &[&str]) -> Said {
+    pub(super) fn ask(&self, arguments: &[&str]) -> Said {
         self.feed(arguments, "")
     }
 
     /// Runs a command that reads `input`, which must fit into a pipe or be read while it runs.
-    fn feed(&self, arguments: &[&str], input: &str) -> Said {
+    pub(super) fn feed(&self, arguments: &[&str], input: &str) -> Said {
         let mut child = self
             .command(arguments)
             .stdin(Stdio::piped())
@@ -188,17 +201,17 @@ impl Place {
     }
 
     /// Queues callbacks; returns their ids.
-    fn enqueue(&self, callbacks: &[Value]) -> Vec<i64> {
+    pub(super) fn enqueue(&self, callbacks: &[Value]) -> Vec<i64> {
         let said = self.feed(&["enqueue"], &lines(callbacks)).done();
         said.lines().map(|id| id.parse().expect("an id")).collect()
     }
 
-    fn run(&self) -> Daemon {
+    pub(super) fn run(&self) -> Daemon {
         Daemon::spawn(self.command(&["run"]))
     }
 
     /// A statement through the `sqlite3` program; its rows as objects.
-    fn rows(&self, sql: &str) -> Vec<Value> {
+    pub(super) fn rows(&self, sql: &str) -> Vec<Value> {
         self.rows_of("queue.db", sql)
     }
 
@@ -226,7 +239,7 @@ impl Place {
     }
 
     /// A merchant in this process that knows the keys.
-    async fn merchant(&self, script: impl Into<Script>) -> MockMerchant {
+    pub(super) async fn merchant(&self, script: impl Into<Script>) -> MockMerchant {
         let inputs = Inputs {
             file: Some(self.path("dispatcher.toml")),
             working_directory: self.directory.path().to_owned(),
@@ -252,17 +265,17 @@ impl Place {
     }
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub(super) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("our file");
 }
 
 #[track_caller]
 fn assert_silent_on_secrets(text: &str) {
-    assert!(!text.contains(SECRET), "the secret is in: {text}");
+    secrets::assert_none_in("what the program said", text.as_bytes());
 }
 
 /// The document's payment, as the `number`th of its kind.
-fn payment(url: &str, number: usize) -> Value {
+pub(super) fn payment(url: &str, number: usize) -> Value {
     json!({
         "kind": "payment", "callBackUrl": url, "appId": "6", "payMethod": 1,
         "orderAmt": "123.00", "currency": "LAK", "newpayOrderNo": format!("N{number}"),
@@ -272,7 +285,7 @@ fn payment(url: &str, number: usize) -> Value {
 }
 
 /// The refund of [`payment`].
-fn refund(url: &str, number: usize) -> Value {
+pub(super) fn refund(url: &str, number: usize) -> Value {
     json!({
         "kind": "refund", "callBackUrl": url, "appId": "6", "payMethod": 1,
         "refundOrderAmt": "123.00", "currency": "LAK", "newpayOrderNo": format!("N{number}"),
@@ -282,7 +295,7 @@ fn refund(url: &str, number: usize) -> Value {
     })
 }
 
-fn with(mut callback: Value, member: &str, value: Value) -> Value {
+pub(super) fn with(mut callback: Value, member: &str, value: Value) -> Value {
     callback[member] = value;
     callback
 }

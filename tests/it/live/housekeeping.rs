@@ -87,7 +87,9 @@ async fn the_log_has_the_size_that_the_file_system_says_until_it_is_checkpointed
     place.sqlite3(&insert("http://127.0.0.1:9/", "order", &[]));
     let mut log = place.database().into_os_string();
     log.push("-wal");
-    let size = std::fs::metadata(&log).expect("there has been a commit").len();
+    let size = std::fs::metadata(&log)
+        .expect("there has been a commit")
+        .len();
     assert!(size > 0);
     assert_eq!(inspection.wal_bytes().await, Ok(size));
     queue.maintain().await.expect("maintained");

@@ -12,6 +12,7 @@ mod fairness;
 mod guards;
 mod housekeeping;
 mod limits;
+mod outage;
 mod panic;
 mod retries;
 mod uncounted;
@@ -50,6 +51,14 @@ secret = "newpay-demo-secret"
 /// A folder with a queue and keys, which outlives the daemons that work on it.
 pub(super) struct Place {
     folder: TempDir,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            crate::secrets::assert_none_in_files(self.folder.path());
+        }
+    }
 }
 
 impl Place {

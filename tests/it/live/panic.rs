@@ -56,6 +56,8 @@ impl Observer for Told {
 
     fn in_flight(&self, _: usize) {}
 
+    fn own_outage(&self, _: bool) {}
+
     fn beat(&self, _: Timestamp) {}
 }
 

@@ -223,6 +223,41 @@ fn the_log_of_attempts_only_grows() {
 }
 
 #[test]
+fn an_attempt_can_be_uncounted_once_and_for_a_reason() {
+    let uncount =
+        "UPDATE callback_attempt SET counted = 0, detail = detail || '; why' WHERE seq = 1";
+    let refused = [
+        "UPDATE callback_attempt SET counted = 1 WHERE seq = 1",
+        "UPDATE callback_attempt SET counted = 0, detail = 'other' WHERE seq = 2",
+        "UPDATE callback_attempt SET counted = 0, outcome = 'acknowledged' WHERE seq = 2",
+        "UPDATE callback_attempt SET counted = 0, started_at = 1 WHERE seq = 2",
+        "UPDATE callback_attempt SET counted = 0, sign = 'x' WHERE seq = 2",
+        "UPDATE callback_attempt SET detail = detail || 'more' WHERE seq = 2",
+    ];
+    let mut statements = vec![
+        attempt(1, 1, json!("connect"), json!(1)),
+        plain(
+            "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, \
+             counted, detail) VALUES (1, 2, 1663738614280, 12, 'connect', 1, 'as it was')",
+        ),
+        plain("UPDATE callback_attempt SET counted = 0 WHERE seq = 3"),
+        plain(uncount),
+        plain(uncount),
+    ];
+    statements.extend(refused.map(plain));
+    for client in CLIENTS {
+        let mut answers = queue_of_two().ask(client, &statements).into_iter();
+        for allowed in answers.by_ref().take(4) {
+            assert!(allowed.is_ok(), "{client:?}: {allowed:?}");
+        }
+        for answer in answers {
+            let error = answer.expect_err("an attempt was rewritten");
+            assert!(error.contains(LOG), "{client:?}: {error}");
+        }
+    }
+}
+
+#[test]
 fn an_attempt_has_a_known_outcome_and_a_number_of_its_own() {
     let table = [
         (attempt(1, 1, json!("lost"), json!(1)), "outcome_is_known"),

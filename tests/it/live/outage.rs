@@ -1,0 +1,193 @@
+//! The network is lost: an outage of our own uses up no merchant's retries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::clock::ManualClock;
+use callback_dispatcher::domain::NewCallback;
+use callback_dispatcher::merchant::{Answer, MerchantSettings, MockMerchant};
+use callback_dispatcher::store::{AttemptRow, ShownState};
+use tokio::net::TcpListener;
+
+use super::{Daemon, FIVE_MINUTES, Place, clock, listener, payment, until};
+
+/// Four do not make an outage.
+const MERCHANTS: usize = 6;
+
+/// Ports on which nobody listens for now.
+async fn closed_doors(count: usize) -> Vec<SocketAddr> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        held.push(listener().await);
+    }
+    held.iter()
+        .map(|door| door.local_addr().expect("it is bound"))
+        .collect()
+}
+
+fn order(n: usize) -> String {
+    format!("order-{n}")
+}
+
+fn payments(doors: &[SocketAddr]) -> Vec<NewCallback> {
+    let each = doors.iter().enumerate();
+    each.map(|(n, door)| payment(&format!("http://{door}/callback"), &order(n)))
+        .collect()
+}
+
+async fn open(place: &Place, door: SocketAddr, clock: &ManualClock) -> MockMerchant {
+    let settings = MerchantSettings {
+        script: Answer::Ack.into(),
+        keyring: Arc::new(place.configuration(&[]).keys.keyring),
+        clock: Arc::new(clock.clone()),
+        ..MerchantSettings::default()
+    };
+    let listener = TcpListener::bind(door)
+        .await
+        .expect("the port is still free");
+    MockMerchant::start(listener, settings).expect("a merchant")
+}
+
+async fn counted(daemon: &Daemon, order: &str) -> usize {
+    let attempts = daemon.attempts(order).await;
+    attempts.iter().filter(|attempt| attempt.counted).count()
+}
+
+/// Every callback has been tried and is charged with nothing, in the row and in the log.
+async fn until_nothing_is_charged(daemon: &Daemon, merchants: usize) {
+    for n in 0..merchants {
+        let order = order(n);
+        until(&format!("{order} is charged with nothing"), async || {
+            let callback = daemon.callback(&order).await;
+            !daemon.attempts(&order).await.is_empty()
+                && callback.attempts == 0
+                && counted(daemon, &order).await == 0
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_an_hour_without_a_network_exhausts_nothing() {
+    let place = Place::new();
+    let clock = clock();
+    let doors = closed_doors(MERCHANTS).await;
+    let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
+    daemon.enqueue(payments(&doors)).await;
+    until_nothing_is_charged(&daemon, MERCHANTS).await;
+
+    let step = Duration::from_secs(15);
+    for minute in 0..30 {
+        let before = daemon.attempts(&order(0)).await.len();
+        for _ in 0..4 {
+            clock.advance(step);
+        }
+        daemon.until_attempts(&order(0), before + 1).await;
+        let callback = daemon.callback(&order(0)).await;
+        let found = (callback.state, callback.attempts);
+        assert_eq!(found, (ShownState::Pending, 0), "in minute {minute}");
+    }
+    until_nothing_is_charged(&daemon, MERCHANTS).await;
+    for n in 0..MERCHANTS {
+        for attempt in daemon.attempts(&order(n)).await {
+            assert_eq!(
+                (attempt.outcome.as_str(), attempt.counted),
+                ("connect", false)
+            );
+            assert!(attempt.detail.contains("not counted"), "{}", attempt.detail);
+        }
+    }
+
+    let mut merchants = Vec::new();
+    for door in &doors {
+        merchants.push(open(&place, *door, &clock).await);
+    }
+    for (n, merchant) in merchants.iter().enumerate() {
+        let order = order(n);
+        until(&format!("{order} is delivered"), async || {
+            clock.advance(Duration::from_secs(1));
+            daemon.callback(&order).await.state == ShownState::Delivered
+        })
+        .await;
+        assert_eq!(daemon.callback(&order).await.attempts, 1);
+        assert_eq!(merchant.count(), 1);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_failures_had_exhausted_is_taken_back() {
+    let place = Place::new();
+    let clock = clock();
+    let doors = closed_doors(MERCHANTS).await;
+    let daemon = Daemon::start_at(&place, &[("RETRY__SCHEDULE", "")], clock.clone()).await;
+    // One alone is the merchant's own failure, and without retries its last.
+    let mut payments = payments(&doors).into_iter();
+    daemon.enqueue(payments.by_ref().take(1).collect()).await;
+    daemon.until_state(&order(0), ShownState::Exhausted).await;
+    daemon.enqueue(payments.collect()).await;
+    until_nothing_is_charged(&daemon, MERCHANTS).await;
+    let callback = daemon.until_state(&order(0), ShownState::Pending).await;
+    assert_eq!(callback.finished_at, None);
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_merchants_that_are_down_are_down_themselves() {
+    let place = Place::new();
+    let clock = clock();
+    let doors = closed_doors(4).await;
+    let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
+    daemon.enqueue(payments(&doors)).await;
+    for attempts in 1..=4 {
+        for n in 0..doors.len() {
+            daemon.until_attempts(&order(n), attempts).await;
+        }
+        clock.advance(FIVE_MINUTES);
+    }
+    for n in 0..doors.len() {
+        daemon.until_state(&order(n), ShownState::Exhausted).await;
+        assert_eq!(counted(&daemon, &order(n)).await, 4);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_anyone_answers_those_that_are_down_are_down_themselves() {
+    let place = Place::new();
+    let clock = clock();
+    let doors = closed_doors(MERCHANTS).await;
+    let healthy = place.merchant(Answer::Ack, Arc::new(clock.clone())).await;
+    let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
+    let canary = vec![payment(&healthy.url("/callback"), "canary")];
+    daemon.enqueue(canary).await;
+    daemon.until_state("canary", ShownState::Delivered).await;
+    daemon.enqueue(payments(&doors)).await;
+    for n in 0..MERCHANTS {
+        daemon.until_attempts(&order(n), 1).await;
+        assert_eq!(counted(&daemon, &order(n)).await, 1);
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_shield_every_failure_counts() {
+    let place = Place::new();
+    let clock = clock();
+    let doors = closed_doors(MERCHANTS).await;
+    let daemon = Daemon::start_at(&place, &[("SHIELD__ENABLED", "false")], clock.clone()).await;
+    daemon.enqueue(payments(&doors)).await;
+    for attempts in 1..=4 {
+        for n in 0..MERCHANTS {
+            daemon.until_attempts(&order(n), attempts).await;
+        }
+        clock.advance(FIVE_MINUTES);
+    }
+    for n in 0..MERCHANTS {
+        daemon.until_state(&order(n), ShownState::Exhausted).await;
+        let attempts: Vec<AttemptRow> = daemon.attempts(&order(n)).await;
+        assert!(attempts.iter().all(|attempt| attempt.counted));
+    }
+    daemon.stop().await;
+}
