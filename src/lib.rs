@@ -8,17 +8,22 @@
 //! 3. [`store`]: the queue in a database.
 //! 4. [`delivery`]: from a due row to a recorded outcome.
 //! 5. [`housekeeping`]: what has to be done now and then.
-//! 6. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`]: what surrounds it.
+//! 6. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`], [`diagnosis`]: what
+//!    surrounds it.
 //! 7. [`service`]: all of it put together.
 //! 8. [`cli`]: the commands.
+//!
+//! Beneath them all, and in test builds alone: `failpoint`, places to crash at.
 
 pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod diagnosis;
 pub mod domain;
 pub mod explanation;
+mod failpoint;
 pub mod housekeeping;
 pub mod merchant;
 pub mod service;

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, Failure};
 use super::queue::sqlite_path;
@@ -40,7 +41,10 @@ pub(super) fn run(
     let batch = match &arguments.file {
         Some(path) => {
             let file = File::open(path).with_context(|| name.clone())?;
-            Batch::read(BufReader::new(file), &policy(&settings))
+            let bar = progress(&file);
+            let batch = Batch::read(BufReader::new(bar.wrap_read(file)), &policy(&settings));
+            bar.finish_and_clear();
+            batch
         }
         None => Batch::read(io::stdin().lock(), &policy(&settings)),
     };
@@ -59,6 +63,13 @@ pub(super) fn run(
         writeln!(out, "{id}")?;
     }
     Ok(Exit::Done)
+}
+
+/// Drawn on standard error while a file is read, and only if that is a terminal.
+fn progress(file: &File) -> ProgressBar {
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    let style = ProgressStyle::with_template("{bar:32} {percent:>3} %  {decimal_bytes} read");
+    ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn source_name(file: Option<&Path>) -> String {

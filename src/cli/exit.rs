@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::config::Invalid;
-use crate::service::StartError;
+use crate::service::{ProbeError, StartError};
 use crate::store::OpenError;
 
 /// How a command ends.
@@ -48,9 +48,10 @@ impl Failure {
     }
 
     pub(super) fn is_broken_pipe(&self) -> bool {
-        self.error
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        let io = self.error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = self.error.downcast_ref::<serde_json::Error>();
+        let kind = io.or_else(|| json.and_then(serde_json::Error::io_error_kind));
+        kind == Some(io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -76,13 +77,14 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             .downcast_ref::<StartError>()
             .map(start_exit)
             .or_else(|| error.downcast_ref::<OpenError>().map(open_exit))
+            .or_else(|| error.downcast_ref::<ProbeError>().map(|_| Exit::Unusable))
             .or_else(|| error.downcast_ref::<Invalid>().map(|_| Exit::Unusable))
             .unwrap_or(Exit::Failed);
         Self { exit, error }
     }
 }
 
-const fn start_exit(error: &StartError) -> Exit {
+fn start_exit(error: &StartError) -> Exit {
     match error {
         StartError::Open(error) => open_exit(error),
         StartError::Transport(_) | StartError::Housekeeping(_) => Exit::Unusable,
@@ -90,8 +92,10 @@ const fn start_exit(error: &StartError) -> Exit {
     }
 }
 
-const fn open_exit(error: &OpenError) -> Exit {
+fn open_exit(error: &OpenError) -> Exit {
     match error {
+        // Unusable would keep the service down for good.
+        error if error.is_shortage() => Exit::Failed,
         OpenError::Held { .. } => Exit::Held,
         OpenError::Missing { .. }
         | OpenError::Foreign { .. }

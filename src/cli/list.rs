@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use super::exit::{Exit, Failure};
+use super::moment;
 use super::queue::inspect;
 use super::table;
-use crate::clock::{Clock, SystemClock};
+use super::watch::WatchArguments;
 use crate::config::Inputs;
 use crate::domain::{Outcome, Timestamp};
 use crate::store::{CallbackRow, Filter, ShownState};
@@ -19,7 +20,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "APP_ID")]
     app: Option<String>,
     /// Queued since then: a moment (2026-11-01T00:00:00Z) or an age (2h, 3d)
-    #[arg(long, value_parser = parse_since)]
+    #[arg(long, value_parser = moment::parse)]
     since: Option<Timestamp>,
     /// Whose newest attempt ended so, for instance timeout
     #[arg(long)]
@@ -30,6 +31,8 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    watch: WatchArguments,
 }
 
 pub(super) fn run(
@@ -37,6 +40,12 @@ pub(super) fn run(
     inputs: &Inputs,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
+    arguments
+        .watch
+        .run(out, |out| print(arguments, inputs, out))
+}
+
+fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<(), Failure> {
     let filter = Filter {
         state: arguments.state,
         app_id: arguments.app.clone(),
@@ -48,7 +57,7 @@ pub(super) fn run(
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &rows)?;
         writeln!(out)?;
-        return Ok(Exit::Done);
+        return Ok(());
     }
     let header = [
         "id",
@@ -65,7 +74,7 @@ pub(super) fn run(
     if rows.len() == arguments.limit {
         writeln!(out, "perhaps more: raise --limit")?;
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 fn row(row: &CallbackRow) -> [String; 9] {
@@ -82,13 +91,4 @@ fn row(row: &CallbackRow) -> [String; 9] {
         moment.map_or_else(String::new, |moment| moment.to_string()),
         row.origin.to_string(),
     ]
-}
-
-fn parse_since(text: &str) -> Result<Timestamp, String> {
-    if let Some(moment) = Timestamp::parse(text) {
-        return Ok(moment);
-    }
-    humantime::parse_duration(text)
-        .map(|age| SystemClock.now().before(age))
-        .map_err(|_| "use a moment like 2026-11-01T00:00:00Z or an age like 2h".to_owned())
 }

@@ -3,7 +3,9 @@
 //! Each file is one command. Results go to standard output, everything else to standard error.
 //! `anyhow` is used here and only here.
 
+mod actor;
 mod check;
+mod colour;
 mod demo;
 mod enqueue;
 mod exit;
@@ -11,21 +13,27 @@ mod init;
 mod list;
 mod manual;
 mod mock_merchant;
+mod moment;
 mod notify;
+mod operate;
+mod probe;
+mod prune;
 mod queue;
 mod run;
 mod show;
 mod stats;
 mod table;
 mod verify;
+mod watch;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Inputs;
+use crate::store::Action;
 
 use exit::{Exit, Failure};
 
@@ -54,10 +62,22 @@ enum Command {
     List(list::Arguments),
     /// Count callbacks by state and merchant
     Stats(stats::Arguments),
+    /// Send callbacks again, each with a full budget of attempts
+    Resend(operate::ResendArguments),
+    /// Call off pending callbacks, for good
+    Cancel(operate::CancelArguments),
+    /// Send nothing more of an app, or to an origin, until it is resumed
+    Pause(operate::PauseArguments),
+    /// End a pause
+    Resume(operate::PauseArguments),
+    /// Remove finished callbacks past their retention, as the daemon does by itself every night
+    Prune(prune::Arguments),
     /// Check settings, keys, database and schema, and report every fault
     Check,
     /// Read a flat JSON object from standard input, print its canonical form and check its sign
     Verify(verify::Arguments),
+    /// Send a test payment to a merchant's URL, and say what to fix
+    Probe(probe::Arguments),
     /// Be a merchant to test against
     MockMerchant(mock_merchant::Arguments),
     /// Show the main job: queue, dispatcher and merchants in one process
@@ -72,7 +92,7 @@ pub fn main() -> ExitCode {
     // clap itself ends with 2 for wrong usage and with 0 for --help and --version.
     let arguments = Arguments::parse();
     let inputs = Inputs::of_process(arguments.config.as_deref());
-    let mut out = io::stdout().lock();
+    let mut out = anstream::stdout().lock();
     let done = dispatch(arguments.command, &inputs, &mut out);
     let done = done.and_then(|exit| Ok(out.flush().map(|()| exit)?));
     match done {
@@ -80,14 +100,10 @@ pub fn main() -> ExitCode {
         // Whoever read our output has seen enough.
         Err(failure) if failure.is_broken_pipe() => Exit::Done.into(),
         Err(failure) => {
-            let mut err = io::stderr().lock();
-            let label = if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-                "\x1b[1;31merror\x1b[0m"
-            } else {
-                "error"
-            };
+            let mut err = anstream::stderr().lock();
+            let label = colour::ERROR;
             // Nobody is left to tell if this fails.
-            let _ = writeln!(err, "{label}: {failure}");
+            let _ = writeln!(err, "{label}error{label:#}: {failure}");
             failure.exit().into()
         }
     }
@@ -101,8 +117,14 @@ fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> Result<Ex
         Command::Show(arguments) => show::run(&arguments, inputs, out),
         Command::List(arguments) => list::run(&arguments, inputs, out),
         Command::Stats(arguments) => stats::run(&arguments, inputs, out),
+        Command::Resend(arguments) => operate::resend(arguments, inputs, out),
+        Command::Cancel(arguments) => operate::cancel(arguments, inputs, out),
+        Command::Pause(arguments) => operate::pause(Action::Pause, arguments, inputs, out),
+        Command::Resume(arguments) => operate::pause(Action::Resume, arguments, inputs, out),
+        Command::Prune(arguments) => prune::run(&arguments, inputs, out),
         Command::Check => check::run(inputs, out),
         Command::Verify(arguments) => verify::run(&arguments, inputs, out),
+        Command::Probe(arguments) => probe::run(&arguments, inputs, out),
         Command::MockMerchant(arguments) => mock_merchant::run(arguments, inputs, out),
         Command::Demo => demo::run(out),
         Command::Manual(arguments) => manual::run(&arguments, out),

@@ -2,16 +2,14 @@
 
 use std::io::Write;
 
-use anyhow::anyhow;
-use serde::Serialize;
-
+use super::colour;
 use super::exit::{Exit, Failure};
-use super::queue::inspect;
+use super::queue::{self, no_callback};
 use super::table::{self, visible};
-use crate::config::Inputs;
+use crate::config::{Inputs, Settings};
 use crate::domain::{Outcome, Timestamp};
-use crate::explanation;
-use crate::store::{AttemptRow, CallbackRow, Inspection};
+use crate::explanation::{AttemptStory, Story};
+use crate::store::CommandNote;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,27 +20,22 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Story {
-    callback: CallbackRow,
-    attempts: Vec<AttemptRow>,
-    /// What to tell the merchant.
-    tell_merchant: String,
-}
-
 pub(super) fn run(
     arguments: &Arguments,
     inputs: &Inputs,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let order = &arguments.order;
-    let stories = inspect(inputs, |queue| tell(queue, order))?;
+    let settings = Settings::load(inputs)?;
+    let stories = queue::block_on(async {
+        let inspection = queue::inspection(&settings)?;
+        let commands = queue::commands(&settings)?;
+        let convention = &settings.signing.convention;
+        let found = Story::find(inspection.as_ref(), commands.as_ref(), order, convention);
+        Ok(found.await?)
+    })?;
     if stories.is_empty() {
-        return Err(anyhow!(
-            "no callback with id, order number or refund number {order:?}; it was never queued, \
-             or it was pruned after its retention"
-        )
-        .into());
+        return Err(no_callback(order));
     }
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &stories)?;
@@ -55,22 +48,10 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-async fn tell(queue: Box<dyn Inspection>, order: &str) -> Result<Vec<Story>, Failure> {
-    let mut stories = Vec::new();
-    for callback in queue.find(order).await? {
-        let attempts = queue.attempts(callback.id).await?;
-        stories.push(Story {
-            tell_merchant: explanation::for_merchant(&callback, &attempts),
-            callback,
-            attempts,
-        });
-    }
-    Ok(stories)
-}
-
 fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
     let row = &story.callback;
-    writeln!(out, "callback {}: {} {}", row.id, row.kind, row.state)?;
+    let state = colour::word(row.state.as_str());
+    writeln!(out, "callback {}: {} {state}", row.id, row.kind)?;
     let mut field = |name: &str, value: &str| {
         if value.is_empty() {
             Ok(())
@@ -93,8 +74,8 @@ fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
     field("callBackUrl", &row.callback_url)?;
     field("queued", &row.created_at.to_string())?;
     field("counted attempts", &row.attempts.to_string())?;
-    field("next attempt", &moment(row.next_attempt_at))?;
     field("finished", &moment(row.finished_at))?;
+    field("what comes next", &story.next)?;
     if story.attempts.is_empty() {
         writeln!(out, "\nno attempt yet")?;
     } else {
@@ -105,7 +86,10 @@ fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
         table::print(out, header, story.attempts.iter().map(attempt_row))?;
     }
     for attempt in &story.attempts {
-        print_answer(attempt, out)?;
+        print_attempt(attempt, out)?;
+    }
+    for note in &story.commands {
+        print_note(note, out)?;
     }
     writeln!(
         out,
@@ -114,16 +98,55 @@ fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
     )
 }
 
-/// What the merchant said instead of an acknowledgement, if it said anything.
-fn print_answer(attempt: &AttemptRow, out: &mut dyn Write) -> std::io::Result<()> {
-    let said = attempt.response_excerpt.as_deref().unwrap_or_default();
-    if said.is_empty() || attempt.outcome == Outcome::Acknowledged.as_str() {
-        return Ok(());
+/// How it went, what was sent, and what came back instead of an acknowledgement.
+fn print_attempt(attempt: &AttemptStory, out: &mut dyn Write) -> std::io::Result<()> {
+    let row = &attempt.row;
+    writeln!(out, "\nattempt {}", row.seq)?;
+    let mut field = |name: &str, value: &str| {
+        if value.is_empty() {
+            Ok(())
+        } else {
+            writeln!(out, "  {name:<10} {}", visible(value))
+        }
+    };
+    field("phases", &attempt.course)?;
+    if let Some(sent) = &attempt.sent {
+        field("sent", &sent.body)?;
+        field("signed", &sent.canonical_form)?;
+        field("key", &sent.key_id)?;
+        if !sent.is_proven {
+            field(
+                "beware",
+                "the row or the log was changed past its triggers: this is not what was sent",
+            )?;
+        }
     }
-    writeln!(out, "answer to attempt {}: {}", attempt.seq, visible(said))
+    let said = row.response_excerpt.as_deref().unwrap_or_default();
+    if row.outcome != Outcome::Acknowledged.as_str() {
+        field("answer", said)?;
+    }
+    Ok(())
 }
 
-fn attempt_row(attempt: &AttemptRow) -> [String; 9] {
+fn print_note(note: &CommandNote, out: &mut dyn Write) -> std::io::Result<()> {
+    let why = match note.why.as_str() {
+        "" => String::new(),
+        why => format!(", {why}"),
+    };
+    writeln!(
+        out,
+        "\n{} on {} by {}, command {}{}: {}",
+        note.what,
+        note.at,
+        visible(&note.actor),
+        note.command_id,
+        visible(&why),
+        visible(&note.reason),
+    )
+}
+
+fn attempt_row(attempt: &AttemptStory) -> [String; 9] {
+    let attempt = &attempt.row;
     [
         attempt.seq.to_string(),
         attempt.started_at.to_string(),

@@ -6,17 +6,20 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::queue::inspect;
-use super::table;
+use super::table::{self, visible};
+use super::watch::WatchArguments;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Inputs;
 use crate::domain::Timestamp;
-use crate::store::{Inspection, MerchantRow, ShownState};
+use crate::store::{Inspection, MerchantRow, Pause, ShownState};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    watch: WatchArguments,
 }
 
 #[derive(Serialize)]
@@ -24,6 +27,7 @@ struct Numbers {
     depth: std::collections::BTreeMap<&'static str, u64>,
     oldest_due: Option<Timestamp>,
     oldest_due_seconds: u64,
+    paused: Vec<Pause>,
     merchants: Vec<MerchantRow>,
 }
 
@@ -32,11 +36,17 @@ pub(super) fn run(
     inputs: &Inputs,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
+    arguments
+        .watch
+        .run(out, |out| print(arguments, inputs, out))
+}
+
+fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<(), Failure> {
     let numbers = inspect(inputs, count)?;
     if arguments.json {
         serde_json::to_writer_pretty(&mut *out, &numbers)?;
         writeln!(out)?;
-        return Ok(Exit::Done);
+        return Ok(());
     }
     let depth = ShownState::ALL.map(|state| {
         let count = numbers
@@ -68,7 +78,18 @@ pub(super) fn run(
         "mean lag",
     ];
     table::print(out, header, numbers.merchants.iter().map(merchant))?;
-    Ok(Exit::Done)
+    for pause in &numbers.paused {
+        writeln!(
+            out,
+            "paused: {} {} since {} by {}: {}",
+            pause.scope,
+            visible(&pause.name),
+            pause.since,
+            visible(&pause.actor),
+            visible(&pause.reason)
+        )?;
+    }
+    Ok(())
 }
 
 async fn count(queue: Box<dyn Inspection>) -> Result<Numbers, Failure> {
@@ -82,6 +103,7 @@ async fn count(queue: Box<dyn Inspection>) -> Result<Numbers, Failure> {
             .collect(),
         oldest_due: stats.oldest_due,
         oldest_due_seconds: stats.oldest_due.map_or(0, |due| now.since(due).as_secs()),
+        paused: stats.paused,
         merchants: queue.merchants().await?,
     })
 }

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 
+use super::colour;
+
 /// Prints rows under a header.
 pub(super) fn print<const N: usize>(
     out: &mut dyn Write,
@@ -16,7 +18,10 @@ pub(super) fn print<const N: usize>(
     for row in rows {
         table.add_row(row.iter().map(|cell| visible(cell)));
     }
-    writeln!(out, "{table}")
+    for line in table.lines() {
+        writeln!(out, "{}", colour::line(&line))?;
+    }
+    Ok(())
 }
 
 /// What merchants and gateways wrote must not command the terminal.

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sha2::{Digest, Sha256};
 
 use super::floor::{Errand, Floor};
+use super::letter::Letter;
 use super::terms::Terms;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
-    self, Callback, Exchange, Kind, Next, Outcome, Reach, Timestamp, Unsignable, Verdict, judge,
+    self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
 };
+use crate::failpoint;
 use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, Sent, excerpt};
 
 /// An attempt that has ended, with what is told of it once it is recorded.
@@ -40,12 +41,6 @@ pub(super) struct About {
     pub(super) attempts: u32,
     /// How far it came.
     pub(super) reach: Reach,
-}
-
-/// A message ready to be sent.
-struct Letter {
-    body: Vec<u8>,
-    sent: Sent,
 }
 
 /// Makes attempts until there is nothing more to send or no place for it.
@@ -111,14 +106,26 @@ async fn attempt(
     started_at: Timestamp,
 ) -> (Attempt, Reach) {
     let letter = match callback {
-        Ok(callback) => write_letter(terms, callback, started_at).map_err(|why| why.to_string()),
+        Ok(callback) => Letter::write(
+            &callback.message,
+            &terms.keyring,
+            &terms.convention,
+            started_at,
+        )
+        .map_err(|why| why.to_string()),
         Err(malformed) => Err(malformed.to_string()),
     };
     match (callback, letter) {
         (Ok(callback), Ok(letter)) => {
+            failpoint::here!("send-before-first-byte");
             let report = terms.post.post(&callback.callback_url, letter.body).await;
+            failpoint::here!("send-after-answer");
             let reach = report.exchange.reach();
-            (ended(report.exchange, letter.sent, started_at), reach)
+            let attempt = Attempt {
+                phases: report.phases,
+                ..ended(report.exchange, letter.sent, started_at)
+            };
+            (attempt, reach)
         }
         (_, letter) => {
             let why = letter.err().unwrap_or_default();
@@ -128,35 +135,12 @@ async fn attempt(
     }
 }
 
-fn write_letter(
-    terms: &Terms,
-    callback: &Callback,
-    started_at: Timestamp,
-) -> Result<Letter, Unsignable> {
-    let message = &callback.message;
-    let signer = terms.keyring.signer(message.app_id(), started_at)?;
-    let timestamp = started_at.to_wire();
-    let members = message.members(&timestamp);
-    let canonical_form = terms.convention.canonical_form(&members);
-    let sign = signer
-        .key
-        .sign(&terms.convention, &canonical_form)
-        .ok_or_else(|| Unsignable::Failed {
-            app_id: message.app_id().to_owned(),
-            key_id: signer.id.clone(),
-        })?;
-    let body = domain::body(&members, &sign);
-    let sent = Sent {
-        timestamp: started_at,
-        sign,
-        key_id: signer.id.clone(),
-        body_sha256: hex::encode(Sha256::digest(&body)),
-    };
-    Ok(Letter { body, sent })
-}
-
 fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
     let verdict = judge(&exchange);
+    let phase = match &exchange {
+        Exchange::Failed(fault) => Some(fault.phase),
+        Exchange::Answered { .. } | Exchange::Blocked { .. } => None,
+    };
     let (http_status, response_excerpt, remote_addr, sent) = match exchange {
         Exchange::Answered {
             status,
@@ -179,6 +163,8 @@ fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
         response_excerpt,
         remote_addr,
         sent,
+        phase,
+        phases: PhaseTimes::default(),
     }
 }
 
@@ -195,6 +181,8 @@ fn unsent(outcome: Outcome, detail: String, started_at: Timestamp) -> Attempt {
         response_excerpt: None,
         remote_addr: None,
         sent: None,
+        phase: None,
+        phases: PhaseTimes::default(),
     }
 }
 

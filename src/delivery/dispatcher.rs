@@ -15,6 +15,7 @@
 //! Deliberately absent: schedules (the domain's), SQL (the store's), and any truth of its own; if
 //! it forgets everything, the next survey tells it again.
 
+mod commands;
 mod scouting;
 mod weather;
 
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use self::commands::CarryingOut;
 use self::scouting::{Looking, Surveying};
 use self::weather::Weather;
 use super::courier::{self, Ended};
@@ -36,7 +38,8 @@ use super::terms::Terms;
 use super::turn::{self, Claimed, Desk, Settled, Turned};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{CallbackId, Timestamp};
-use crate::store::{Arrivals, Claim, OriginDue, Queue, Share, StoreError, Want};
+use crate::failpoint;
+use crate::store::{Arrivals, CarriedOut, Claim, OriginDue, Queue, Share, StoreError, Want};
 
 /// A look at the queue that no nudge has asked for.
 const SLOW_POLL: Duration = Duration::from_millis(500);
@@ -81,6 +84,7 @@ enum Back {
     Turned(Box<Turned>),
     Looked(Result<Arrivals, StoreError>),
     Surveyed(Result<Vec<OriginDue>, StoreError>),
+    CarriedOut(Result<CarriedOut, StoreError>),
     /// A stubborn outcome is recorded.
     Insisted(Result<Vec<OriginDue>, StoreError>),
     /// A courier has found nothing more to send.
@@ -116,17 +120,21 @@ impl Dispatcher {
         stop: watch::Receiver<bool>,
         drain_timeout: Duration,
     ) -> Result<usize, StoreError> {
+        failpoint::here!("start-before-reclaim");
         let interrupted = self
             .desk
             .queue
             .interrupt_in_flight(self.desk.clock.now())
             .await?;
+        failpoint::here!("start-after-reclaim");
         if interrupted > 0 {
             tracing::warn!(
                 callbacks = interrupted,
                 "attempts were in flight when the last dispatcher stopped; they are due again"
             );
         }
+        // So that a pause that was asked for meanwhile holds from the first claim on.
+        commands::begin(&self.desk).await;
         // First the mark, then the survey: what comes between is seen by both.
         let newest = self.desk.queue.newest().await?;
         let mut shift = Shift::new(self, newest, drain_timeout);
@@ -153,6 +161,7 @@ struct Shift {
     looking: Looking,
     surveying: Surveying,
     weather: Weather,
+    carrying_out: CarryingOut,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
     drain_timeout: Duration,
@@ -178,6 +187,7 @@ impl Shift {
             looking: Looking::No,
             surveying: Surveying::none_yet(),
             weather: Weather::default(),
+            carrying_out: CarryingOut::default(),
             failed: None,
             drain_timeout,
             drained_by: None,
@@ -252,6 +262,10 @@ impl Shift {
             Back::Surveyed(Err(error)) => {
                 self.surveying.under_way = false;
                 self.store_failed(error, "survey the origins")
+            }
+            Back::CarriedOut(carried_out) => {
+                self.carried_out(carried_out);
+                Ok(())
             }
             Back::Insisted(recorded) => {
                 self.insisting -= 1;
@@ -452,6 +466,7 @@ impl Shift {
             "stopping: no more claims, waiting for the attempts in flight"
         );
         self.drained_by = Some(Stopwatch::start().deadline(self.drain_timeout));
+        failpoint::here!("drain");
     }
 
     /// Attempts under way, to begin, and to be recorded.

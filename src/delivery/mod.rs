@@ -7,6 +7,7 @@
 //! | `floor` | where couriers and the loop meet |
 //! | `outage` | whether it is us who can't be reached, pure |
 //! | `courier` | one attempt after the other: sign, POST, judge |
+//! | [`Letter`] | a message made ready to be sent |
 //! | `turn` | one exchange with the store: records what has ended, claims what comes next |
 //! | [`Terms`] | keys, schedule and limits; a reload replaces them whole |
 //! | [`transport`] | one POST, reqwest's only user; answers an [`Exchange`](crate::domain::Exchange) |
@@ -17,6 +18,7 @@ mod courier;
 mod dispatcher;
 pub mod egress;
 mod floor;
+mod letter;
 pub mod observer;
 mod outage;
 mod roster;
@@ -27,5 +29,6 @@ pub mod transport;
 mod turn;
 
 pub use dispatcher::Dispatcher;
+pub use letter::Letter;
 pub use observer::{FinishedAttempt, Observer};
 pub use terms::Terms;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::courier::{About, Ended};
-use crate::domain::{CallbackId, Next, Outcome, Reach, Timestamp, Verdict};
+use crate::domain::{CallbackId, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict};
 use crate::store::{Attempt, EndedAttempt, Lease, Origin};
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -31,6 +31,8 @@ pub(super) fn ended(id: i64, origin: &str, reach: Reach) -> Ended {
                 response_excerpt: None,
                 remote_addr: None,
                 sent: None,
+                phase: None,
+                phases: PhaseTimes::default(),
             }),
             next: Next::RetryAt(START),
         },

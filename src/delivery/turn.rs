@@ -12,6 +12,7 @@ use super::observer::{FinishedAttempt, Observer};
 use super::outage;
 use crate::clock::SharedClock;
 use crate::domain::{LOCAL_FAULT_WAIT, Next};
+use crate::failpoint;
 use crate::store::{
     ChargedAttempt, Claim, EndedAttempt, OriginDue, Queue, Recorded, RecordedAttempt, Refund,
     Share, StoreError, Unrecorded, Want,
@@ -72,6 +73,7 @@ pub(super) async fn turn(
         let claim = claim?;
         let wants = claim.wants.clone();
         let shares = desk.queue.claim(claim).await;
+        failpoint::here!("claim-after-commit");
         Some(Claimed { wants, shares })
     };
     let (settled, claimed, refunded) =
@@ -167,6 +169,7 @@ async fn record(
         .unzip();
     match desk.queue.record(attempts).await {
         Ok(recorded) => {
+            failpoint::here!("record-after-commit");
             tell(desk, &about, &recorded);
             Ok(about
                 .into_iter()

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::acknowledgement::{Answer, read_answer};
 use super::outcome::Outcome;
@@ -89,6 +90,50 @@ impl fmt::Display for Phase {
             Self::Head => "waiting for the head of the answer",
             Self::Body => "reading the body of the answer",
         })
+    }
+}
+
+impl Phase {
+    /// The word in the attempt log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Head => "head",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// How long the completed stages of an exchange took. A stage that it broke in, or never came
+/// to, has no time; a kept connection has none of the first three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PhaseTimes {
+    /// Resolving the name; also absent for a literal address.
+    pub dns: Option<Duration>,
+    /// The TCP handshake.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// Sending the request and waiting for the head of the answer.
+    pub head: Option<Duration>,
+    /// Reading the body, to its end or to the cap.
+    pub body: Option<Duration>,
+}
+
+impl PhaseTimes {
+    /// Those that have a time, in their order.
+    pub fn measured(&self) -> impl Iterator<Item = (Phase, Duration)> {
+        [
+            (Phase::Dns, self.dns),
+            (Phase::Connect, self.connect),
+            (Phase::Tls, self.tls),
+            (Phase::Head, self.head),
+            (Phase::Body, self.body),
+        ]
+        .into_iter()
+        .filter_map(|(phase, time)| Some((phase, time?)))
     }
 }
 

@@ -19,6 +19,7 @@ mod payment;
 mod refund;
 mod schedule;
 mod signature;
+mod test_payment;
 mod timestamp;
 mod wire;
 
@@ -27,7 +28,7 @@ pub use callback::{
     Amount, Callback, CallbackId, Currency, InvalidValue, Kind, Message, NewCallback, PayMethod,
     Settlement, TransactionResult,
 };
-pub use exchange::{CappedBody, Cause, Exchange, Fault, Phase, Reach, Verdict, judge};
+pub use exchange::{CappedBody, Cause, Exchange, Fault, Phase, PhaseTimes, Reach, Verdict, judge};
 pub use flat_object::{FlatObject, NotFlat};
 pub use intake::IntakeError;
 pub use keyring::{KeyEntry, KeyError, Keyring};

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::Chore;
 use crate::clock::SharedClock;
+use crate::failpoint;
 use crate::store::{Queue, Retention, StoreError};
 
 /// Rows in one transaction: small, so that deliveries and the gateway get their turn between.
@@ -51,6 +52,7 @@ impl Chore for Pruning {
             if removed < BATCH_ROWS {
                 break;
             }
+            failpoint::here!("prune-between-batches");
         }
         if callbacks > 0 {
             tracing::info!(callbacks, "pruned finished callbacks past their retention");

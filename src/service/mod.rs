@@ -5,6 +5,7 @@
 //! housekeeping and the log's level. What it can't: `store.url`, `admin.listen`, `log.format` and
 //! `delivery.drain_timeout` hold for the life of the process.
 
+mod probe;
 mod reload;
 
 use std::net::SocketAddr;
@@ -25,10 +26,11 @@ use crate::domain::{Keyring, Timestamp};
 use crate::housekeeping::{
     Chore, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics, StatsSink,
 };
-use crate::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use crate::store::{CommitObserver, Inspection, OpenError, Queue, Stats, StoreError};
+use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
+use crate::store::{Commands, CommitObserver, Inspection, OpenError, Queue, Stats, StoreError};
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers};
 
+pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
 
 /// Why the daemon can't start.
@@ -60,6 +62,7 @@ pub struct Service {
     clock: SharedClock,
     queue: Arc<dyn Queue>,
     inspection: Arc<dyn Inspection>,
+    commands: Arc<dyn Commands>,
     metrics: Arc<Metrics>,
     beat: Arc<Beat>,
     terms: watch::Sender<Arc<Terms>>,
@@ -91,7 +94,8 @@ impl Service {
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
         metrics.started(clock.now());
-        let (queue, inspection) = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let (queue, inspection, commands) =
+            open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
         let beat = Arc::new(Beat::default());
         let (stop, stopping) = watch::channel(false);
         let (terms, under) = watch::channel(Arc::new(terms));
@@ -122,6 +126,7 @@ impl Service {
             clock,
             queue,
             inspection,
+            commands,
             metrics,
             beat,
             terms,
@@ -146,6 +151,11 @@ impl Service {
     /// The people's side of it.
     pub fn inspection(&self) -> &Arc<dyn Inspection> {
         &self.inspection
+    }
+
+    /// The operators' side of it.
+    pub fn commands(&self) -> &Arc<dyn Commands> {
+        &self.commands
     }
 
     /// Why the loop is not alive; `None` if it is.
@@ -181,8 +191,8 @@ impl Service {
     }
 }
 
-/// The dispatcher's side of a queue and the people's.
-type Sides = (Arc<dyn Queue>, Arc<dyn Inspection>);
+/// The dispatcher's side of a queue, the people's and the operators'.
+type Sides = (Arc<dyn Queue>, Arc<dyn Inspection>, Arc<dyn Commands>);
 
 fn open(
     settings: &Settings,
@@ -193,7 +203,8 @@ fn open(
         StoreUrl::Sqlite(path) => {
             let queue = SqliteQueue::open(path, &holder(now), observer)?;
             let inspection = SqliteInspection::open(path)?;
-            Ok((Arc::new(queue), Arc::new(inspection)))
+            let commands = SqliteCommands::open(path)?;
+            Ok((Arc::new(queue), Arc::new(inspection), Arc::new(commands)))
         }
         StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::domain::{Timestamp, Verdict};
+use crate::domain::{Phase, PhaseTimes, Timestamp, Verdict};
 
 /// How much of an answer's body the log keeps.
 pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 2048;
@@ -25,6 +25,10 @@ pub struct Attempt {
     pub remote_addr: Option<SocketAddr>,
     /// What was sent, if anything was to be.
     pub sent: Option<Sent>,
+    /// Where the exchange broke, if it did.
+    pub phase: Option<Phase>,
+    /// How long each phase took.
+    pub phases: PhaseTimes,
 }
 
 /// What identifies the request that went out.

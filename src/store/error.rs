@@ -1,5 +1,6 @@
 //! What can go wrong between us and the database.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -73,6 +74,22 @@ pub enum OpenError {
         /// What it said.
         source: StoreError,
     },
+}
+
+impl OpenError {
+    /// Whether something was short that may be there again without anyone's doing: room on the
+    /// disk, memory, threads, file descriptors.
+    pub fn is_shortage(&self) -> bool {
+        let Self::File { source, .. } = self else {
+            return false;
+        };
+        let kind = source.kind();
+        // EAGAIN, of a thread that can't be started, is WouldBlock; ENFILE and EMFILE have no kind.
+        matches!(
+            kind,
+            ErrorKind::StorageFull | ErrorKind::OutOfMemory | ErrorKind::WouldBlock
+        ) || matches!(source.raw_os_error(), Some(23 | 24))
+    }
 }
 
 /// Why the database did not do what was asked. Nothing was changed by it.

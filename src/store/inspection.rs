@@ -1,12 +1,13 @@
 //! The people's side of the queue: what the reading commands, the admin port and tests ask.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{Origin, StoreError};
+use super::{Origin, Pause, StoreError};
 use crate::domain::{CallbackId, InvalidValue, Timestamp};
 
 /// A callback's state as people are shown it: the column `state`, but `in_flight` while an
@@ -99,6 +100,7 @@ pub struct CallbackRow {
     pub last_outcome: Option<String>,
     pub finished_at: Option<Timestamp>,
     pub origin: Origin,
+    pub held: bool,
 }
 
 /// One row of `callback_attempt`.
@@ -119,6 +121,8 @@ pub struct AttemptRow {
     pub sign: Option<String>,
     pub key_id: Option<String>,
     pub body_sha256: Option<String>,
+    pub phase: Option<String>,
+    pub phases: BTreeMap<String, u64>,
 }
 
 /// Which callbacks to list, newest first.
@@ -156,8 +160,10 @@ pub struct MerchantRow {
 pub struct Stats {
     /// Callbacks in each state; every state is there.
     pub depth: Vec<(ShownState, u64)>,
-    /// The earliest moment at which a callback that waits was or is due.
+    /// The earliest moment at which a callback that waits, and is not paused, was or is due.
     pub oldest_due: Option<Timestamp>,
+    /// What is paused.
+    pub paused: Vec<Pause>,
 }
 
 /// Reads the queue; never writes.

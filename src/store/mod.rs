@@ -5,6 +5,7 @@
 //! | the gateway | INSERTs into `callback_queue`, in any language, past this code |
 //! | [`Queue`] | the dispatcher's side: claim, record, reclaim, prune |
 //! | [`Inspection`] | the people's side: find, list, count; never writes |
+//! | [`Commands`] | the operators' side: resend, cancel, pause, resume |
 //! | [`Lease`] | proof that a callback was claimed and its attempt may be recorded |
 //!
 //! A claim is committed before the first byte of its POST leaves, and the outcome after the last
@@ -15,6 +16,7 @@
 //! parameter.
 
 mod attempt;
+mod command;
 mod error;
 mod inspection;
 mod lease;
@@ -31,6 +33,11 @@ use serde::{Serialize, Serializer};
 use crate::domain::{Callback, CallbackId, NewCallback, Next, Timestamp};
 
 pub use attempt::{Attempt, RESPONSE_EXCERPT_BYTES_MAX, Sent, excerpt};
+pub use command::{
+    Action, CarriedOut, Command, CommandId, CommandNote, CommandStatus, Commands, DEFAULT_RATE,
+    Disposition, NewCommand, Pause, PauseScope, Remaining, Selectors, Standing, StoredState, Touch,
+    disposition,
+};
 pub use error::{EnqueueError, OpenError, StoreError, Unrecorded};
 pub use inspection::{AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, ShownState, Stats};
 pub use lease::Lease;
@@ -45,6 +52,24 @@ impl Origin {
     /// Takes the column's text.
     pub fn new(text: impl AsRef<[u8]>) -> Self {
         Self(text.as_ref().into())
+    }
+
+    /// The origin of a URL, as the trigger in `schema.sql` makes it; of an origin, that itself.
+    /// `None`: there is no scheme, or nothing behind it.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = match scheme.as_str() {
+            "https" => ":443",
+            "http" => ":80",
+            _ => return None,
+        };
+        let authority = rest
+            .split(['/', '?', '#', '\\'])
+            .next()?
+            .to_ascii_lowercase();
+        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+        (!authority.is_empty()).then(|| Self::new(format!("{scheme}://{authority}")))
     }
 
     /// The column's text as it stands there.
@@ -96,6 +121,8 @@ pub struct Arrivals {
     pub more: bool,
     /// Whether another process has committed anything at all, new rows or not.
     pub changed_elsewhere: bool,
+    /// Whether there are commands to be carried out.
+    pub has_commands: bool,
 }
 
 /// What the dispatcher wants to take on.
@@ -247,6 +274,10 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Ends every attempt that a dispatcher before this one left in flight as `interrupted`, and
     /// makes its callback due at once. Only for who holds the queue alone. Returns how many.
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Does the next piece of what operators have asked for, as of `now`: pauses and resumes
+    /// first, then the oldest command. Only for who holds the queue alone.
+    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError>;
 
     /// Queues all of `callbacks` or none, as of `now`; returns their ids in order.
     async fn enqueue(

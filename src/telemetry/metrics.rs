@@ -23,7 +23,7 @@ use prometheus_client::registry::Registry;
 use super::histogram::DurationHistogram;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Kind, Next, Outcome, Timestamp};
-use crate::store::{CommitObserver, ShownState, Stats};
+use crate::store::{CommitObserver, PauseScope, ShownState, Stats};
 
 /// The `Content-Type` of what [`Metrics::encode`] returns.
 pub const OPENMETRICS_CONTENT_TYPE: &str =
@@ -75,6 +75,7 @@ pub struct Metrics {
     in_flight: Gauge,
     own_outage: Gauge,
     oldest_due: Gauge<f64, AtomicU64>,
+    paused: [Gauge; PauseScope::ALL.len()],
     store_commit: DurationHistogram,
     store_wal_bytes: Gauge,
     /// In seconds of Unix time; 0 until the first.
@@ -89,6 +90,7 @@ impl Metrics {
         let attempts = Family::<TwoLabels, Counter>::default();
         let exhausted = Family::<OneLabel, Counter>::default();
         let queue_callbacks = Family::<OneLabel, Gauge>::default();
+        let paused = Family::<OneLabel, Gauge>::default();
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
             attempts: KINDS.map(|kind| {
@@ -105,12 +107,21 @@ impl Metrics {
             in_flight: Gauge::default(),
             own_outage: Gauge::default(),
             oldest_due: Gauge::default(),
+            paused: std::array::from_fn(|place| {
+                let scope = PauseScope::ALL[place].as_str();
+                paused.get_or_create_owned(&[("scope", scope)])
+            }),
             store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
             store_wal_bytes: Gauge::default(),
             beat: Gauge::default(),
             start: Gauge::default(),
         };
         metrics.register(attempts, exhausted, queue_callbacks, sqlite_version);
+        metrics.registry.register(
+            "paused",
+            "Origins and apps that operators have paused, as last counted",
+            paused,
+        );
         metrics
     }
 
@@ -194,6 +205,10 @@ impl Metrics {
         for (state, callbacks) in &stats.depth {
             self.queue_callbacks[state_place(*state)]
                 .set(i64::try_from(*callbacks).unwrap_or(i64::MAX));
+        }
+        for (gauge, scope) in self.paused.iter().zip(PauseScope::ALL) {
+            let paused = stats.paused.iter().filter(|pause| pause.scope == *scope);
+            gauge.set(i64::try_from(paused.count()).unwrap_or(i64::MAX));
         }
         let overdue = stats
             .oldest_due

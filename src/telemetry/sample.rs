@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::delivery::observer::FinishedAttempt;
-use crate::domain::{CallbackId, Kind, Next, Outcome, Timestamp, Verdict};
+use crate::domain::{CallbackId, Kind, Next, Outcome, PhaseTimes, Timestamp, Verdict};
 use crate::store::{Attempt, Origin, Sent};
 
 /// When the sample attempt is tried again.
@@ -28,6 +28,8 @@ pub(super) fn attempt(outcome: Outcome, detail: &str) -> Attempt {
             key_id: "2026-11".to_owned(),
             body_sha256: "DIGEST".to_owned(),
         }),
+        phase: None,
+        phases: PhaseTimes::default(),
     }
 }
 

@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 /// surround the delivery know nothing of each other. `main.rs` and `lib.rs` stand above them all.
 const LAYERS: &[(&str, usize)] = &[
     ("domain", 0),
-    ("clock", 1),
-    ("store", 2),
-    ("delivery", 3),
-    ("housekeeping", 4),
-    ("config", 5),
-    ("merchant", 5),
-    ("telemetry", 5),
-    ("explanation", 5),
-    ("admin", 5),
-    ("service", 10),
-    ("cli", 11),
+    ("failpoint", 0),
+    ("clock", 2),
+    ("store", 3),
+    ("delivery", 4),
+    ("housekeeping", 5),
+    ("config", 6),
+    ("merchant", 6),
+    ("telemetry", 6),
+    ("explanation", 6),
+    ("diagnosis", 6),
+    ("admin", 6),
+    ("service", 12),
+    ("cli", 13),
 ];
 
 /// What a layer may import besides: the admin port serves the metrics and tells the story.

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
+//! | [`campaign`] | everyone: crashes, full disks, damaged files, and what comes of them |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`egress`] | the platform beside us: nobody is called who may not be |
 //! | [`fuzz`] | whoever sends garbage: what holds of any input at all |
 //! | [`hostile`] | everyone: what a merchant's server can do to the daemon, and what comes of it |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
+//! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
@@ -16,12 +18,15 @@
 
 mod architecture;
 mod binary;
+mod campaign;
 mod domain;
 mod egress;
 mod fuzz;
 mod hostile;
 mod live;
+mod merchants;
 mod model;
 mod monitoring;
+mod program;
 mod schema;
 mod secrets;

@@ -13,8 +13,8 @@ use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::{
-    Arrivals, ChargedAttempt, Claim, EndedAttempt, EnqueueError, Origin, OriginDue, Queue,
-    RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, EndedAttempt, EnqueueError, Origin, OriginDue,
+    Queue, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
 };
 use crate::telemetry::Metrics;
 
@@ -47,6 +47,9 @@ impl Queue for ProbeOnly {
         unreachable!("the admin port only probes")
     }
     async fn interrupt_in_flight(&self, _: Timestamp) -> Result<usize, StoreError> {
+        unreachable!("the admin port only probes")
+    }
+    async fn carry_out(&self, _: Timestamp) -> Result<CarriedOut, StoreError> {
         unreachable!("the admin port only probes")
     }
     async fn enqueue(

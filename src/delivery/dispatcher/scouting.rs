@@ -71,6 +71,9 @@ impl Shift {
         let again = self.looking == Looking::Again || arrivals.more;
         self.looking = Looking::No;
         self.all_due(arrivals.due);
+        if arrivals.has_commands {
+            self.carry_out();
+        }
         match arrivals.newest {
             Some(newest) => self.newest = newest,
             // A commit without new rows: someone has changed old ones.

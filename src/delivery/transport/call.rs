@@ -25,15 +25,21 @@ use crate::domain::{CappedBody, Cause, Exchange, Fault, Phase};
 #[async_trait]
 impl Post for Transport {
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport {
-        let watch = Stopwatch::start();
-        let trace = Trace::start(watch);
+        self.traced(&Trace::start(Stopwatch::start()), url, body)
+            .await
+    }
+}
+
+impl Transport {
+    /// The way of every POST, told to `trace`.
+    pub(super) async fn traced(&self, trace: &Arc<Trace>, url: &str, body: Vec<u8>) -> PostReport {
         let exchange = match self.target(url) {
             Err(reason) => Exchange::Blocked { reason },
             Ok(target) => {
-                let exchange = self.exchange(&trace, &target, Bytes::from(body));
-                match timeout_at(watch.deadline(self.timeout), exchange).await {
+                let exchange = self.exchange(trace, &target, Bytes::from(body));
+                match timeout_at(trace.deadline(self.timeout), exchange).await {
                     Ok(exchange) => exchange,
-                    Err(_) => self.overdue(&trace, &target),
+                    Err(_) => self.overdue(trace, &target),
                 }
             }
         };
@@ -43,9 +49,7 @@ impl Post for Transport {
             resent: trace.is_resent(),
         }
     }
-}
 
-impl Transport {
     fn target(&self, url: &str) -> Result<Target, String> {
         let target = self.policy.check_url(url).map_err(|why| why.to_string())?;
         // The resolver lets the proxy's name pass, so nobody else may use it.
@@ -71,6 +75,7 @@ impl Transport {
         let ends = ends_along(&response);
         let status = response.status().as_u16();
         trace.head_came(status, ends);
+        trace.note_headers(response.headers());
         let mut body = CappedBody {
             bytes: Vec::new(),
             oversized: false,

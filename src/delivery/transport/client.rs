@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use rustls::client::danger::ServerCertVerifier;
 use url::Url;
 
 use super::connector::WatchLayer;
@@ -106,6 +107,8 @@ pub struct Transport {
     pub(super) timeout: Duration,
     pub(super) max_response_bytes: usize,
     pub(super) proxy_host: Option<String>,
+    /// Judges certificates; a probe asks the same one.
+    pub(super) verifier: Arc<dyn ServerCertVerifier>,
 }
 
 impl fmt::Debug for Transport {
@@ -150,7 +153,8 @@ impl Transport {
         resolver_policy: Arc<Policy>,
         connector_policy: Arc<Policy>,
     ) -> Result<Self, TransportError> {
-        let tls = tls::client_config(settings.extra_ca_file.as_deref())?;
+        let verifier = tls::verifier(settings.extra_ca_file.as_deref())?;
+        let tls = tls::client_config(Arc::clone(&verifier))?;
         let proxy_host = settings
             .proxy
             .as_ref()
@@ -195,6 +199,7 @@ impl Transport {
             timeout: settings.timeout.min(TIMEOUT_MAX),
             max_response_bytes: settings.max_response_bytes,
             proxy_host,
+            verifier,
         })
     }
 }

@@ -210,7 +210,7 @@ fn io_detail(error: &io::Error) -> String {
     }
 }
 
-fn tls_detail(error: &rustls::Error) -> String {
+pub(super) fn tls_detail(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "the certificate's issuer is not trusted; egress.extra_ca_file adds a private one"

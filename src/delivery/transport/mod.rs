@@ -9,6 +9,7 @@
 //! | `connector`, `resolver`, `tls` | what it passes through; each checks the egress policy in its place |
 //! | `lookup` | asks the system for addresses, for each name once at a time |
 //! | `fault` | a pure function from an error to where and why it broke |
+//! | [`Transport::probe`] | the same POST, watched more closely; `certificate` reads what a server shows |
 //!
 //! Invariants:
 //!
@@ -21,10 +22,12 @@
 //! environment.
 
 mod call;
+mod certificate;
 mod client;
 mod connector;
 mod fault;
 mod lookup;
+mod probe;
 mod resolver;
 mod tls;
 mod trace;
@@ -33,13 +36,16 @@ mod trace;
 mod tests;
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use certificate::{Certificate, NAMES_MAX};
 pub use client::{Transport, TransportError, TransportSettings};
 pub use lookup::{Lookup, SystemLookup};
+pub use probe::{Chain, Distrust, DistrustReason, ProbeReport, TlsReport};
 pub use tls::TlsError;
+
+pub use crate::domain::PhaseTimes;
 
 use crate::domain::Exchange;
 
@@ -61,20 +67,4 @@ pub struct PostReport {
     /// Whether the body was sent a second time, because the first connection, kept from an
     /// earlier exchange, was closed by the other side.
     pub resent: bool,
-}
-
-/// How long the completed stages of an exchange took. A stage that it broke in, or never came
-/// to, has no time; a kept connection has none of the first three.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PhaseTimes {
-    /// Resolving the name; also absent for a literal address.
-    pub dns: Option<Duration>,
-    /// The TCP handshake.
-    pub connect: Option<Duration>,
-    /// The TLS handshake.
-    pub tls: Option<Duration>,
-    /// Sending the request and waiting for the head of the answer.
-    pub head: Option<Duration>,
-    /// Reading the body, to its end or to the cap.
-    pub body: Option<Duration>,
 }

@@ -36,6 +36,7 @@ impl Resolve for GuardedResolver {
         Box::pin(async move {
             trace::dns_begun();
             let addresses = lookup.lookup(name.as_str()).await?;
+            trace::dns_answered(&addresses);
             if !is_exempt {
                 for address in &addresses {
                     policy.check_address(*address)?;

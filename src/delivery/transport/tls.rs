@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
     Tls13ClientSessionValue,
@@ -46,28 +47,36 @@ pub enum TlsError {
     Setup(rustls::Error),
 }
 
-/// The TLS configuration, with `extra_ca_file` (PEM) beside the platform's roots.
-pub(super) fn client_config(extra_ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+/// Judges certificates by the platform's roots and those of `extra_ca_file` (PEM).
+pub(super) fn verifier(
+    extra_ca_file: Option<&Path>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let roots = extra_ca_file.map(read_roots).transpose()?;
-    let verifier =
-        Verifier::new_with_extra_roots(roots.into_iter().flatten(), Arc::clone(&provider))
-            .map_err(|error| match (extra_ca_file, error) {
-                // Of the roots, only the extra ones are refused one by one.
-                (Some(path), error @ rustls::Error::InvalidCertificate(_)) => {
-                    TlsError::CaUnusable {
-                        path: path.to_owned(),
-                        why: error.to_string(),
-                    }
-                }
-                (_, rustls::Error::General(why)) => TlsError::NoRoots(why),
-                (_, error) => TlsError::NoRoots(error.to_string()),
-            })?;
+    match Verifier::new_with_extra_roots(roots.into_iter().flatten(), provider) {
+        Ok(verifier) => Ok(Arc::new(verifier)),
+        Err(error) => Err(match (extra_ca_file, error) {
+            // Of the roots, only the extra ones are refused one by one.
+            (Some(path), error @ rustls::Error::InvalidCertificate(_)) => TlsError::CaUnusable {
+                path: path.to_owned(),
+                why: error.to_string(),
+            },
+            (_, rustls::Error::General(why)) => TlsError::NoRoots(why),
+            (_, error) => TlsError::NoRoots(error.to_string()),
+        }),
+    }
+}
+
+/// The TLS configuration of every connection, with `verifier` as the judge of certificates.
+pub(super) fn client_config(
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Setup)?
         .dangerous() // rustls' word for any verifier that is not its own
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.resumption = Resumption::store(Arc::new(TellingSessions(
         ClientSessionMemoryCache::new(SESSIONS_MAX),

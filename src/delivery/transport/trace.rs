@@ -11,10 +11,13 @@
 //! each poll of the exchange, and set by the connector if that poll reaches it.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use hyper::HeaderMap;
+use tokio::time::Instant;
 
 use super::PhaseTimes;
 use crate::clock::Stopwatch;
@@ -37,6 +40,17 @@ pub(super) struct Trace {
     watch: Stopwatch,
     // Locked by one task at a time, for a few stores.
     marks: Mutex<Marks>,
+    /// What a probe wants to know besides; a delivery does without.
+    notes: Option<Mutex<Notes>>,
+}
+
+/// What came in from outside, word for word.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes {
+    /// Every address that the resolver answered, before the policy judged them.
+    pub(super) addresses: Vec<IpAddr>,
+    /// The headers of the answer.
+    pub(super) headers: HeaderMap,
 }
 
 /// Moments are counted from the start of the exchange.
@@ -61,7 +75,35 @@ impl Trace {
         Arc::new(Self {
             watch,
             marks: Mutex::default(),
+            notes: None,
         })
+    }
+
+    /// A trace that also takes [`Notes`].
+    pub(super) fn with_notes(watch: Stopwatch) -> Arc<Self> {
+        Arc::new(Self {
+            watch,
+            marks: Mutex::default(),
+            notes: Some(Mutex::default()),
+        })
+    }
+
+    /// The instant `wait` after the start of the exchange.
+    pub(super) fn deadline(&self, wait: Duration) -> Instant {
+        self.watch.deadline(wait)
+    }
+
+    /// What was noted, if anything was to be.
+    pub(super) fn notes(&self) -> Notes {
+        let notes = self.notes.as_ref().map(|notes| locked(notes).clone());
+        notes.unwrap_or_default()
+    }
+
+    /// Notes the headers of the answer.
+    pub(super) fn note_headers(&self, headers: &HeaderMap) {
+        if let Some(notes) = &self.notes {
+            locked(notes).headers = headers.clone();
+        }
     }
 
     /// Runs `sending` with this trace as the one that its parts tell.
@@ -141,8 +183,12 @@ impl Trace {
     }
 
     fn marks(&self) -> MutexGuard<'_, Marks> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.marks)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Marks {
@@ -212,6 +258,15 @@ pub(super) fn connected(ends: Option<Ends>) {
 /// A name is being looked up.
 pub(super) fn dns_begun() {
     tell(|marks, now| marks.dns_begun = Some(now));
+}
+
+/// The resolver has answered; nothing is judged yet.
+pub(super) fn dns_answered(addresses: &[IpAddr]) {
+    let _ = CURRENT.try_with(|trace| {
+        if let Some(notes) = &trace.notes {
+            locked(notes).addresses = addresses.to_vec();
+        }
+    });
 }
 
 /// The name is resolved; `sole` is its address if it has only one.

@@ -55,6 +55,7 @@ fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::
         }
     }
     arrivals.more = read == limit;
+    arrivals.has_commands = has_commands(db)?;
     arrivals.due = due
         .into_iter()
         .map(|(origin, due)| OriginDue { origin, due })
@@ -62,22 +63,32 @@ fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::
     Ok(arrivals)
 }
 
+/// Whether an operator's command is to be carried out.
+pub(super) const HAS_COMMANDS: &str = "
+SELECT EXISTS (SELECT 1 FROM operator_command INDEXED BY operator_command_open
+               WHERE finished_at IS NULL)";
+
+fn has_commands(db: &Connection) -> rusqlite::Result<bool> {
+    db.prepare_cached(HAS_COMMANDS)?
+        .query_row([], |row| row.get(0))
+}
+
 /// Steps from origin to origin by index, so it costs by the origins, not by the rows.
 pub(super) const SURVEY: &str = "
 WITH RECURSIVE step (origin) AS (
   SELECT (SELECT origin FROM callback_queue INDEXED BY callback_due
-          WHERE state = 'pending' AND leased_until IS NULL AND origin > CAST(?1 AS TEXT)
+          WHERE state = 'pending' AND leased_until IS NULL AND held = 0 AND origin > CAST(?1 AS TEXT)
           ORDER BY origin LIMIT 1)
   UNION ALL
   SELECT (SELECT q.origin FROM callback_queue q INDEXED BY callback_due
-          WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.origin > step.origin
+          WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.held = 0 AND q.origin > step.origin
           ORDER BY q.origin LIMIT 1)
   FROM step WHERE step.origin IS NOT NULL
   LIMIT ?2
 )
 SELECT step.origin,
        (SELECT q.next_attempt_at FROM callback_queue q INDEXED BY callback_due
-        WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.origin = step.origin
+        WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.held = 0 AND q.origin = step.origin
         ORDER BY q.next_attempt_at LIMIT 1) AS due
 FROM step WHERE step.origin IS NOT NULL";
 
@@ -103,10 +114,13 @@ pub(super) fn origin(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result
     Ok(Origin::new(row.get_ref(column)?.as_bytes()?))
 }
 
-/// The earliest moment at which a callback that waits is due.
+/// The earliest moment at which a callback is due that waits and is not paused.
 pub(super) fn oldest_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     // Round all origins: the index is ordered by origin first.
-    let sql = format!("SELECT min(due) FROM ({SURVEY})");
+    let sql = format!(
+        "SELECT min(due) FROM ({SURVEY}) WHERE NOT EXISTS (
+           SELECT 1 FROM paused WHERE scope = 'origin' AND name = origin)"
+    );
     db.prepare_cached(&sql)?
         .query_row((&[][..] as &[u8], -1), |row| {
             super::rows::timestamp_or_null(row, 0)

@@ -2,16 +2,18 @@
 
 use rusqlite::Connection;
 
+use super::commands::pausing::Paused;
 use super::connection::store_error;
 use super::rows;
 use crate::domain::{CallbackId, Timestamp};
+use crate::failpoint;
 use crate::store::{Claim, ClaimedCallback, Lease, Origin, Share, StoreError, Want};
 
 /// The earliest due callbacks of an origin. Found by a walk along the index `callback_due`, which
 /// ends after `limit` of them: it costs the same at any depth.
 pub(super) const DUE: &str = "
 FROM callback_queue INDEXED BY callback_due
-WHERE state = 'pending' AND leased_until IS NULL
+WHERE state = 'pending' AND leased_until IS NULL AND held = 0
   AND origin = CAST(?1 AS TEXT) AND next_attempt_at <= ?2
 ORDER BY next_attempt_at, id LIMIT ?3";
 
@@ -19,30 +21,44 @@ ORDER BY next_attempt_at, id LIMIT ?3";
 pub(super) const LEASE: &str = "
 UPDATE callback_queue SET leased_until = ?1, leased_at = ?2, lease_token = ?3 WHERE id = ?4";
 
+/// Not to be met again by a claim, until its app is resumed.
+pub(super) const SET_ASIDE: &str = "UPDATE callback_queue SET held = 1 WHERE id = ?1";
+
+/// Callbacks of paused apps that are set aside in one claim, for each origin.
+const SET_ASIDE_MAX: usize = 1000;
+
 /// When the next callback of an origin is due.
 pub(super) const THEN_DUE: &str = "
 SELECT next_attempt_at FROM callback_queue INDEXED BY callback_due
-WHERE state = 'pending' AND leased_until IS NULL AND origin = CAST(?1 AS TEXT)
+WHERE state = 'pending' AND leased_until IS NULL AND held = 0 AND origin = CAST(?1 AS TEXT)
 ORDER BY next_attempt_at LIMIT 1";
 
 /// Where the gateway's columns begin in the answer.
 const GATEWAY_COLUMNS_AT: usize = 4;
 
+/// Where `app_id` stands among them.
+const APP_ID_AT: usize = GATEWAY_COLUMNS_AT + 2;
+
 pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreError> {
     // One token per claim is enough: id and token together name a lease.
     let token = new_token()?;
-    let share = |want| {
+    let share = |want: &Want, paused: &Paused| {
+        if paused.has_origin(&want.origin) {
+            return Ok(Share::default());
+        }
         Ok(Share {
-            callbacks: take(db, claim, want, token)?,
+            callbacks: take(db, claim, want, token, paused)?,
             then_due: then_due(db, &want.origin)?,
         })
     };
-    claim
-        .wants
-        .iter()
-        .map(share)
-        .collect::<rusqlite::Result<_>>()
-        .map_err(|error| store_error(&error))
+    let shares = || -> rusqlite::Result<Vec<Share>> {
+        let paused = Paused::read(db)?;
+        let wants = claim.wants.iter();
+        wants.map(|want| share(want, &paused)).collect()
+    };
+    let shares = shares().map_err(|error| store_error(&error))?;
+    failpoint::here!("claim-before-commit");
+    Ok(shares)
 }
 
 fn take(
@@ -50,8 +66,9 @@ fn take(
     claim: &Claim,
     want: &Want,
     token: i64,
+    paused: &Paused,
 ) -> rusqlite::Result<Vec<ClaimedCallback>> {
-    let callbacks = due(db, claim, want, token)?;
+    let callbacks = due(db, claim, want, token, paused)?;
     let now = claim.now.as_millis();
     let until = claim.now.after(claim.lease).as_millis();
     let mut statement = db.prepare_cached(LEASE)?;
@@ -66,16 +83,28 @@ fn due(
     claim: &Claim,
     want: &Want,
     token: i64,
+    paused: &Paused,
 ) -> rusqlite::Result<Vec<ClaimedCallback>> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT id, attempts, created_at, attempt_seq, {}{DUE}",
         rows::GATEWAY_COLUMNS
     ))?;
     let origin = want.origin.as_bytes();
-    let mut found = statement.query((origin, claim.now.as_millis(), want.limit))?;
+    let limit = match paused.has_apps() {
+        true => want.limit + SET_ASIDE_MAX,
+        false => want.limit,
+    };
+    let mut found = statement.query((origin, claim.now.as_millis(), limit))?;
     let mut callbacks = Vec::with_capacity(want.limit);
-    while let Some(row) = found.next()? {
+    let mut aside = Vec::new();
+    while callbacks.len() < want.limit
+        && let Some(row) = found.next()?
+    {
         let id = CallbackId(row.get(0)?);
+        if paused.has_apps() && paused.has_app(row.get_ref(APP_ID_AT)?.as_bytes()?) {
+            aside.push(id);
+            continue;
+        }
         let seq = row.get::<_, i64>(3)? + 1;
         callbacks.push(ClaimedCallback {
             lease: Lease::new(id, token, seq),
@@ -83,6 +112,10 @@ fn due(
             created_at: rows::timestamp(row, 2)?,
             callback: rows::callback(row, id, GATEWAY_COLUMNS_AT).map(Box::new),
         });
+    }
+    drop(found);
+    for id in aside {
+        db.prepare_cached(SET_ASIDE)?.execute([id.0])?;
     }
     Ok(callbacks)
 }

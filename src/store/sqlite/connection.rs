@@ -169,10 +169,10 @@ pub(super) fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `work` in a transaction of its own: all of it or nothing.
-pub(super) fn in_transaction<T>(
+pub(super) fn in_transaction<T, E: From<StoreError>>(
     connection: &mut Connection,
-    work: impl FnOnce(&Connection) -> Result<T, EnqueueError>,
-) -> Result<T, EnqueueError> {
+    work: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(|error| store_error(&error))?;

@@ -1,5 +1,6 @@
 //! The people's side: reads on a connection of their own, never inside a long transaction.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +41,7 @@ impl SqliteInspection {
         })
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -58,7 +59,14 @@ impl SqliteInspection {
 const COLUMNS: &str = "id, kind, callback_url, app_id, pay_method, amount, currency, \
      newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra, result, \
      trans_info, settlement_status, created_at, state, attempts, next_attempt_at, leased_until, \
-     last_outcome, finished_at, origin";
+     last_outcome, finished_at, origin, held";
+
+/// Those that wait: one index has what can be claimed, another what is set aside.
+const PENDING: &str = "
+SELECT id FROM callback_queue INDEXED BY callback_due
+WHERE state = 'pending' AND leased_until IS NULL AND held = 0
+UNION ALL
+SELECT id FROM callback_queue INDEXED BY callback_held WHERE held = 1";
 
 /// More than this many callbacks with one order number are not worth a page.
 const FOUND_MAX: usize = 100;
@@ -89,7 +97,7 @@ impl Inspection for SqliteInspection {
         self.read(move |db| {
             let sql = "SELECT callback_id, seq, started_at, duration_ms, outcome, counted, \
                          http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, \
-                         key_id, body_sha256 \
+                         key_id, body_sha256, phase, phases \
                        FROM callback_attempt WHERE callback_id = ?1 ORDER BY seq";
             collect(db, sql, &[&id.0], attempt_row)
         })
@@ -145,7 +153,7 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     match filter.state {
         Some(ShownState::InFlight) => conditions.push("leased_until IS NOT NULL".to_owned()),
         Some(ShownState::Pending) => {
-            conditions.push("state = 'pending' AND leased_until IS NULL".to_owned());
+            conditions.push(format!("id IN ({PENDING})"));
         }
         Some(state) => {
             conditions.push(format!("state = '{state}' AND finished_at IS NOT NULL"));
@@ -168,21 +176,30 @@ fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
 }
 
 fn stats(db: &Connection) -> rusqlite::Result<Stats> {
-    let count = |condition: &str| {
-        let sql = format!("SELECT count(*) FROM callback_queue WHERE {condition}");
+    let count = |rows: &str| {
+        let sql = format!("SELECT count(*) FROM ({rows})");
         db.query_row(&sql, [], |row| row.get::<_, u64>(0))
     };
     let mut depth = Vec::with_capacity(ShownState::ALL.len());
     for state in ShownState::ALL {
-        let condition = match state {
-            ShownState::Pending => "state = 'pending' AND leased_until IS NULL".to_owned(),
-            ShownState::InFlight => "leased_until IS NOT NULL".to_owned(),
-            _ => format!("state = '{state}' AND finished_at IS NOT NULL"),
+        let rows = match state {
+            ShownState::Pending => PENDING.to_owned(),
+            ShownState::InFlight => {
+                "SELECT 1 FROM callback_queue WHERE leased_until IS NOT NULL".to_owned()
+            }
+            _ => format!(
+                "SELECT 1 FROM callback_queue WHERE state = '{state}' AND finished_at IS NOT NULL"
+            ),
         };
-        depth.push((state, count(&condition)?));
+        depth.push((state, count(&rows)?));
     }
     let oldest_due = super::arrivals::oldest_due(db)?;
-    Ok(Stats { depth, oldest_due })
+    let paused = super::commands::pausing::standing(db)?;
+    Ok(Stats {
+        depth,
+        oldest_due,
+        paused,
+    })
 }
 
 fn collect<T>(
@@ -228,6 +245,7 @@ fn callback_row(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
         last_outcome: text_or_null(row, 21)?,
         finished_at: timestamp_or_null(row, 22)?,
         origin: origin(row, 23)?,
+        held: row.get(24)?,
     })
 }
 
@@ -247,7 +265,15 @@ fn attempt_row(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
         sign: text_or_null(row, 11)?,
         key_id: text_or_null(row, 12)?,
         body_sha256: text_or_null(row, 13)?,
+        phase: text_or_null(row, 14)?,
+        phases: phases(row, 15)?,
     })
+}
+
+/// Milliseconds by the phase; none if nothing was measured.
+fn phases(row: &Row<'_>, column: usize) -> rusqlite::Result<BTreeMap<String, u64>> {
+    let text = text(row, column)?;
+    Ok(serde_json::from_str(&text).unwrap_or_default())
 }
 
 fn merchant_row(row: &Row<'_>) -> rusqlite::Result<MerchantRow> {
@@ -265,11 +291,11 @@ fn merchant_row(row: &Row<'_>) -> rusqlite::Result<MerchantRow> {
 }
 
 /// People must be able to look at a row that is no UTF-8, too.
-fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(text_or_null(row, column)?.unwrap_or_default())
 }
 
-fn text_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+pub(super) fn text_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     let value = row.get_ref(column)?;
     Ok(value
         .as_bytes_or_null()?

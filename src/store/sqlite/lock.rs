@@ -43,10 +43,14 @@ impl InstanceLock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        file.set_len(0)
+        let noted = file
+            .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{holder}"))
-            .map_err(failed)?;
+            .and_then(|()| writeln!(file, "{holder}"));
+        if let Err(error) = noted {
+            // The lock is held all the same. A disk that is full now has room again some day.
+            tracing::warn!(%error, "no word of this dispatcher is left in the lock file");
+        }
         Ok(Self { _file: file })
     }
 }
@@ -60,6 +64,14 @@ fn lock_path(database: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_leaves_no_note_but_the_lock() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("queue.db");
+        std::os::unix::fs::symlink("/dev/full", lock_path(&database)).expect("room for a link");
+        InstanceLock::acquire(&database, "pid 1").expect("free");
+    }
 
     #[test]
     fn the_second_is_told_who_has_it_and_gets_it_afterwards() {

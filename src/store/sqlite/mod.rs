@@ -5,6 +5,7 @@
 //! | [`SqliteQueue`] | the dispatcher's side; holds the instance lock |
 //! | [`SqliteProducer`] | queues rows from a command, beside a running dispatcher |
 //! | [`SqliteInspection`] | reads, on connections of its own |
+//! | [`SqliteCommands`] | takes operators' commands, beside a running dispatcher |
 //! | `writer` | the one thread that writes for this process, in groups |
 //! | `wake` | hears other processes' commits |
 //!
@@ -21,6 +22,7 @@
 
 mod arrivals;
 mod claim;
+mod commands;
 mod connection;
 mod enqueue;
 mod inspection;
@@ -42,11 +44,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, OpenError, Origin,
-    OriginDue, Queue, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError,
+    OpenError, Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Share, StoreError,
+    Unrecorded,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
+pub use commands::SqliteCommands;
 pub use inspection::SqliteInspection;
 pub use schema::{SCHEMA, SCHEMA_VERSION};
 
@@ -63,6 +67,8 @@ pub fn library_version() -> &'static str {
 #[derive(Debug)]
 pub struct SqliteQueue {
     writer: Arc<Writer>,
+    /// Finds what commands are about.
+    reader: SqliteInspection,
     wake: Wake,
     /// As of the last look at arrivals.
     data_version: AtomicI64,
@@ -85,10 +91,12 @@ impl SqliteQueue {
         let path = connection::canonical(path)?;
         let lock = InstanceLock::acquire(&path, holder)?;
         let connection = connection::open_or_create(&path)?;
+        let reader = SqliteInspection::open(&path)?;
         let writer = Arc::new(Writer::start(path.clone(), connection, observer)?);
         Ok(Self {
             wake: Wake::watch(&path, Arc::clone(&writer)),
             data_version: AtomicI64::new(0),
+            reader,
             writer,
             _lock: lock,
         })
@@ -157,6 +165,17 @@ impl SqliteProducer {
     }
 }
 
+impl SqliteProducer {
+    /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
+    ///
+    /// # Errors
+    ///
+    /// What the database said; nothing was removed.
+    pub fn prune(&mut self, retention: Retention) -> Result<usize, StoreError> {
+        connection::in_transaction(&mut self.connection, |db| prune::prune(db, &retention))
+    }
+}
+
 #[async_trait]
 impl Queue for SqliteQueue {
     async fn newest(&self) -> Result<CallbackId, StoreError> {
@@ -216,6 +235,10 @@ impl Queue for SqliteQueue {
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.writer.write(now, record::interrupt_in_flight).await.1
+    }
+
+    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
+        commands::carry_out::carry_out(&self.writer, &self.reader, now).await
     }
 
     async fn enqueue(

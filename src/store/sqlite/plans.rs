@@ -3,7 +3,10 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::commands::{carry_out, search};
 use super::{arrivals, claim, connection, prune, record, refund};
+use crate::domain::CallbackId;
+use crate::store::{Selectors, StoredState};
 
 /// A queue in which a few rows were analysed, as an operator may do: to the planner every table
 /// is as small as that.
@@ -40,6 +43,7 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (due.as_str(), "INDEX callback_due"),
         (claim::THEN_DUE, "INDEX callback_due"),
         (claim::LEASE, "INTEGER PRIMARY KEY"),
+        (claim::SET_ASIDE, "INTEGER PRIMARY KEY"),
         (record::MOVE_ON, "INTEGER PRIMARY KEY"),
         (record::LOG_INTERRUPTED, "INDEX callback_in_flight"),
         (record::RELEASE_INTERRUPTED, "INDEX callback_in_flight"),
@@ -47,6 +51,8 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (refund::UNCOUNT, "PRIMARY KEY"),
         (arrivals::ARRIVALS, "INTEGER PRIMARY KEY"),
         (arrivals::SURVEY, "INDEX callback_due"),
+        (arrivals::HAS_COMMANDS, "INDEX operator_command_open"),
+        (carry_out::AWAITED, "INDEX operator_command_item_awaited"),
         (prune::OUTDATED, "INDEX callback_finished"),
         (prune::REMOVE, "INTEGER PRIMARY KEY"),
     ] {
@@ -57,5 +63,53 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
             step.contains("SCAN callback_queue") && !step.contains("callback_in_flight")
         });
         assert_eq!(scans.count(), 0, "{sql}\n{plan}");
+    }
+}
+
+#[test]
+fn a_search_goes_along_the_narrowest_index() {
+    let (_folder, db) = analysed();
+    let select = Selectors::default;
+    for (selectors, by) in [
+        (
+            Selectors {
+                callback_id: Some(CallbackId(1)),
+                ..select()
+            },
+            "INTEGER PRIMARY KEY (rowid=?",
+        ),
+        (
+            Selectors {
+                order_number: Some("1".to_owned()),
+                ..select()
+            },
+            "INDEX callback_by_newpay_order",
+        ),
+        (
+            Selectors {
+                app_id: Some("6".to_owned()),
+                ..select()
+            },
+            "INDEX callback_by_app",
+        ),
+        (
+            Selectors {
+                state: Some(StoredState::Exhausted),
+                ..select()
+            },
+            "INDEX callback_finished",
+        ),
+        (
+            Selectors {
+                origin: Some("https://merchant.example".to_owned()),
+                ..select()
+            },
+            "INTEGER PRIMARY KEY (rowid>?",
+        ),
+    ] {
+        let (sql, values) = search::walk(&selectors, CallbackId(0), CallbackId(3));
+        assert!(values.len() >= 2, "{selectors:?}");
+        let plan = plan(&db, &sql);
+        assert!(plan.contains(by), "{selectors:?}\n{plan}");
     }
 }

@@ -4,6 +4,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::connection::{store_error, without_waiting};
 use crate::domain::Timestamp;
+use crate::failpoint;
 use crate::store::{Retention, StoreError};
 
 /// The longest finished of a state. Their ids are fetched before the first is removed: to a DELETE
@@ -27,6 +28,7 @@ pub(super) fn prune(db: &Connection, retention: &Retention) -> Result<usize, Sto
         removed += remove(db, state, before, retention.limit - removed)
             .map_err(|error| store_error(&error))?;
     }
+    failpoint::here!("prune-before-commit");
     Ok(removed)
 }
 
@@ -63,6 +65,7 @@ pub(super) fn maintain(db: &Connection) -> Result<(), StoreError> {
 /// Copies the write-ahead log into the database and empties it, if nobody is in the way: a reader
 /// or another writer must not make deliveries wait. Then the next time does it.
 fn truncate_wal(db: &Connection) -> rusqlite::Result<()> {
+    failpoint::here!("checkpoint");
     let checkpoint = without_waiting(|| {
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
             row.get::<_, bool>(0)

@@ -1,9 +1,12 @@
 //! Ending an attempt: the log and the row, in one transaction.
 
+use std::fmt::Write as _;
+
 use rusqlite::{Connection, Statement};
 
 use super::connection::store_error;
-use crate::domain::{Next, Outcome, Timestamp};
+use crate::domain::{Next, Outcome, Phase, PhaseTimes, Timestamp};
+use crate::failpoint;
 use crate::store::{Attempt, EndedAttempt, Lease, Recorded, StoreError};
 
 /// Only the holder of the lease moves the row on, and only while it is still pending.
@@ -15,8 +18,9 @@ WHERE id = ?7 AND state = 'pending' AND lease_token = ?8";
 
 const LOG: &str = "
 INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
-  http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+  http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256,
+  phase, phases)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Recorded>, StoreError> {
     let write = || {
@@ -28,11 +32,14 @@ pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Reco
                 if move_on(&mut moving_on, ended)? == 0 {
                     return Ok(Recorded::LeaseLost);
                 }
+                failpoint::here!("record-before-log");
                 log(&mut log_entry, &ended.lease, &ended.attempt).map(|()| Recorded::Applied)
             })
             .collect::<rusqlite::Result<_>>()
     };
-    write().map_err(|error| store_error(&error))
+    let recorded = write().map_err(|error| store_error(&error))?;
+    failpoint::here!("record-before-commit");
+    Ok(recorded)
 }
 
 fn move_on(statement: &mut Statement<'_>, ended: &EndedAttempt) -> rusqlite::Result<usize> {
@@ -77,8 +84,25 @@ fn log(statement: &mut Statement<'_>, lease: &Lease, attempt: &Attempt) -> rusql
             sent.map(|sent| &sent.sign),
             sent.map(|sent| &sent.key_id),
             sent.map(|sent| &sent.body_sha256),
+            attempt.phase.map(Phase::as_str),
+            phases(&attempt.phases),
         ])
         .map(|_| ())
+}
+
+/// Milliseconds by the phase, as JSON; NULL if nothing was measured.
+fn phases(times: &PhaseTimes) -> Option<String> {
+    let mut text = String::new();
+    for (phase, time) in times.measured() {
+        text.push(if text.is_empty() { '{' } else { ',' });
+        write!(text, "\"{}\":{}", phase.as_str(), time.as_millis())
+            .expect("a String takes every write");
+    }
+    if text.is_empty() {
+        return None;
+    }
+    text.push('}');
+    Some(text)
 }
 
 pub(super) const LOG_INTERRUPTED: &str = "
@@ -97,6 +121,7 @@ pub(super) fn interrupt_in_flight(db: &Connection, now: &Timestamp) -> Result<us
     let interrupted = Outcome::Interrupted.as_str();
     let write = || {
         db.execute(LOG_INTERRUPTED, [interrupted])?;
+        failpoint::here!("reclaim-before-release");
         db.execute(RELEASE_INTERRUPTED, (now.as_millis(), interrupted))
     };
     write().map_err(|error| store_error(&error))

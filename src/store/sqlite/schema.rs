@@ -26,19 +26,7 @@ struct Migration {
 /// Steps from older versions, oldest first, each from the version that the one before it made.
 const MIGRATIONS: &[Migration] = &[Migration {
     from: 1,
-    sql: "
-DROP TRIGGER callback_attempt_is_append_only;
-CREATE TRIGGER callback_attempt_is_append_only
-BEFORE UPDATE ON callback_attempt
-WHEN NOT (OLD.counted = 1 AND NEW.counted = 0 AND substr(NEW.detail, 1, length(OLD.detail)) = OLD.detail
-  AND OLD.callback_id IS NEW.callback_id AND OLD.seq IS NEW.seq AND OLD.started_at IS NEW.started_at
-  AND OLD.duration_ms IS NEW.duration_ms AND OLD.outcome IS NEW.outcome AND OLD.http_status IS NEW.http_status
-  AND OLD.response_excerpt IS NEW.response_excerpt AND OLD.remote_addr IS NEW.remote_addr
-  AND OLD.sent_timestamp IS NEW.sent_timestamp AND OLD.sign IS NEW.sign AND OLD.key_id IS NEW.key_id
-  AND OLD.body_sha256 IS NEW.body_sha256)
-BEGIN
-  SELECT RAISE(ABORT, 'callback_attempt: what happened does not change');
-END;",
+    sql: include_str!("migrations/2.sql"),
 }];
 
 /// What stands in a file.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::sample;
 use super::*;
+use crate::store::{CommandId, Pause};
 
 /// The encoded samples: name with labels, and value.
 fn samples(metrics: &Metrics) -> BTreeMap<String, f64> {
@@ -34,6 +35,7 @@ fn names_are_the_contracts() {
         "store_wal_bytes",
         "beat_timestamp_seconds",
         "start_timestamp_seconds",
+        "paused",
         "build_info",
     ]
     .map(str::to_owned)
@@ -128,11 +130,21 @@ fn gauges_follow_the_queue() {
     let mut stats = Stats {
         depth: ShownState::ALL.into_iter().zip([5, 4, 3, 2, 1]).collect(),
         oldest_due: Some(Timestamp::from_millis(1_000)),
+        paused: vec![Pause {
+            scope: PauseScope::App,
+            name: "6".to_owned(),
+            since: Timestamp::from_millis(1),
+            command_id: CommandId(1),
+            actor: "alice".to_owned(),
+            reason: "their request".to_owned(),
+        }],
     };
     metrics.set_queue(&stats, Timestamp::from_millis(2_500));
     assert_eq!(value("queue_callbacks{state=\"pending\"}"), 5.0);
     assert_eq!(value("queue_callbacks{state=\"cancelled\"}"), 1.0);
     assert_eq!(value("oldest_due_seconds"), 1.5);
+    assert_eq!(value("paused{scope=\"app\"}"), 1.0);
+    assert_eq!(value("paused{scope=\"origin\"}"), 0.0);
 
     metrics.set_queue(&stats, Timestamp::from_millis(500));
     assert_eq!(value("oldest_due_seconds"), 0.0, "due later");

@@ -11,7 +11,9 @@ mod crash;
 mod daemon;
 mod egress;
 mod faults;
+mod operate;
 mod readers;
+mod show;
 mod signals;
 
 use std::fs::{self, Permissions};

@@ -17,6 +17,7 @@
 //! | [`names`] | resolvers that hang, fail or point inward |
 //! | [`kept`] | connections that are closed while they are kept |
 //! | [`memory`] | the floods again, measured in a process of its own |
+//! | [`probe`] | the same servers as the command `probe` sees them |
 //! | [`programs`] | nginx, Node, Python and PHP, which are not hostile, only real |
 
 mod bodies;
@@ -30,6 +31,7 @@ mod kept;
 mod memory;
 mod names;
 mod phases;
+mod probe;
 mod programs;
 mod redirects;
 mod server;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::{Clock, SystemClock};
-use callback_dispatcher::domain::{Next, Outcome, Timestamp, Verdict};
+use callback_dispatcher::domain::{Next, Outcome, PhaseTimes, Timestamp, Verdict};
 use callback_dispatcher::store::sqlite::{SCHEMA_VERSION, SqliteQueue};
 use callback_dispatcher::store::{
     Attempt, Claim, CommitObserver, EndedAttempt, Lease, OpenError, Origin, Queue, Recorded, Want,
@@ -57,6 +57,8 @@ async fn record(queue: &SqliteQueue, lease: Lease, now: Timestamp) -> Recorded {
         response_excerpt: None,
         remote_addr: None,
         sent: None,
+        phase: None,
+        phases: PhaseTimes::default(),
     };
     let ended = EndedAttempt {
         lease,

@@ -7,6 +7,7 @@
 
 mod acknowledgement;
 mod arrival;
+mod commands;
 mod egress;
 mod fairness;
 mod guards;
@@ -83,7 +84,7 @@ impl Place {
     }
 
     /// Loopback over http is allowed; `changes` come after that.
-    fn configuration(&self, changes: &[(&str, &str)]) -> Configuration {
+    pub(super) fn configuration(&self, changes: &[(&str, &str)]) -> Configuration {
         let usual = [
             ("STORE__URL", "sqlite:queue.db"),
             ("SIGNING__KEYS_FILE", "keys.toml"),
@@ -204,7 +205,7 @@ impl Daemon {
     }
 
     /// `n` callbacks are in this state.
-    async fn until_count(&self, state: ShownState, n: u64) {
+    pub(super) async fn until_count(&self, state: ShownState, n: u64) {
         let what = format!("{n} callbacks are {state}");
         until(&what, async || self.count(state).await == n).await;
     }

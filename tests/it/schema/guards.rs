@@ -275,6 +275,13 @@ fn an_attempt_has_a_known_outcome_and_a_number_of_its_own() {
             attempt(1, 1, json!("dns"), json!("yes")),
             "cannot store TEXT value in INTEGER column",
         ),
+        (
+            plain(
+                "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, \
+                 counted, phase) VALUES (1, 1, 1, 1, 'dns', 1, 'name')",
+            ),
+            "phase_is_known",
+        ),
     ];
     for client in CLIENTS {
         let queue = queue_of_two();

@@ -4,8 +4,10 @@
 //! Both programs are part of what is tested; a test fails when one is missing. A whole table of
 //! statements goes through one process each.
 
+mod commands;
 mod file;
 mod guards;
+mod migration;
 mod origin;
 mod rows;
 mod rules;

@@ -1,5 +1,6 @@
 //! Whom a callback goes to, as the dispatcher groups them: scheme, host and port.
 
+use callback_dispatcher::store::Origin;
 use serde_json::json;
 
 use super::{CLIENTS, Queue, Row, plain};
@@ -94,6 +95,8 @@ fn origin_of_a_url() {
         assert_eq!(rows.len(), TABLE.len());
         for ((url, origin), row) in TABLE.iter().zip(rows) {
             assert_eq!(row, [json!(origin)], "{client:?}: {url}");
+            // What an operator gives for an origin is read by the same rule.
+            assert_eq!(Origin::of_url(url), Some(Origin::new(origin)), "{url}");
         }
     }
 }

@@ -266,6 +266,7 @@ fn the_dispatchers_columns_fit_together() {
         payment("leased_at", json!(1), lease),
         payment("lease_token", json!(1), lease),
         (leased, lease.to_owned()),
+        payment("held", json!(2), "held_is_0_or_1_of_a_waiting_callback"),
         payment("last_outcome", json!("lost"), "last_outcome_is_known"),
         payment("last_outcome", json!(""), "last_outcome_is_known"),
     ]);
@@ -278,10 +279,11 @@ fn every_named_rule_has_a_case_here() {
         let Some(rule) = line.trim().strip_prefix("CONSTRAINT ") else {
             continue;
         };
-        // Those of callback_attempt are in guards.rs.
+        // Those of callback_attempt are in guards.rs, those of commands in commands.rs.
         let covered = here.contains(rule)
             || rule.ends_with("order_no_belongs_to_a_refund")
-            || include_str!("guards.rs").contains(rule);
+            || include_str!("guards.rs").contains(rule)
+            || include_str!("commands.rs").contains(rule);
         assert!(covered, "no test for the constraint {rule}");
     }
 }

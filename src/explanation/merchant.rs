@@ -1,12 +1,10 @@
-//! A callback's story in words: what support can tell the merchant.
-//!
-//! Pure: from the rows to sentences. Every place that tells people about a callback tells it so.
+//! What support can tell the merchant, from the rows to sentences.
 
 use crate::domain::{Outcome, Timestamp};
-use crate::store::{AttemptRow, CallbackRow, ShownState};
+use crate::store::{AttemptRow, CallbackRow, Pause, ShownState};
 
 /// What to tell the merchant, as one paragraph.
-pub fn for_merchant(row: &CallbackRow, attempts: &[AttemptRow]) -> String {
+pub fn for_merchant(row: &CallbackRow, attempts: &[AttemptRow], paused: Option<&Pause>) -> String {
     let what = subject(row);
     let to = &row.origin;
     match row.state {
@@ -21,6 +19,11 @@ pub fn for_merchant(row: &CallbackRow, attempts: &[AttemptRow]) -> String {
             format!("{what} was withdrawn by us and will not be sent.")
         }
         ShownState::InFlight => format!("{what} is being sent to {to} right now."),
+        ShownState::Pending if paused.is_some() || row.held => format!(
+            "{what} has not been acknowledged yet.{} We are holding back what we send to {to} at \
+             the moment, and will send it when that ends.",
+            spaced(&last_failure(attempts)),
+        ),
         ShownState::Pending if attempts.is_empty() => {
             format!("{what} is queued for {to} and {}.", due(row))
         }
@@ -29,6 +32,13 @@ pub fn for_merchant(row: &CallbackRow, attempts: &[AttemptRow]) -> String {
             last_failure(attempts),
             due(row),
         ),
+    }
+}
+
+fn spaced(sentence: &str) -> String {
+    match sentence {
+        "" => String::new(),
+        sentence => format!(" {sentence}"),
     }
 }
 

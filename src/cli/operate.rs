@@ -1,0 +1,342 @@
+//! `resend`, `cancel`, `pause`, `resume`: ask the dispatcher to do it, and wait for its answer.
+//!
+//! All four write one row of `operator_command`, as SQL and the console do. If no dispatcher works
+//! on the queue, this process takes its place for as long as the command takes: whoever stops the
+//! daemon to call something off wants it called off before the daemon starts again.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::actor;
+use super::exit::{Exit, Failure};
+use super::moment;
+use super::queue::{self, Operated};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Inputs, Settings};
+use crate::domain::{CallbackId, Timestamp};
+use crate::store::{
+    Action, CallbackRow, Command, CommandId, CommandStatus, Commands, Inspection, NewCommand,
+    Queue, Remaining, Selectors, StoredState,
+};
+
+/// How often the answer is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// After so many looks at a command that nobody has begun, it is asked again whether a dispatcher
+/// is there at all.
+const LOOKS_BEFORE_TAKING_OVER: u32 = 40;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ResendArguments {
+    #[command(flatten)]
+    which: Which,
+    /// Also what the merchant has acknowledged
+    #[arg(long)]
+    include_acknowledged: bool,
+    /// Callbacks per second [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: Option<u32>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CancelArguments {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PauseArguments {
+    #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// Which callbacks; what is given must all hold.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct Which {
+    /// A callback's id, or an order number or refund number of either side
+    order: Option<String>,
+    /// Those of this app
+    #[arg(long, value_name = "APP_ID")]
+    app: Option<String>,
+    /// Those that go there: a URL, of which scheme, host and port count
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+    /// pending (in flight, too), delivered, exhausted or cancelled
+    #[arg(long)]
+    state: Option<StoredState>,
+    /// Queued since then: a moment (2026-11-01T00:00:00Z) or an age (2h, 3d)
+    #[arg(long, value_parser = moment::parse)]
+    since: Option<Timestamp>,
+    /// Queued before then: a moment or an age
+    #[arg(long, value_parser = moment::parse)]
+    until: Option<Timestamp>,
+}
+
+/// Whose callbacks.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Whose {
+    /// Those of this app
+    #[arg(long, value_name = "APP_ID")]
+    app: Option<String>,
+    /// Those that go there: a URL, of which scheme, host and port count
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Asking {
+    /// Only count what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Why: kept with the command
+    #[arg(long, required_unless_present = "dry_run")]
+    reason: Option<String>,
+    /// Who asks: kept with the command [default: the login name]
+    #[arg(long)]
+    actor: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn resend(
+    arguments: ResendArguments,
+    inputs: &Inputs,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    let ResendArguments {
+        which,
+        include_acknowledged,
+        rate,
+        asking,
+    } = arguments;
+    let command = NewCommand {
+        include_acknowledged,
+        rate,
+        ..asking.command(Action::Resend)
+    };
+    operate(command, which, asking.json, inputs, out)
+}
+
+pub(super) fn cancel(
+    arguments: CancelArguments,
+    inputs: &Inputs,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    let CancelArguments { which, asking } = arguments;
+    operate(
+        asking.command(Action::Cancel),
+        which,
+        asking.json,
+        inputs,
+        out,
+    )
+}
+
+/// `pause` and `resume`.
+pub(super) fn pause(
+    action: Action,
+    arguments: PauseArguments,
+    inputs: &Inputs,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    let PauseArguments { whose, asking } = arguments;
+    let which = Which {
+        order: None,
+        app: whose.app,
+        origin: whose.origin,
+        state: None,
+        since: None,
+        until: None,
+    };
+    operate(asking.command(action), which, asking.json, inputs, out)
+}
+
+impl Asking {
+    fn command(&self, action: Action) -> NewCommand {
+        let actor = self.actor.clone().unwrap_or_else(actor::login_name);
+        let reason = self.reason.as_deref().unwrap_or("dry run");
+        NewCommand {
+            dry_run: self.dry_run,
+            ..NewCommand::new(action, actor, reason)
+        }
+    }
+}
+
+fn operate(
+    mut command: NewCommand,
+    which: Which,
+    json: bool,
+    inputs: &Inputs,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(inputs)?;
+    let operated = queue::block_on(async {
+        let inspection = queue::inspection(&settings)?;
+        let commands = queue::commands(&settings)?;
+        command.selectors = selectors(which, inspection.as_ref()).await?;
+        let id = commands.submit(command, SystemClock.now()).await?;
+        let mut waiting = Waiting::new(commands.as_ref(), id);
+        waiting.wait(&settings).await
+    })?;
+    let command = &operated.command;
+    if json {
+        serde_json::to_writer_pretty(&mut *out, command)?;
+        writeln!(out)?;
+    }
+    match (command.status, operated.is_left) {
+        (CommandStatus::Refused, _) => {
+            Err(anyhow!("command {} is refused: {}", command.id, command.answer).into())
+        }
+        (_, true) => Err(anyhow!(
+            "command {}: {}; no dispatcher works on this queue, and what was in flight when the \
+             last one stopped is left: start it with `callback-dispatcher run`, and it goes on",
+            command.id,
+            command.summary()
+        )
+        .into()),
+        (_, false) => {
+            if !json {
+                writeln!(out, "command {}: {}", command.id, command.answer)?;
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Resolves what a person calls an order. A number that is one callback's id and another's order
+/// number is nobody's guess.
+async fn selectors(which: Which, inspection: &dyn Inspection) -> Result<Selectors, Failure> {
+    let mut selectors = Selectors {
+        app_id: which.app,
+        origin: which.origin,
+        state: which.state,
+        since: which.since,
+        until: which.until,
+        ..Selectors::default()
+    };
+    let Some(order) = which.order else {
+        return Ok(selectors);
+    };
+    let found = inspection.find(&order).await?;
+    let (by_number, by_id): (Vec<_>, Vec<_>) =
+        found.iter().partition(|row| has_number(row, &order));
+    match (by_number.as_slice(), by_id.as_slice()) {
+        ([], []) => Err(queue::no_callback(&order)),
+        ([], [row, ..]) => {
+            selectors.callback_id = Some(row.id);
+            Ok(selectors)
+        }
+        (_, []) => {
+            selectors.order_number = Some(order);
+            Ok(selectors)
+        }
+        ([numbered, ..], [row, ..]) => Err(anyhow!(
+            "{order:?} is the id of callback {} and a number of callback {}; \
+             give another number of the one that is meant",
+            row.id,
+            numbered.id
+        )
+        .into()),
+    }
+}
+
+fn has_number(row: &CallbackRow, number: &str) -> bool {
+    let numbers = [
+        Some(&row.order_no),
+        Some(&row.newpay_order_no),
+        row.refund_order_no.as_ref(),
+        row.newpay_refund_order_no.as_ref(),
+    ];
+    numbers.into_iter().flatten().any(|known| known == number)
+}
+
+/// Waits for a command's answer.
+struct Waiting<'a> {
+    commands: &'a dyn Commands,
+    id: CommandId,
+    bar: ProgressBar,
+}
+
+impl<'a> Waiting<'a> {
+    /// The bar is drawn on standard error, and only if that is a terminal.
+    fn new(commands: &'a dyn Commands, id: CommandId) -> Self {
+        let style = ProgressStyle::with_template("{bar:32} {percent:>3} %  {msg}");
+        let bar = ProgressBar::new(100)
+            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { commands, id, bar }
+    }
+
+    async fn wait(&mut self, settings: &Settings) -> Result<Operated, Failure> {
+        let mut again = tokio::time::interval(LOOK_EVERY);
+        let mut looks = 0_u32;
+        loop {
+            again.tick().await;
+            let command = self.command().await?;
+            if command.is_answered() {
+                return Ok(Operated {
+                    command,
+                    is_left: false,
+                });
+            }
+            let is_waiting = command.status == CommandStatus::Waiting;
+            if is_waiting
+                && looks.is_multiple_of(LOOKS_BEFORE_TAKING_OVER)
+                && let Some(queue) = queue::hold(settings, "an operator's command")?
+            {
+                return self.carry_out(queue.as_ref()).await;
+            }
+            looks = looks.wrapping_add(1);
+        }
+    }
+
+    /// Does itself what a dispatcher would do.
+    async fn carry_out(&mut self, queue: &dyn Queue) -> Result<Operated, Failure> {
+        while queue.carry_out(SystemClock.now()).await?.remaining == Remaining::Work {
+            self.command().await?;
+        }
+        queue.close().await;
+        let command = self.command().await?;
+        Ok(Operated {
+            is_left: !command.is_answered(),
+            command,
+        })
+    }
+
+    async fn command(&self) -> Result<Command, Failure> {
+        let command = self.commands.command(self.id).await?;
+        let command = command.ok_or_else(|| anyhow!("command {} is gone", self.id))?;
+        self.draw(&command);
+        Ok(command)
+    }
+
+    fn draw(&self, command: &Command) {
+        if command.is_answered() {
+            self.bar.finish_and_clear();
+            return;
+        }
+        let CallbackId(whole) = command.looks_up_to.unwrap_or(CallbackId(0));
+        if let Some(share) = (command.looked_up_to.0 * 100).checked_div(whole) {
+            self.bar.set_position(share.unsigned_abs());
+        }
+        let words = match command.status {
+            CommandStatus::Waiting => "waiting for the dispatcher".to_owned(),
+            _ if command.looks_up_to == Some(command.looked_up_to) => {
+                format!("{}; waiting for attempts in flight", command.summary())
+            }
+            _ => command.summary(),
+        };
+        self.bar.set_message(words);
+    }
+}

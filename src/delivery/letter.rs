@@ -1,0 +1,49 @@
+//! A message made ready to be sent.
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::{self, Convention, Keyring, Message, Timestamp, Unsignable};
+use crate::store::Sent;
+
+/// The body, signed, and what the attempt log keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The JSON to POST.
+    pub body: Vec<u8>,
+    /// What identifies it.
+    pub sent: Sent,
+}
+
+impl Letter {
+    /// Writes `message` as of `moment`, signed with the newest key of its app that has begun.
+    ///
+    /// # Errors
+    ///
+    /// If no key can sign it.
+    pub fn write(
+        message: &Message,
+        keyring: &Keyring,
+        convention: &Convention,
+        moment: Timestamp,
+    ) -> Result<Self, Unsignable> {
+        let signer = keyring.signer(message.app_id(), moment)?;
+        let timestamp = moment.to_wire();
+        let members = message.members(&timestamp);
+        let canonical_form = convention.canonical_form(&members);
+        let sign = signer
+            .key
+            .sign(convention, &canonical_form)
+            .ok_or_else(|| Unsignable::Failed {
+                app_id: message.app_id().to_owned(),
+                key_id: signer.id.clone(),
+            })?;
+        let body = domain::body(&members, &sign);
+        let sent = Sent {
+            timestamp: moment,
+            sign,
+            key_id: signer.id.clone(),
+            body_sha256: hex::encode(Sha256::digest(&body)),
+        };
+        Ok(Self { body, sent })
+    }
+}

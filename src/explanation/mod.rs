@@ -1,0 +1,132 @@
+//! A callback's story, for whoever asks: terminal, JSON and console tell the same one.
+//!
+//! | who | what |
+//! |---|---|
+//! | [`Story`] | all that is known of one callback |
+//! | [`AttemptStory`] | one attempt: what was sent, what came back, where it broke and how long each phase took |
+//! | [`SentMessage`] | the message as the merchant got it, made again from the row |
+//! | `merchant` | the sentences that support can pass on |
+//!
+//! Pure but for [`Story::find`], which asks the store. No secret is in any of it: a message is
+//! made again without a key, from the members, the `timestamp` and the recorded `sign`.
+
+mod attempt;
+mod merchant;
+mod sent;
+
+use serde::Serialize;
+
+use crate::domain::Convention;
+use crate::store::{
+    AttemptRow, CallbackRow, CommandNote, Commands, Inspection, Pause, PauseScope, ShownState,
+    StoreError,
+};
+
+pub use attempt::AttemptStory;
+pub use merchant::for_merchant;
+pub use sent::SentMessage;
+
+/// All that is known of one callback.
+#[derive(Clone, Debug, Serialize)]
+pub struct Story {
+    /// The row.
+    pub callback: CallbackRow,
+    /// Every attempt, in order.
+    pub attempts: Vec<AttemptStory>,
+    /// The operators' commands that have touched it.
+    pub commands: Vec<CommandNote>,
+    /// What holds it back, if something does.
+    pub paused: Option<Pause>,
+    /// What comes next, for the operator.
+    pub next: String,
+    /// What to tell the merchant, as one paragraph.
+    pub tell_merchant: String,
+}
+
+impl Story {
+    /// The story of each callback with this id, or this order or refund number of either side;
+    /// newest first. Messages are made again as `convention` says.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn find(
+        inspection: &dyn Inspection,
+        commands: &dyn Commands,
+        order: &str,
+        convention: &Convention,
+    ) -> Result<Vec<Self>, StoreError> {
+        let found = inspection.find(order).await?;
+        let pauses = match found.is_empty() {
+            true => Vec::new(),
+            false => commands.pauses().await?,
+        };
+        let mut stories = Vec::with_capacity(found.len());
+        for callback in found {
+            let attempts = inspection.attempts(callback.id).await?;
+            let notes = commands.notes(callback.id).await?;
+            stories.push(Self::new(callback, &attempts, notes, &pauses, convention));
+        }
+        Ok(stories)
+    }
+
+    /// The story of `callback`.
+    pub fn new(
+        callback: CallbackRow,
+        attempts: &[AttemptRow],
+        commands: Vec<CommandNote>,
+        pauses: &[Pause],
+        convention: &Convention,
+    ) -> Self {
+        let paused = pause_of(&callback, pauses).cloned();
+        Self {
+            tell_merchant: for_merchant(&callback, attempts, paused.as_ref()),
+            next: next(&callback, paused.as_ref()),
+            attempts: attempts
+                .iter()
+                .map(|attempt| AttemptStory::new(attempt.clone(), &callback, convention))
+                .collect(),
+            commands,
+            paused,
+            callback,
+        }
+    }
+}
+
+/// What holds a callback back: it is only held while it waits.
+fn pause_of<'a>(callback: &CallbackRow, pauses: &'a [Pause]) -> Option<&'a Pause> {
+    let waits = callback.state == ShownState::Pending;
+    pauses.iter().find(|pause| {
+        waits
+            && match pause.scope {
+                PauseScope::Origin => pause.name.as_bytes() == callback.origin.as_bytes(),
+                PauseScope::App => pause.name == callback.app_id,
+            }
+    })
+}
+
+fn next(callback: &CallbackRow, paused: Option<&Pause>) -> String {
+    if let Some(pause) = paused {
+        return format!(
+            "nothing is sent: {} {} is paused by {} since {} ({}); `callback-dispatcher resume` \
+             ends that",
+            pause.scope, pause.name, pause.actor, pause.since, pause.reason
+        );
+    }
+    match (callback.state, callback.next_attempt_at) {
+        (ShownState::InFlight, _) => "an attempt is under way".to_owned(),
+        (ShownState::Pending, Some(_)) if callback.held => {
+            "it is being put back after a pause, and is sent then".to_owned()
+        }
+        (ShownState::Pending, Some(due)) => format!("the next attempt is due on {due}"),
+        (ShownState::Pending, None) => "no attempt is due; the row is damaged".to_owned(),
+        (ShownState::Delivered, _) => "nothing: it was acknowledged".to_owned(),
+        (ShownState::Exhausted, _) => {
+            "nothing, unless it is sent again: `callback-dispatcher resend`".to_owned()
+        }
+        (ShownState::Cancelled, _) => {
+            "nothing: it was called off; `callback-dispatcher resend` would open it again"
+                .to_owned()
+        }
+    }
+}

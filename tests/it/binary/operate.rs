@@ -1,0 +1,214 @@
+//! `resend`, `cancel`, `pause`, `resume` and `prune`: with a dispatcher at work, and without one.
+
+use callback_dispatcher::merchant::Answer;
+use serde_json::{Value, json};
+
+use super::{Daemon, Place, payment, refund};
+
+const URL: &str = "http://127.0.0.1:9/cb";
+
+/// Callback `id` got into this state at a moment given in SQL.
+fn finish(place: &Place, id: i64, state: &str, at: &str) {
+    place.rows(&format!(
+        "UPDATE callback_queue SET state = '{state}', next_attempt_at = NULL, finished_at = {at}
+         WHERE id = {id}"
+    ));
+}
+
+const NOW: &str = "strftime('%s', 'now') * 1000";
+const LONG_AGO: &str = "1";
+
+fn states(place: &Place) -> Value {
+    let rows = place.rows("SELECT state FROM callback_queue ORDER BY id");
+    rows.into_iter().map(|row| row["state"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_dispatcher_carries_it_out_and_the_command_tells() {
+    let place = Place::new();
+    let merchant = place.merchant(Answer::Ack).await;
+    place.enqueue(&[
+        payment(&merchant.url("/cb"), 1),
+        payment(&merchant.url("/cb"), 2),
+    ]);
+    finish(&place, 1, "exhausted", NOW);
+    finish(&place, 2, "delivered", NOW);
+    let daemon = place.run().ready().await;
+    let said = place.ask(&["resend", "--app", "6", "--dry-run"]).done();
+    assert_eq!(
+        said,
+        "command 1: would resend 1 of 2 callbacks; left as they are: 1 acknowledged\n"
+    );
+    let reason = "their firewall is mended";
+    let said = place
+        .ask(&[
+            "resend", "--app", "6", "--reason", reason, "--actor", "alice", "--json",
+        ])
+        .json();
+    assert_eq!(said["status"], "done");
+    assert_eq!(said["selected"], 2);
+    assert_eq!(said["done"], 1);
+    assert_eq!(said["skipped_why"], json!({"acknowledged": 1}));
+    assert_eq!(said["actor"], "alice");
+    assert_eq!(said["reason"], reason);
+    place.all_finished().await;
+    assert_eq!(states(&place), json!(["delivered", "delivered"]));
+    assert_eq!(
+        merchant.count(),
+        1,
+        "the acknowledged one is not sent again"
+    );
+    let shown = place.ask(&["show", "M1"]).done();
+    assert!(
+        shown.contains("by alice, command 2: their firewall is mended"),
+        "{shown}"
+    );
+
+    let said = place
+        .ask(&["pause", "--origin", &merchant.url("/x"), "--reason", "r"])
+        .done();
+    assert!(
+        said.starts_with("command 3: origin http://127.0.0.1:"),
+        "{said}"
+    );
+    place.enqueue(&[payment(&merchant.url("/cb"), 3)]);
+    let shown = place.ask(&["show", "M3"]).done();
+    assert!(
+        shown.contains("nothing is sent: origin http://127.0.0.1:"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("We are holding back what we send"),
+        "{shown}"
+    );
+    let said = place.ask(&["stats"]).done();
+    assert!(said.contains("paused: origin http://127.0.0.1:"), "{said}");
+    place
+        .ask(&["resume", "--origin", &merchant.url("/x"), "--reason", "r"])
+        .done();
+    place.all_finished().await;
+    assert_eq!(merchant.count(), 2);
+    daemon.stops().await;
+}
+
+/// Whoever stops the daemon to call something off wants it called off before the next start.
+#[test]
+fn without_a_dispatcher_the_command_is_carried_out_at_once() {
+    let place = Place::new();
+    place.enqueue(&[payment(URL, 1), refund(URL, 1), payment(URL, 2)]);
+    let said = place
+        .ask(&["cancel", "M1", "--reason", "queued by mistake"])
+        .done();
+    assert_eq!(said, "command 1: cancelled 2 of 2 callbacks\n");
+    assert_eq!(states(&place), json!(["cancelled", "cancelled", "pending"]));
+    let said = place
+        .ask(&["resend", "NR1", "--reason", "that one after all"])
+        .done();
+    assert_eq!(said, "command 2: resent 1 of 1 callback\n");
+    assert_eq!(states(&place), json!(["cancelled", "pending", "pending"]));
+    let asked = place.rows("SELECT actor, reason FROM operator_command WHERE id = 1");
+    assert_ne!(asked[0]["actor"], "", "the login name is the default");
+    let shown = place.ask(&["show", "2"]).done();
+    assert!(
+        shown.contains("queued by mistake") && shown.contains("that one after all"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_a_dead_dispatcher_left_in_flight_is_left_and_said() {
+    let place = Place::new();
+    place.enqueue(&[payment(URL, 1)]);
+    place.rows("UPDATE callback_queue SET leased_until = 1, leased_at = 1, lease_token = 1");
+    place.ask(&["cancel", "M1", "--reason", "r"]).failed(
+        1,
+        &[
+            "command 1",
+            "no dispatcher works on this queue",
+            "callback-dispatcher run",
+        ],
+    );
+    assert_eq!(states(&place), json!(["pending"]));
+}
+
+#[test]
+fn what_is_asked_for_wrongly_is_refused_before_anything_is_written() {
+    let place = Place::new();
+    place.enqueue(&[payment(URL, 1), payment(URL, 2)]);
+    place.rows(&format!(
+        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+           newpay_order_no, order_no, result, settlement_status)
+         VALUES ('payment', '{URL}', '6', 1, '1', 'LAK', 'N9', '2', 'success', 1)"
+    ));
+    let table: [(&[&str], i32, &str); 8] = [
+        (&["resend", "--reason", "r"], 2, "required"),
+        (&["resend", "M1"], 2, "--reason"),
+        (&["pause", "--reason", "r"], 2, "required"),
+        (
+            &["pause", "--app", "6", "--origin", URL, "--reason", "r"],
+            2,
+            "cannot be used",
+        ),
+        (
+            &["resend", "M1", "--rate", "0", "--reason", "r"],
+            2,
+            "--rate",
+        ),
+        (
+            &["cancel", "--state", "in_flight", "--reason", "r"],
+            2,
+            "pending, delivered, exhausted or cancelled",
+        ),
+        (
+            &["resend", "nobody", "--reason", "r"],
+            1,
+            "no callback with id",
+        ),
+        (
+            &["resend", "2", "--reason", "r"],
+            1,
+            "is the id of callback 2 and a number of callback 3",
+        ),
+    ];
+    for (arguments, code, word) in table {
+        place.ask(arguments).failed(code, &[word]);
+    }
+    assert_eq!(
+        place.rows("SELECT * FROM operator_command"),
+        Vec::<Value>::new()
+    );
+    place
+        .ask(&["cancel", "--state", "delivered", "--reason", "r"])
+        .failed(1, &["command 1 is refused", "only pending callbacks"]);
+}
+
+#[test]
+fn prune_removes_what_is_past_its_retention() {
+    let place = Place::new();
+    place.enqueue(&[payment(URL, 1), payment(URL, 2), payment(URL, 3)]);
+    finish(&place, 1, "delivered", LONG_AGO);
+    finish(&place, 2, "exhausted", LONG_AGO);
+    let said = place.ask(&["prune", "--keep-exhausted", "200years"]).done();
+    assert_eq!(said, "1 callbacks pruned, with their attempts\n");
+    assert_eq!(states(&place), json!(["exhausted", "pending"]));
+    let said = place.ask(&["prune"]).done();
+    assert_eq!(said, "1 callbacks pruned, with their attempts\n");
+    place
+        .ask(&["prune", "--keep-delivered", "soon"])
+        .failed(2, &["soon"]);
+}
+
+/// Standard output is no terminal here, so there is nothing to clear, and nothing coloured.
+#[tokio::test]
+async fn a_watch_asks_again_until_it_is_interrupted() {
+    let place = Place::new();
+    place.enqueue(&[payment(URL, 1)]);
+    let mut watch = Daemon::spawn(place.command(&["list", "--watch=1"]));
+    watch.says("M1").await;
+    place.enqueue(&[payment(URL, 2)]);
+    watch.says("M2").await;
+    watch.signal("INT");
+    let (status, said) = watch.ends().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
+}

@@ -1,0 +1,243 @@
+//! Merchants with a journal of their own: what came, whether its signature holds, and what was
+//! answered. Nothing of the product is used here; the signature is worked out anew.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ring::{digest, hmac};
+use serde_json::{Map, Value};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::SECRET;
+
+/// How a merchant behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Acknowledges at once.
+    Healthy,
+    /// Acknowledges after this long at most.
+    Slow(Duration),
+    /// Answers, but never with an acknowledgement.
+    Refusing,
+    /// Closes the connection in place of an answer.
+    Closing,
+    /// Any of these.
+    Fickle,
+}
+
+/// What a merchant answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing yet.
+    None,
+    Acknowledged,
+    Refused,
+    Status,
+    Closed,
+}
+
+/// A POST that came.
+#[derive(Clone, Debug)]
+pub(super) struct Post {
+    /// The row's number at NewPay, of the refund if it is one.
+    pub(super) number: String,
+    /// The body's.
+    pub(super) timestamp: i64,
+    pub(super) sign: String,
+    pub(super) sign_holds: bool,
+    pub(super) body_sha256: String,
+    /// The body's, but for `timestamp` and `sign`.
+    pub(super) members: Map<String, Value>,
+    pub(super) answer: Answer,
+}
+
+/// All POSTs in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    posts: Mutex<Vec<Post>>,
+    garbled: AtomicUsize,
+}
+
+impl Journal {
+    pub(super) fn posts(&self) -> MutexGuard<'_, Vec<Post>> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// POSTs whose bodies were no messages.
+    pub(super) fn garbled(&self) -> usize {
+        self.garbled.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.posts().len()
+    }
+
+    fn note(&self, post: Post) -> usize {
+        let mut posts = self.posts();
+        posts.push(post);
+        posts.len() - 1
+    }
+
+    /// Noted before it is sent: what the dispatcher knows stands here.
+    fn answered(&self, position: usize, answer: Answer) {
+        self.posts()[position].answer = answer;
+    }
+}
+
+/// A merchant on a port of its own; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Merchant {
+    pub(super) manner: Manner,
+    pub(super) url: String,
+    door: JoinHandle<()>,
+}
+
+impl Merchant {
+    pub(super) async fn start(manner: Manner, journal: Arc<Journal>) -> Self {
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = bound.expect("a free port on loopback");
+        let address = listener.local_addr().expect("it is bound");
+        let door = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // The other side may die whenever it likes.
+                tokio::spawn(serve(stream, manner, Arc::clone(&journal)));
+            }
+        });
+        Self {
+            manner,
+            url: format!("http://{address}/callback"),
+            door,
+        }
+    }
+
+    /// Whether each of its callbacks is delivered in the end.
+    pub(super) fn acknowledges(&self) -> bool {
+        matches!(self.manner, Manner::Healthy | Manner::Slow(_))
+    }
+}
+
+impl Drop for Merchant {
+    fn drop(&mut self) {
+        self.door.abort();
+    }
+}
+
+async fn serve(mut stream: TcpStream, manner: Manner, journal: Arc<Journal>) -> Option<()> {
+    let mut read = Vec::new();
+    loop {
+        let body = request(&mut stream, &mut read).await?;
+        let Some(post) = post(&body) else {
+            journal.garbled.fetch_add(1, Ordering::SeqCst);
+            return None;
+        };
+        // Differs from attempt to attempt, and is the same for the same attempt.
+        let chance = post.sign.bytes().map(u64::from).sum::<u64>();
+        let position = journal.note(post);
+        let answer = match manner {
+            Manner::Healthy => Answer::Acknowledged,
+            Manner::Slow(at_most) => {
+                tokio::time::sleep(at_most * u32::try_from(chance % 8).ok()? / 7).await;
+                Answer::Acknowledged
+            }
+            Manner::Refusing => Answer::Refused,
+            Manner::Closing => Answer::Closed,
+            Manner::Fickle => [
+                Answer::Acknowledged,
+                Answer::Refused,
+                Answer::Status,
+                Answer::Closed,
+            ][usize::try_from(chance % 4).ok()?],
+        };
+        journal.answered(position, answer);
+        let (status, body) = match answer {
+            Answer::Acknowledged => ("200 OK", r#"{"transResult":"SUCCESS"}"#),
+            Answer::Refused => ("200 OK", r#"{"transResult":"FAIL"}"#),
+            Answer::Status => ("503 Service Unavailable", ""),
+            Answer::Closed | Answer::None => return None,
+        };
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).await.ok()?;
+    }
+}
+
+/// The body of the next whole request; `None` when there is none.
+async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Vec<u8>> {
+    loop {
+        if let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
+            let length = head.split("content-length:").nth(1)?;
+            let length: usize = length.lines().next()?.trim().parse().ok()?;
+            let whole = end + 4 + length;
+            if read.len() >= whole {
+                let body = read[end + 4..whole].to_vec();
+                read.drain(..whole);
+                return Some(body);
+            }
+        }
+        if stream.read_buf(read).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// `None` if it is no message.
+fn post(body: &[u8]) -> Option<Post> {
+    let mut members: Map<String, Value> = serde_json::from_slice(body).ok()?;
+    let Some(Value::String(sign)) = members.remove("sign") else {
+        return None;
+    };
+    let sign_holds = sign == signature(&members);
+    let Some(Value::String(timestamp)) = members.remove("timestamp") else {
+        return None;
+    };
+    let refund = members.get("newpayRefundOrderNo");
+    let number = refund.or_else(|| members.get("newpayOrderNo"))?;
+    Some(Post {
+        number: number.as_str()?.to_owned(),
+        timestamp: timestamp.parse().ok()?,
+        sign,
+        sign_holds,
+        body_sha256: hex::encode(digest::digest(&digest::SHA256, body)),
+        members,
+        answer: Answer::None,
+    })
+}
+
+/// As the document has it: `name=value`, sorted by name, joined with `&`, HMAC-SHA256, Base64.
+fn signature(members: &Map<String, Value>) -> String {
+    let mut pairs: Vec<(&String, String)> = members
+        .iter()
+        .map(|(name, value)| match value {
+            Value::String(text) => (name, text.clone()),
+            other => (name, other.to_string()),
+        })
+        .collect();
+    pairs.sort();
+    let joined: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    BASE64_STANDARD.encode(hmac::sign(&key, joined.join("&").as_bytes()))
+}
+
+#[test]
+fn the_signature_is_that_of_the_document() {
+    let members = serde_json::json!({
+        "appId": "6", "currency": "LAK", "newpayOrderNo": "202209210000006950",
+        "newpayRefundOrderNo": "202209210000006951", "orderNo": "202209067002502223",
+        "payMethod": 1, "refundOrderAmt": "123.00", "refundOrderNo": "202209067002502232",
+        "timestamp": "1663738614280", "tranStatus": 1, "transInfo": "Transaction Success",
+    });
+    assert_eq!(
+        signature(members.as_object().expect("an object")),
+        "3lf/50YGa04ep5kxUKKCwAzvh8qnbCx8UzHBVm91ciU="
+    );
+}

@@ -1,0 +1,224 @@
+//! What operators may write into `operator_command`, and what nobody may change in it.
+
+use serde_json::json;
+
+use super::{CLIENTS, Client, Queue, plain};
+
+fn insert(columns: &str, values: &str) -> String {
+    format!("INSERT INTO operator_command ({columns}) VALUES ({values})")
+}
+
+#[test]
+fn a_command_needs_an_action_a_selector_an_actor_and_a_reason() {
+    let good = [
+        (
+            "action, order_number, actor, reason",
+            "'resend', '1', 'alice', 'r'",
+        ),
+        (
+            "action, callback_id, actor, reason",
+            "'cancel', 1, 'alice', 'r'",
+        ),
+        ("action, since, actor, reason", "'cancel', 1, 'alice', 'r'"),
+        (
+            "action, app_id, origin, state, since, until, rate, actor, reason",
+            "'resend', '6', 'https://m', 'exhausted', 1, 2, 100000, 'alice', 'r'",
+        ),
+        (
+            "action, app_id, actor, reason",
+            "'pause', '6', 'alice', 'r'",
+        ),
+        (
+            "action, origin, actor, reason",
+            "'resume', 'https://m', 'alice', 'r'",
+        ),
+    ];
+    let bad = [
+        (
+            "action, order_number, actor, reason",
+            "'send', '1', 'alice', 'r'",
+            "action_is_resend_cancel_pause_or_resume",
+        ),
+        (
+            "action, actor, reason",
+            "'resend', 'alice', 'r'",
+            "a_resend_or_cancel_has_a_selector",
+        ),
+        (
+            "action, actor, reason",
+            "'cancel', 'alice', 'r'",
+            "a_resend_or_cancel_has_a_selector",
+        ),
+        (
+            "action, order_number, actor, reason",
+            "'resend', '', 'alice', 'r'",
+            "no_selector_is_empty",
+        ),
+        (
+            "action, order_number, actor, reason",
+            "'resend', '1', ' ', 'r'",
+            "actor_is_not_empty",
+        ),
+        (
+            "action, order_number, actor, reason",
+            "'resend', '1', 'alice', ''",
+            "reason_is_not_empty",
+        ),
+        (
+            "action, order_number, actor",
+            "'resend', '1', 'alice'",
+            "NOT NULL",
+        ),
+        (
+            "action, state, actor, reason",
+            "'resend', 'in_flight', 'alice', 'r'",
+            "command_state_is_known",
+        ),
+        (
+            "action, since, until, actor, reason",
+            "'resend', 2, 2, 'alice', 'r'",
+            "since_is_before_until",
+        ),
+        (
+            "action, app_id, rate, actor, reason",
+            "'resend', '6', 0, 'alice', 'r'",
+            "rate_is_1_to_100000",
+        ),
+        (
+            "action, app_id, dry_run, actor, reason",
+            "'resend', '6', 2, 'alice', 'r'",
+            "flags_are_0_or_1",
+        ),
+        (
+            "action, actor, reason",
+            "'pause', 'alice', 'r'",
+            "a_pause_or_resume_has_one_origin_or_one_app",
+        ),
+        (
+            "action, app_id, origin, actor, reason",
+            "'pause', '6', 'https://m', 'alice', 'r'",
+            "a_pause_or_resume_has_one_origin_or_one_app",
+        ),
+        (
+            "action, app_id, state, actor, reason",
+            "'pause', '6', 'pending', 'alice', 'r'",
+            "a_pause_or_resume_has_one_origin_or_one_app",
+        ),
+        (
+            "action, app_id, status, actor, reason",
+            "'pause', '6', 'running', 'alice', 'r'",
+            "a new row waits",
+        ),
+    ];
+    for client in CLIENTS {
+        let queue = Queue::new();
+        for (columns, values) in good {
+            let answer = queue
+                .ask(client, &[plain(&insert(columns, values))])
+                .remove(0);
+            answer.unwrap_or_else(|error| panic!("{values}: {error}"));
+        }
+        for (columns, values, rule) in bad {
+            let answer = queue
+                .ask(client, &[plain(&insert(columns, values))])
+                .remove(0);
+            let error = answer.expect_err(values);
+            assert!(error.contains(rule), "{values}: {error}");
+        }
+        assert_eq!(
+            queue.value("SELECT count(*) FROM operator_command"),
+            good.len()
+        );
+    }
+}
+
+#[test]
+fn neither_a_request_nor_an_answer_nor_a_note_is_changed_or_deleted() {
+    let queue = Queue::new();
+    let asked = insert(
+        "action, order_number, actor, reason",
+        "'resend', '1', 'alice', 'r'",
+    );
+    let item = "INSERT INTO operator_command_item (command_id, callback_id, what, at) VALUES (1, 1, 'resent', 1)";
+    let awaited = "INSERT INTO operator_command_item (command_id, callback_id, what, at) VALUES (1, 2, 'awaited', 1)";
+    let allowed = [
+        asked.as_str(),
+        asked.as_str(),
+        item,
+        awaited,
+        "UPDATE operator_command SET status = 'running', started_at = 1, done = 1 WHERE id = 1",
+        "UPDATE operator_command SET status = 'done', finished_at = 2, answer = 'a' WHERE id = 1",
+        "UPDATE operator_command_item SET what = 'cancelled', at = 2 WHERE callback_id = 2",
+    ];
+    for sql in allowed {
+        let answer = queue.ask(Client::Python, &[plain(sql)]).remove(0);
+        answer.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let forbidden = [
+        ("DELETE FROM operator_command WHERE id = 1", "is kept"),
+        ("DELETE FROM operator_command WHERE id = 2", "is kept"),
+        (
+            "UPDATE operator_command SET answer = 'b' WHERE id = 1",
+            "insert another one",
+        ),
+        (
+            "UPDATE operator_command SET status = 'waiting', finished_at = NULL WHERE id = 1",
+            "insert another one",
+        ),
+        (
+            "UPDATE operator_command SET actor = 'mallory' WHERE id = 2",
+            "insert another one",
+        ),
+        (
+            "UPDATE operator_command SET order_number = '2' WHERE id = 2",
+            "insert another one",
+        ),
+        (
+            "UPDATE operator_command SET status = 'half done' WHERE id = 2",
+            "status_is_known",
+        ),
+        (
+            "INSERT INTO operator_command_item (command_id, callback_id, what, at) VALUES (1, 3, 'sent', 1)",
+            "what_is_known",
+        ),
+        (
+            "INSERT INTO paused (scope, name, command_id, since) VALUES ('merchant', '6', 1, 1)",
+            "scope_is_origin_or_app",
+        ),
+        (
+            "UPDATE operator_command SET status = 'done' WHERE id = 2",
+            "finished_at_stands_when_answered",
+        ),
+        (
+            "INSERT OR REPLACE INTO operator_command (id, action, order_number, actor, reason) VALUES (1, 'cancel', '1', 'm', 'r')",
+            "a new row waits",
+        ),
+        ("DELETE FROM operator_command_item", "is kept"),
+        (
+            "UPDATE operator_command_item SET what = 'awaited' WHERE callback_id = 1",
+            "does not change",
+        ),
+        (
+            "UPDATE operator_command_item SET why = 'b' WHERE callback_id = 2",
+            "does not change",
+        ),
+        (
+            "INSERT OR REPLACE INTO operator_command_item (command_id, callback_id, what, at) VALUES (1, 1, 'skipped', 1)",
+            "does not change",
+        ),
+    ];
+    for client in CLIENTS {
+        for (sql, why) in forbidden {
+            let answer = queue.ask(client, &[plain(sql)]).remove(0);
+            let error = answer.expect_err(sql);
+            assert!(error.contains(why), "{sql}: {error}");
+        }
+    }
+    assert_eq!(
+        queue.rows("SELECT actor, status, answer FROM operator_command ORDER BY id"),
+        [
+            vec![json!("alice"), json!("done"), json!("a")],
+            vec![json!("alice"), json!("waiting"), json!("")]
+        ]
+    );
+}
