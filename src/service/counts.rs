@@ -20,4 +20,8 @@ impl StatsSink for Counts {
         self.metrics.set_queue(stats, now);
         self.history.queue_counted(stats, now);
     }
+
+    fn wal_measured(&self, bytes: u64) {
+        self.metrics.set_wal_bytes(bytes);
+    }
 }

@@ -103,6 +103,7 @@ impl Service {
         let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
+        metrics.started(clock.now());
         let sides = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
         let Sides {
             queue,

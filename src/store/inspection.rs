@@ -205,6 +205,12 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
     /// Counts by state. Costs a walk over an index: not for every second.
     async fn stats(&self) -> Result<Stats, StoreError>;
 
+    /// Size of the write-ahead log beside the database, in bytes. A store that keeps none of its
+    /// own answers 0.
+    async fn wal_bytes(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     /// The view `merchant_health`.
     async fn merchants(&self) -> Result<Vec<MerchantRow>, StoreError>;
 }

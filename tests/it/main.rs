@@ -14,6 +14,7 @@
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
+//! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
 //! | [`reconcile`] | the auditor: nothing was left out or altered |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 //! | [`secrets`] | who must not see: no secret gets out |
@@ -31,6 +32,7 @@ mod hostile;
 mod live;
 mod merchants;
 mod model;
+mod monitoring;
 mod program;
 mod reconcile;
 mod schema;

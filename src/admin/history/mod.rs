@@ -210,6 +210,8 @@ impl StatsSink for History {
         kept.minute(now).depth = Some(depth);
         kept.counted = Some((stats.clone(), now));
     }
+
+    fn wal_measured(&self, _bytes: u64) {}
 }
 
 /// What [`Depth`] holds for `state`.

@@ -1,7 +1,8 @@
 //! The people's side: reads on a connection of their own, never inside a long transaction.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 
 use super::arrivals::origin;
-use super::connection::{canonical, open_for_reading, store_error};
+use super::connection::{canonical, open_for_reading, store_error, wal_path};
 use super::rows::{timestamp, timestamp_or_null};
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{
@@ -21,6 +22,8 @@ use crate::store::{
 #[derive(Clone, Debug)]
 pub struct SqliteInspection {
     connection: Arc<Mutex<Connection>>,
+    /// SQLite's log of recent writes.
+    wal: PathBuf,
 }
 
 impl SqliteInspection {
@@ -30,9 +33,11 @@ impl SqliteInspection {
     ///
     /// What the file or the database said.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let connection = open_for_reading(&canonical(path)?)?;
+        let path = canonical(path)?;
+        let connection = open_for_reading(&path)?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
+            wal: wal_path(&path),
         })
     }
 
@@ -127,6 +132,19 @@ impl Inspection for SqliteInspection {
 
     async fn stats(&self) -> Result<Stats, StoreError> {
         self.read(stats).await
+    }
+
+    async fn wal_bytes(&self) -> Result<u64, StoreError> {
+        let wal = self.wal.clone();
+        // Its metadata only: no file of a database is opened past SQLite.
+        let size = tokio::task::spawn_blocking(move || match wal.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            // The last connection that closes removes it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(format!("{} can't be measured: {error}", wal.display())),
+        });
+        let size = size.await.unwrap_or_else(|error| Err(error.to_string()));
+        size.map_err(StoreError::Other)
     }
 
     async fn merchants(&self) -> Result<Vec<MerchantRow>, StoreError> {

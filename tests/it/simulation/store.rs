@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
 use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
-    Arrivals, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, Origin, OriginDue,
-    Queue, Recorded, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError,
+    LedgerEntry, Origin, OriginDue, Queue, Recorded, RecordedAttempt, Refund, Retention, Share,
+    StoreError, Unrecorded,
 };
 use tokio::sync::Notify;
 
@@ -198,6 +199,15 @@ impl Queue for SimulatedQueue {
 
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
         uninterrupted(self.inner.prune(retention)).await
+    }
+
+    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
+        self.weathered(StoreCall::Reading, &[]).await?;
+        uninterrupted(self.inner.carry_out(now)).await
+    }
+
+    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
+        uninterrupted(self.inner.write_ledger(entry)).await
     }
 
     async fn maintain(&self) -> Result<(), StoreError> {
