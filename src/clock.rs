@@ -6,10 +6,11 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::domain::Timestamp;
 
@@ -55,7 +56,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Measures a duration, unmoved by changes of the wall clock.
+/// Measures a duration, unmoved by changes of the wall clock. Goes by tokio's clock, so that a
+/// simulation that winds that one moves timers and durations together.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
@@ -75,8 +77,8 @@ impl Stopwatch {
     }
 
     /// The instant `wait` after the start, as tokio's timers take it.
-    pub fn deadline(&self, wait: Duration) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.0) + wait
+    pub fn deadline(&self, wait: Duration) -> Instant {
+        self.0 + wait
     }
 }
 

@@ -7,11 +7,12 @@
 //! 2. [`clock`]: time as a parameter.
 //! 3. [`store`]: the queue in a database.
 //! 4. [`delivery`]: from a due row to a recorded outcome.
-//! 5. [`housekeeping`]: what has to be done now and then.
-//! 6. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`], [`diagnosis`]: what
+//! 5. [`reconciliation`]: proof that no callback was left out.
+//! 6. [`housekeeping`]: what has to be done now and then.
+//! 7. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`], [`diagnosis`]: what
 //!    surrounds it.
-//! 7. [`service`]: all of it put together.
-//! 8. [`cli`]: the commands.
+//! 8. [`service`]: all of it put together.
+//! 9. [`cli`]: the commands.
 //!
 //! Beneath them all, and in test builds alone: `failpoint`, places to crash at.
 
@@ -26,6 +27,7 @@ pub mod explanation;
 mod failpoint;
 pub mod housekeeping;
 pub mod merchant;
+pub mod reconciliation;
 pub mod service;
 pub mod store;
 pub mod telemetry;

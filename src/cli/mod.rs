@@ -19,6 +19,7 @@ mod operate;
 mod probe;
 mod prune;
 mod queue;
+mod reconcile;
 mod run;
 mod show;
 mod stats;
@@ -72,6 +73,8 @@ enum Command {
     Resume(operate::PauseArguments),
     /// Remove finished callbacks past their retention, as the daemon does by itself every night
     Prune(prune::Arguments),
+    /// Count a day's callbacks by app, hold them against the gateway's books, check the chain of days
+    Reconcile(reconcile::Arguments),
     /// Check settings, keys, database and schema, and report every fault
     Check,
     /// Read a flat JSON object from standard input, print its canonical form and check its sign
@@ -122,6 +125,7 @@ fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> Result<Ex
         Command::Pause(arguments) => operate::pause(Action::Pause, arguments, inputs, out),
         Command::Resume(arguments) => operate::pause(Action::Resume, arguments, inputs, out),
         Command::Prune(arguments) => prune::run(&arguments, inputs, out),
+        Command::Reconcile(arguments) => reconcile::run(&arguments, inputs, out),
         Command::Check => check::run(inputs, out),
         Command::Verify(arguments) => verify::run(&arguments, inputs, out),
         Command::Probe(arguments) => probe::run(&arguments, inputs, out),

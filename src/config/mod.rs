@@ -16,6 +16,7 @@
 //!
 //! Deliberately absent: secrets in messages, the command line, and applying what changed.
 
+mod console_entry;
 mod fault;
 mod inputs;
 mod key_entry;
@@ -38,7 +39,7 @@ pub use inputs::{FILE_NAME, Inputs, SYSTEM_DIRECTORY, locate};
 pub use keys::Keys;
 pub use settings::{
     AdminSettings, DeliverySettings, EgressSettings, HousekeepingSettings, LogFormat, LogSettings,
-    RetrySettings, Settings, ShieldSettings, SigningSettings, StoreSettings,
+    RetrySettings, Settings, ShieldSettings, SigningSettings, StoreSettings, TracingSettings,
 };
 pub use store_url::StoreUrl;
 
@@ -178,6 +179,7 @@ fn validate(
     let housekeeping = sections::housekeeping(reader);
     let admin = sections::admin(reader);
     let log = sections::log(reader);
+    let tracing = sections::tracing(reader);
     let (for_keys, for_queue) = (signing.clone(), store.clone());
     let settings = || {
         Some(Settings {
@@ -191,6 +193,7 @@ fn validate(
             housekeeping: housekeeping?,
             admin: admin?,
             log: log?,
+            tracing: tracing?,
         })
     };
     (settings(), for_keys, for_queue)

@@ -20,7 +20,7 @@ use super::fault::Problem;
 use super::reader::{Reader, positive_duration};
 use super::settings::{
     AdminSettings, DeliverySettings, EgressSettings, HousekeepingSettings, LogSettings,
-    RetrySettings, ShieldSettings, SigningSettings, StoreSettings,
+    RetrySettings, ShieldSettings, SigningSettings, StoreSettings, TracingSettings,
 };
 use super::store_url::StoreUrl;
 use crate::domain::{Convention, Schedule};
@@ -229,8 +229,27 @@ pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminSettings> {
                  write it like \"127.0.0.1:9464\" or \"[::1]:9464\""
             ))
         })
-    })?;
-    Some(AdminSettings { listen })
+    });
+    let console_names = reader.list("admin.console_names", host_name);
+    Some(AdminSettings {
+        listen: listen?,
+        console_names: console_names?,
+    })
+}
+
+/// A name as it stands in the header `Host`: without scheme, port and path.
+fn host_name(text: &str) -> Result<String, Problem> {
+    let is_name = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::Invalid(format!(
+            "{text:?} is not the name of a host; write it like \"ops.example\", without scheme and port"
+        )))
+    }
 }
 
 pub(super) fn log(reader: &mut Reader<'_>) -> Option<LogSettings> {
@@ -239,6 +258,32 @@ pub(super) fn log(reader: &mut Reader<'_>) -> Option<LogSettings> {
     Some(LogSettings {
         level: level?,
         format: format?,
+    })
+}
+
+pub(super) fn tracing(reader: &mut Reader<'_>) -> Option<TracingSettings> {
+    let otlp_endpoint = reader.text_unless_empty("tracing.otlp_endpoint", collector)?;
+    Some(TracingSettings { otlp_endpoint })
+}
+
+/// The text is not quoted in a problem: it may hold a password.
+fn collector(text: &str) -> Result<Url, Problem> {
+    let usable = |url: &Url| {
+        url.scheme() == "http"
+            && url.host_str().is_some_and(|host| !host.is_empty())
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    Url::parse(text).ok().filter(usable).ok_or_else(|| {
+        Problem::Invalid(
+            "not a collector; write http://HOST:PORT without a path, for instance \
+             http://127.0.0.1:4318. Where TLS or a password is needed, run a collector on this \
+             host that has it"
+                .to_owned(),
+        )
     })
 }
 

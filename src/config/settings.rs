@@ -39,6 +39,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `[tracing]`
+    pub tracing: TracingSettings,
 }
 
 /// `[store]`: where the queue is.
@@ -133,11 +135,20 @@ pub struct HousekeepingSettings {
     pub prune_cron: String,
 }
 
-/// `[admin]`: health and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `[admin]`: health, metrics and console.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
     /// Where to listen; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Host names that the console goes by, besides `localhost` and addresses.
+    pub console_names: Vec<String>,
+}
+
+/// `[tracing]`: traces for OpenTelemetry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracingSettings {
+    /// The collector: http, a host, and nothing else but a port; `None`: there are no traces.
+    pub otlp_endpoint: Option<Url>,
 }
 
 /// `[log]`: what is logged, and how.

@@ -270,6 +270,7 @@ impl Shift {
             Back::Insisted(recorded) => {
                 self.insisting -= 1;
                 self.all_due(recorded?);
+                self.insisted();
                 Ok(())
             }
             Back::Courier => Ok(()),

@@ -16,6 +16,7 @@ mod intake;
 mod keyring;
 mod outcome;
 mod payment;
+mod reconciliation;
 mod refund;
 mod schedule;
 mod signature;
@@ -34,6 +35,11 @@ pub use intake::IntakeError;
 pub use keyring::{KeyEntry, KeyError, Keyring};
 pub use outcome::Outcome;
 pub use payment::Payment;
+pub use reconciliation::{
+    Counts, Day, Difference, Digest, Fate, FieldDifference, GatewayPayment, InvalidOffset, Lines,
+    Link, LinkIds, NO_LINK, Offset, Period, QueuedResult, ReconciledCallback, ResultKey,
+    TellingAttempt,
+};
 pub use refund::Refund;
 pub use schedule::{LOCAL_FAULT_WAIT, Next, Schedule};
 pub use signature::{

@@ -1,4 +1,4 @@
-//! What has to be done now and then: pruning, maintenance of the file, counting.
+//! What has to be done now and then: closing days, pruning, maintenance of the file, counting.
 //!
 //! A [`Chore`] is idempotent and takes no input: what there is to do stands in the store. Each has
 //! a task of its own that waits for a knock, and does the chore once however often was knocked
@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: deliveries. Their truth is `next_attempt_at`, and the dispatcher's timer.
 
+mod closing;
 mod maintenance;
 mod pruning;
 mod statistics;
@@ -22,6 +23,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::store::StoreError;
 
+pub use closing::Closing;
 pub use maintenance::Maintenance;
 pub use pruning::Pruning;
 pub use statistics::{Statistics, StatsSink};

@@ -2,21 +2,24 @@
 //!
 //! Tests and `demo` start the same thing; they only hand in another clock or another
 //! configuration. What a reload replaces: keys, signing, schedule, limits, egress, shield,
-//! housekeeping and the log's level. What it can't: `store.url`, `admin.listen`, `log.format` and
+//! housekeeping and the log's level. What it can't: `store.url`, `[admin]`, `log.format` and
 //! `delivery.drain_timeout` hold for the life of the process.
 
+mod counts;
 mod probe;
 mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, AdminState, Beat, KeysCheck};
+use crate::admin::console::{Console, ConsoleParts, CurrentConvention, Token};
+use crate::admin::{self, AdminState, Beat, History, KeysCheck};
 use crate::clock::SharedClock;
 use crate::config::{self, Configuration, Settings, StoreUrl};
 use crate::delivery::egress::Policy;
@@ -24,11 +27,13 @@ use crate::delivery::transport::{Transport, TransportError, TransportSettings};
 use crate::delivery::{Dispatcher, Observer, Terms};
 use crate::domain::{Keyring, Timestamp};
 use crate::housekeeping::{
-    Chore, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics, StatsSink,
+    Chore, Closing, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics,
 };
 use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
-use crate::store::{Commands, CommitObserver, Inspection, OpenError, Queue, Stats, StoreError};
-use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers};
+use crate::store::{Commands, CommitObserver, Inspection, Ledger, OpenError, Queue, StoreError};
+use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers, TraceExport, Traces};
+
+use counts::Counts;
 
 pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
@@ -63,7 +68,10 @@ pub struct Service {
     queue: Arc<dyn Queue>,
     inspection: Arc<dyn Inspection>,
     commands: Arc<dyn Commands>,
-    metrics: Arc<Metrics>,
+    ledger: Arc<dyn Ledger>,
+    counts: Arc<Counts>,
+    /// What the console goes by.
+    console_token: watch::Sender<Option<Token>>,
     beat: Arc<Beat>,
     terms: watch::Sender<Arc<Terms>>,
     stop: watch::Sender<bool>,
@@ -72,6 +80,7 @@ pub struct Service {
     /// What the dispatcher ended with.
     ended: Option<Result<usize, StoreError>>,
     admin: Option<Admin>,
+    traces: Option<TraceExport>,
 }
 
 #[derive(Debug)]
@@ -91,12 +100,20 @@ impl Service {
         clock: SharedClock,
     ) -> Result<Self, StartError> {
         let Configuration { settings, keys } = configuration;
+        let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
         metrics.started(clock.now());
-        let (queue, inspection, commands) =
-            open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let sides = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let Sides {
+            queue,
+            inspection,
+            commands,
+            ledger,
+        } = sides;
         let beat = Arc::new(Beat::default());
+        let history = Arc::new(History::new(clock.now()));
+        let (console_token, shown_token) = watch::channel(console_token);
         let (stop, stopping) = watch::channel(false);
         let (terms, under) = watch::channel(Arc::new(terms));
         let admin = match settings.admin.listen {
@@ -108,17 +125,44 @@ impl Service {
                     keys: keys_check(under.clone()),
                     clock: Arc::clone(&clock),
                 };
-                Some(serve_admin(listen, state, stopping.clone()).await?)
+                let console = Console::new(ConsoleParts {
+                    inspection: open_inspection(&settings)?,
+                    slow_inspection: Arc::clone(&inspection),
+                    commands: Arc::clone(&commands),
+                    history: Arc::clone(&history),
+                    beat: Arc::clone(&beat),
+                    clock: Arc::clone(&clock),
+                    convention: convention_of(under.clone()),
+                    token: shown_token,
+                    names: settings.admin.console_names.clone(),
+                    open_to_readers: listen.ip().is_loopback(),
+                });
+                if let Some(closed) = console.closed() {
+                    tracing::warn!(%listen, "{closed}");
+                }
+                let pages = admin::router(state).merge(console.router());
+                Some(serve_admin(listen, pages, stopping.clone()).await?)
             }
             None => None,
         };
-        let chores = chores(&settings, &queue, &inspection, &clock, &metrics);
+        let counts = Arc::new(Counts {
+            metrics: Arc::clone(&metrics),
+            history: Arc::clone(&history),
+        });
+        let chores = chores(&settings, &queue, &inspection, &ledger, &clock, &counts);
         let housekeeping = Housekeeping::start(chores).await?;
-        let observer: Arc<dyn Observer> = Arc::new(Observers::new(vec![
+        let mut observers: Vec<Arc<dyn Observer>> = vec![
             Arc::clone(&metrics) as Arc<dyn Observer>,
             Arc::clone(&beat) as Arc<dyn Observer>,
+            history,
             Arc::new(AttemptLog::new(log_format(&settings))),
-        ]));
+        ];
+        let traces = settings.tracing.otlp_endpoint.as_ref().map(|endpoint| {
+            let (traces, export) = Traces::start(endpoint, metrics.span_counters());
+            observers.push(Arc::new(traces));
+            export
+        });
+        let observer = Arc::new(Observers::new(observers));
         let dispatcher = Dispatcher::new(Arc::clone(&queue), Arc::clone(&clock), observer, under);
         let dispatcher = tokio::spawn(dispatcher.run(stopping, settings.delivery.drain_timeout));
         Ok(Self {
@@ -127,7 +171,9 @@ impl Service {
             queue,
             inspection,
             commands,
-            metrics,
+            ledger,
+            counts,
+            console_token,
             beat,
             terms,
             stop,
@@ -135,6 +181,7 @@ impl Service {
             dispatcher,
             ended: None,
             admin,
+            traces,
         })
     }
 
@@ -182,6 +229,9 @@ impl Service {
         self.stop.send_replace(true);
         self.ended().await;
         self.housekeeping.stop().await;
+        if let Some(traces) = self.traces {
+            traces.stop().await;
+        }
         if let Some(admin) = self.admin {
             // It ends by the same signal; a panic in it was reported when it happened.
             let _ = admin.task.await;
@@ -191,8 +241,17 @@ impl Service {
     }
 }
 
-/// The dispatcher's side of a queue, the people's and the operators'.
-type Sides = (Arc<dyn Queue>, Arc<dyn Inspection>, Arc<dyn Commands>);
+/// A queue as each of its users sees it.
+struct Sides {
+    /// The dispatcher.
+    queue: Arc<dyn Queue>,
+    /// People.
+    inspection: Arc<dyn Inspection>,
+    /// Operators.
+    commands: Arc<dyn Commands>,
+    /// Auditors.
+    ledger: Arc<dyn Ledger>,
+}
 
 fn open(
     settings: &Settings,
@@ -202,10 +261,21 @@ fn open(
     match &settings.store.url {
         StoreUrl::Sqlite(path) => {
             let queue = SqliteQueue::open(path, &holder(now), observer)?;
-            let inspection = SqliteInspection::open(path)?;
-            let commands = SqliteCommands::open(path)?;
-            Ok((Arc::new(queue), Arc::new(inspection), Arc::new(commands)))
+            Ok(Sides {
+                inspection: Arc::new(SqliteInspection::open(path)?),
+                commands: Arc::new(SqliteCommands::open(path)?),
+                ledger: Arc::new(SqliteInspection::open(path)?),
+                queue: Arc::new(queue),
+            })
         }
+        StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
+    }
+}
+
+/// One more way to read the queue, which waits for nobody else's reads.
+fn open_inspection(settings: &Settings) -> Result<Arc<dyn Inspection>, OpenError> {
+    match &settings.store.url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteInspection::open(path)?)),
         StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
     }
 }
@@ -269,6 +339,11 @@ fn keys_check(terms: watch::Receiver<Arc<Terms>>) -> KeysCheck {
     })
 }
 
+/// The convention in force, for messages that are made again to be shown.
+fn convention_of(terms: watch::Receiver<Arc<Terms>>) -> CurrentConvention {
+    Arc::new(move || terms.borrow().convention)
+}
+
 /// Who may be called, by `[egress]`.
 pub fn policy(settings: &Settings) -> Policy {
     Policy {
@@ -279,7 +354,7 @@ pub fn policy(settings: &Settings) -> Policy {
 
 async fn serve_admin(
     listen: SocketAddr,
-    state: AdminState,
+    pages: Router,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<Admin, StartError> {
     let unavailable = |source| StartError::Admin { listen, source };
@@ -289,7 +364,7 @@ async fn serve_admin(
         // A sender that is gone means the same.
         let _ = stopping.wait_for(|stop| *stop).await;
     };
-    let task = tokio::spawn(admin::serve(listener, state, shutdown));
+    let task = tokio::spawn(admin::serve(listener, pages, shutdown));
     tracing::info!(%addr, "admin port open");
     Ok(Admin { addr, task })
 }
@@ -298,10 +373,16 @@ fn chores(
     settings: &Settings,
     queue: &Arc<dyn Queue>,
     inspection: &Arc<dyn Inspection>,
+    ledger: &Arc<dyn Ledger>,
     clock: &SharedClock,
-    metrics: &Arc<Metrics>,
+    counts: &Arc<Counts>,
 ) -> Vec<Arc<dyn Chore>> {
     vec![
+        Arc::new(Closing {
+            ledger: Arc::clone(ledger),
+            queue: Arc::clone(queue),
+            clock: Arc::clone(clock),
+        }),
         Arc::new(Pruning {
             queue: Arc::clone(queue),
             clock: Arc::clone(clock),
@@ -315,21 +396,7 @@ fn chores(
         Arc::new(Statistics::new(
             Arc::clone(inspection),
             Arc::clone(clock),
-            Arc::new(Gauges(Arc::clone(metrics))),
+            Arc::clone(counts) as _,
         )),
     ]
-}
-
-/// Hands the counts to the metrics.
-#[derive(Debug)]
-struct Gauges(Arc<Metrics>);
-
-impl StatsSink for Gauges {
-    fn queue_counted(&self, stats: &Stats, now: Timestamp) {
-        self.0.set_queue(stats, now);
-    }
-
-    fn wal_measured(&self, bytes: u64) {
-        self.0.set_wal_bytes(bytes);
-    }
 }

@@ -6,6 +6,7 @@
 //! | [`Queue`] | the dispatcher's side: claim, record, reclaim, prune |
 //! | [`Inspection`] | the people's side: find, list, count; never writes |
 //! | [`Commands`] | the operators' side: resend, cancel, pause, resume |
+//! | [`Ledger`] | the auditor's side: the chain of days; never writes |
 //! | [`Lease`] | proof that a callback was claimed and its attempt may be recorded |
 //!
 //! A claim is committed before the first byte of its POST leaves, and the outcome after the last
@@ -20,6 +21,7 @@ mod command;
 mod error;
 mod inspection;
 mod lease;
+mod ledger;
 pub mod sqlite;
 
 use std::borrow::Cow;
@@ -39,8 +41,12 @@ pub use command::{
     disposition,
 };
 pub use error::{EnqueueError, OpenError, StoreError, Unrecorded};
-pub use inspection::{AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, ShownState, Stats};
+pub use inspection::{
+    AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
+    Stats,
+};
 pub use lease::Lease;
+pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 
 /// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.
 ///
@@ -288,6 +294,9 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
 
     /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError>;
+
+    /// Writes down what is to be kept of a day; see [`Ledger`].
+    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError>;
 
     /// Gives space back to the file system and keeps the log of recent writes short.
     async fn maintain(&self) -> Result<(), StoreError>;

@@ -21,6 +21,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::histogram::DurationHistogram;
+use super::traces::SpanCounters;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Kind, Next, Outcome, Timestamp};
 use crate::store::{CommitObserver, PauseScope, ShownState, Stats};
@@ -77,6 +78,7 @@ pub struct Metrics {
     oldest_due: Gauge<f64, AtomicU64>,
     paused: [Gauge; PauseScope::ALL.len()],
     store_commit: DurationHistogram,
+    spans: SpanCounters,
     store_wal_bytes: Gauge,
     /// In seconds of Unix time; 0 until the first.
     beat: Gauge<f64, AtomicU64>,
@@ -112,6 +114,7 @@ impl Metrics {
                 paused.get_or_create_owned(&[("scope", scope)])
             }),
             store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
+            spans: SpanCounters::default(),
             store_wal_bytes: Gauge::default(),
             beat: Gauge::default(),
             start: Gauge::default(),
@@ -176,6 +179,16 @@ impl Metrics {
             self.store_commit.clone(),
         );
         registry.register(
+            "traces_exported",
+            "Attempts whose spans the collector took",
+            self.spans.exported.clone(),
+        );
+        registry.register(
+            "traces_dropped",
+            "Attempts whose spans were given up: the collector was away or too slow",
+            self.spans.dropped.clone(),
+        );
+        registry.register(
             "store_wal_bytes",
             "Size of the write-ahead log beside the database, as last measured",
             self.store_wal_bytes.clone(),
@@ -214,6 +227,11 @@ impl Metrics {
             .oldest_due
             .map_or(Duration::ZERO, |due| now.since(due));
         self.oldest_due.set(overdue.as_secs_f64());
+    }
+
+    /// Where the export of traces counts.
+    pub fn span_counters(&self) -> SpanCounters {
+        self.spans.clone()
     }
 
     /// The daemon starts at this moment.

@@ -1,10 +1,11 @@
-//! What the program says of itself: metrics and logs.
+//! What the program says of itself: metrics, logs and traces.
 //!
 //! | who | what |
 //! |---|---|
 //! | [`Metrics`] | every metric, by the names of the contract |
 //! | [`start_log`], [`LogHandle`] | where log lines go, in which form, from which level on |
 //! | [`AttemptLog`] | one line per attempt |
+//! | [`Traces`] | spans for OpenTelemetry, one per attempt |
 //! | [`Observers`] | lets several of them hear the dispatcher |
 //!
 //! Neither a label nor a log line holds a secret, a body, or the path or query of a URL.
@@ -18,9 +19,11 @@ mod observers;
 #[cfg(test)]
 mod sample;
 mod stderr;
+mod traces;
 
 pub use attempt_log::{ATTEMPT_TARGET, AttemptLog};
 pub use level::InvalidLevel;
 pub use log::{LogError, LogFormat, LogHandle, start_log};
 pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE};
 pub use observers::Observers;
+pub use traces::{SpanCounters, TraceExport, Traces};

@@ -8,13 +8,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::admin::Beat;
+use crate::admin::{AdminState, Beat, router};
 use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, EndedAttempt, EnqueueError, Origin, OriginDue,
-    Queue, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, EndedAttempt, EnqueueError, LedgerEntry, Origin,
+    OriginDue, Queue, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
 };
 use crate::telemetry::Metrics;
 
@@ -60,6 +60,9 @@ impl Queue for ProbeOnly {
         unreachable!("the admin port only probes")
     }
     async fn prune(&self, _: Retention) -> Result<usize, StoreError> {
+        unreachable!("the admin port only probes")
+    }
+    async fn write_ledger(&self, _: LedgerEntry) -> Result<(), StoreError> {
         unreachable!("the admin port only probes")
     }
     async fn maintain(&self) -> Result<(), StoreError> {
@@ -109,7 +112,7 @@ async fn start() -> Admin {
         clock: Arc::new(clock.clone()),
     };
     let (stop, stopped) = oneshot::channel();
-    let server = tokio::spawn(serve(listener, state, async {
+    let server = tokio::spawn(serve(listener, router(state), async {
         let _ = stopped.await;
     }));
     Admin {

@@ -187,6 +187,11 @@ fn each_kind_of_fault_names_line_key_and_remedy() {
             "\"localhost\" is not an address with a port; write it like \"127.0.0.1:9464\" or \"[::1]:9464\"",
         ),
         (
+            "admin",
+            "console_names = [\"https://ops.example\"]",
+            "\"https://ops.example\" is not the name of a host; write it like \"ops.example\", without scheme and port",
+        ),
+        (
             "log",
             "level = \"inof\"",
             "\"inof\" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas",
@@ -195,6 +200,11 @@ fn each_kind_of_fault_names_line_key_and_remedy() {
             "log",
             "format = 2026-11-01",
             "expected a text in quotes, found a date or time",
+        ),
+        (
+            "tracing",
+            "otlp_endpoint = \"https://u:hunter2@collector:4318/v1/traces\"",
+            "not a collector; write http://HOST:PORT without a path, for instance http://127.0.0.1:4318. Where TLS or a password is needed, run a collector on this host that has it",
         ),
     ] {
         let inputs = place.with_file(&format!("\n[{section}]\n{line}\n"));

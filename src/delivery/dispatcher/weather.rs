@@ -3,13 +3,15 @@
 use super::Shift;
 use super::turn::Refunded;
 use crate::clock::Stopwatch;
-use crate::store::StoreError;
+use crate::store::{ChargedAttempt, StoreError};
 
 /// What has been said.
 #[derive(Debug, Default)]
 pub(super) struct Weather {
     /// Since when there is an outage, as far as it has been told.
     outage: Option<Stopwatch>,
+    /// To be given back once they are in the log.
+    not_logged_yet: Vec<ChargedAttempt>,
 }
 
 impl Shift {
@@ -39,6 +41,12 @@ impl Shift {
         }
     }
 
+    /// An attempt that the store had refused is in the log: perhaps it was to be given back.
+    pub(super) fn insisted(&mut self) {
+        let attempts = std::mem::take(&mut self.weather.not_logged_yet);
+        self.floor.lock().outage.refund_later(attempts);
+    }
+
     /// Some attempts of the outage's first minute were taken from the merchants' accounts.
     pub(super) fn refunded(&mut self, refunded: Refunded) -> Result<(), StoreError> {
         let Refunded { attempts, unknown } = refunded;
@@ -49,8 +57,9 @@ impl Shift {
                     "attempts charged at the beginning of an outage of our own were given back"
                 );
                 // Those that the store takes alone, or not at all, are still on their way to it.
+                // To ask for them before one of those has come back would be to ask all the time.
                 if self.insisting > 0 {
-                    self.floor.lock().outage.refund_later(unknown);
+                    self.weather.not_logged_yet.extend(unknown);
                 }
                 // Callbacks that are due sooner now are in no hint yet.
                 self.surveying.ask();

@@ -12,8 +12,10 @@ use crate::store::{Arrivals, Origin, OriginDue, StoreError};
 /// Ids are given in ascending order and never reused (AUTOINCREMENT), and SQLite commits one
 /// transaction at a time: a row above the newest id is new, and a new one is above it. A gateway
 /// that chooses ids of its own is served by the survey.
+pub(super) const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM callback_queue";
+
 pub(super) fn newest(db: &Connection) -> Result<CallbackId, StoreError> {
-    db.prepare_cached("SELECT coalesce(max(id), 0) FROM callback_queue")
+    db.prepare_cached(NEWEST)
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .map(CallbackId)
         .map_err(|error| store_error(&error))

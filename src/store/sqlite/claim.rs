@@ -54,7 +54,9 @@ pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<Share>, StoreE
     let shares = || -> rusqlite::Result<Vec<Share>> {
         let paused = Paused::read(db)?;
         let wants = claim.wants.iter();
-        wants.map(|want| share(want, &paused)).collect()
+        wants
+            .map(|want| share(want, &paused))
+            .collect::<rusqlite::Result<_>>()
     };
     let shares = shares().map_err(|error| store_error(&error))?;
     failpoint::here!("claim-before-commit");

@@ -57,6 +57,10 @@ pub(super) fn open_or_create(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = open(path, flags)?;
     schema::bring_up_to_date(&mut connection, path)?;
+    // A restored copy has lost that: VACUUM INTO makes files with a rollback journal.
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(|error| database_error(path, &error))?;
     Ok(connection)
 }
 

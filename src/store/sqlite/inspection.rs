@@ -14,7 +14,7 @@ use super::connection::{canonical, open_for_reading, store_error, wal_path};
 use super::rows::{timestamp, timestamp_or_null};
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{
-    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, OpenError, ShownState, Stats,
+    AttemptRow, CallbackRow, Filter, Glance, Inspection, MerchantRow, OpenError, ShownState, Stats,
     StoreError,
 };
 
@@ -56,7 +56,7 @@ impl SqliteInspection {
     }
 }
 
-const COLUMNS: &str = "id, kind, callback_url, app_id, pay_method, amount, currency, \
+pub(super) const COLUMNS: &str = "id, kind, callback_url, app_id, pay_method, amount, currency, \
      newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra, result, \
      trans_info, settlement_status, created_at, state, attempts, next_attempt_at, leased_until, \
      last_outcome, finished_at, origin, held";
@@ -91,6 +91,19 @@ impl Inspection for SqliteInspection {
             collect(db, &sql, &[&order, &id], callback_row)
         })
         .await
+    }
+
+    async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError> {
+        self.read(move |db| {
+            let sql = format!("SELECT {COLUMNS} FROM callback_queue WHERE id = ?1");
+            Ok(collect(db, &sql, &[&id.0], callback_row)?.pop())
+        })
+        .await
+    }
+
+    async fn glance(&self, glance: Glance) -> Result<Vec<CallbackRow>, StoreError> {
+        self.read(move |db| super::glance::glance(db, &glance))
+            .await
     }
 
     async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError> {
@@ -211,7 +224,7 @@ fn collect<T>(
     db.prepare_cached(sql)?.query_map(values, read)?.collect()
 }
 
-fn callback_row(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
+pub(super) fn callback_row(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
     let leased_until: Option<Timestamp> = timestamp_or_null(row, 20)?;
     let state = match text(row, 17)?.as_str() {
         "pending" if leased_until.is_some() => ShownState::InFlight,

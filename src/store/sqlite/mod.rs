@@ -25,8 +25,11 @@ mod claim;
 mod commands;
 mod connection;
 mod enqueue;
+mod glance;
 mod inspection;
+mod ledger;
 mod lock;
+mod payments;
 #[cfg(test)]
 mod plans;
 mod prune;
@@ -34,6 +37,7 @@ mod record;
 mod refund;
 mod rows;
 mod schema;
+mod scratch;
 mod wake;
 mod writer;
 
@@ -45,14 +49,16 @@ use async_trait::async_trait;
 
 use super::{
     Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError,
-    OpenError, Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Share, StoreError,
-    Unrecorded,
+    LedgerEntry, OpenError, Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Share,
+    StoreError, Unrecorded,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use commands::SqliteCommands;
 pub use inspection::SqliteInspection;
+pub use payments::{PaymentsQuery, QueryError};
 pub use schema::{SCHEMA, SCHEMA_VERSION};
+pub use scratch::KnownResults;
 
 use lock::InstanceLock;
 use wake::Wake;
@@ -258,6 +264,10 @@ impl Queue for SqliteQueue {
 
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
         self.writer.write(retention, prune::prune).await.1
+    }
+
+    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
+        self.writer.write(entry, ledger::write).await.1
     }
 
     async fn maintain(&self) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use crate::store::OpenError;
 pub const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The version that [`SCHEMA`] makes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// "NPCB": marks a file as a queue of this program.
 const APPLICATION_ID: i64 = 0x4e50_4342;
@@ -24,10 +24,16 @@ struct Migration {
 }
 
 /// Steps from older versions, oldest first, each from the version that the one before it made.
-const MIGRATIONS: &[Migration] = &[Migration {
-    from: 1,
-    sql: include_str!("migrations/2.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        from: 1,
+        sql: include_str!("migrations/2.sql"),
+    },
+    Migration {
+        from: 2,
+        sql: include_str!("migrations/3.sql"),
+    },
+];
 
 /// What stands in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

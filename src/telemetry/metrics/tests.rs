@@ -36,6 +36,8 @@ fn names_are_the_contracts() {
         "beat_timestamp_seconds",
         "start_timestamp_seconds",
         "paused",
+        "traces_exported_total",
+        "traces_dropped_total",
         "build_info",
     ]
     .map(str::to_owned)

@@ -68,7 +68,7 @@ fn sign_of_parsed(members: &[(String, Value)]) -> String {
 }
 
 /// RFC 2104, for keys of at most one block.
-fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     let inner = Sha256::digest([&block.map(|byte| byte ^ 0x36)[..], message].concat());

@@ -1,7 +1,7 @@
 //! The messages as a merchant meets them: bodies, signatures and what counts as an answer.
 
 mod acknowledgement;
-mod body;
+pub(crate) mod body;
 mod signature;
 
 use std::fmt;

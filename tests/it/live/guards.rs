@@ -132,3 +132,14 @@ async fn a_newer_schema_is_left_alone() {
     }
     assert_eq!(place.sqlite3("PRAGMA user_version"), "99");
 }
+
+/// `VACUUM INTO` makes a file with a rollback journal, in which readers and the gateway would hold
+/// each other up, and no commit would be heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_copy_is_put_into_wal_mode() {
+    let place = Place::new();
+    place.sqlite3("PRAGMA journal_mode = DELETE");
+    let queue = open(&place, "this test").expect("opened");
+    assert_eq!(place.sqlite3("PRAGMA journal_mode"), "wal");
+    queue.close().await;
+}

@@ -113,3 +113,18 @@ async fn the_daemon_prunes_by_cron() {
     until("the row is pruned", async || count() == "0").await;
     daemon.stop().await;
 }
+
+/// Right at its start: a daemon that was down at midnight makes up for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_closes_the_days_that_are_over() {
+    let place = Place::new();
+    let long_ago = [("created_at", "1"), ("next_attempt_at", "9000000000000000")];
+    place.sqlite3(&insert("http://127.0.0.1:9/", "old", &long_ago));
+    let daemon = Daemon::start(&place, &[]).await;
+    let link = "SELECT queued, pending, length(digest) FROM reconciliation";
+    until("a day is closed", async || place.sqlite3(link) == "1|1|64").await;
+    daemon.stop().await;
+    let again = Daemon::start(&place, &[]).await;
+    again.stop().await;
+    assert_eq!(place.sqlite3(link), "1|1|64", "a day is closed once");
+}

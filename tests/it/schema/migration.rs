@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use super::{Client, Queue, Row, feed, plain};
 
 /// `schema.sql` as each older version had it.
-const OLDER: &[(i64, &str)] = &[(1, include_str!("versions/1.sql"))];
+const OLDER: &[(i64, &str)] = &[
+    (1, include_str!("versions/1.sql")),
+    (2, include_str!("versions/2.sql")),
+];
 
 /// A queue as an older program made it, with a callback in each state and an attempt.
 fn older(schema: &str) -> Queue {

@@ -7,6 +7,7 @@
 mod commands;
 mod file;
 mod guards;
+mod ledger;
 mod migration;
 mod origin;
 mod rows;

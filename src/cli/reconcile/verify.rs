@@ -1,0 +1,48 @@
+//! `reconcile --verify`: does the chain of days hold?
+
+use std::io::Write;
+
+use super::super::exit::{Exit, Failure};
+use crate::clock::{Clock, SystemClock};
+use crate::config::HousekeepingSettings;
+use crate::reconciliation::{Retained, verify};
+use crate::store::Ledger;
+
+pub(super) async fn run(
+    ledger: &dyn Ledger,
+    housekeeping: &HousekeepingSettings,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
+    let retained = Retained {
+        keep: housekeeping.keep_delivered.min(housekeeping.keep_exhausted),
+        now: SystemClock.now(),
+    };
+    let found = verify(ledger, retained).await?;
+    let exit = match found.faults.first() {
+        None => Exit::Done,
+        Some(_) => Exit::Failed,
+    };
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &found)?;
+        writeln!(out)?;
+        return Ok(exit);
+    }
+    writeln!(
+        out,
+        "{} days: {} computed anew and the same, {} past their retention with a header that holds, \
+         {} differ",
+        found.days,
+        found.recomputed,
+        found.pruned,
+        found.faults.len()
+    )?;
+    for (place, fault) in found.faults.iter().enumerate() {
+        let which = if place == 0 { "first" } else { "then" };
+        writeln!(out, "differs, {which}: {}: {}", fault.day, fault.fault)?;
+    }
+    if let Some(link) = &found.newest {
+        writeln!(out, "newest: {}, digest {}", link.day, link.digest)?;
+    }
+    Ok(exit)
+}

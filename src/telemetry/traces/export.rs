@@ -1,0 +1,167 @@
+//! Sending spans to the collector, a batch at a time.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+use url::Url;
+
+use super::span::AttemptSpan;
+use super::{Mail, SpanCounters};
+use crate::clock::Stopwatch;
+
+/// Attempts in one request: some hundred kilobytes.
+const BATCH_ATTEMPTS: usize = 256;
+
+/// How long the first attempt of a batch waits for company.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long the collector may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than this of an answer is not read.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Sends what comes to the collector.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    /// Where to, path included.
+    url: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+    counters: SpanCounters,
+    /// Whether the last batch was given up: a long outage is one line in the log.
+    is_failing: bool,
+}
+
+impl Exporter {
+    pub(super) fn new(endpoint: &Url, counters: SpanCounters) -> Self {
+        let base = endpoint.as_str().trim_end_matches('/');
+        Self {
+            url: format!("{base}/v1/traces"),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            counters,
+            is_failing: false,
+        }
+    }
+
+    /// Until nobody can write to it any more.
+    pub(super) async fn run(mut self, mut incoming: mpsc::Receiver<Mail>) {
+        while let Some(first) = incoming.recv().await {
+            let mut batch = Vec::new();
+            let mut flushed = take(first, &mut batch);
+            let linger = Stopwatch::start().deadline(LINGER);
+            while flushed.is_none() && batch.len() < BATCH_ATTEMPTS {
+                match tokio::time::timeout_at(linger, incoming.recv()).await {
+                    Ok(Some(mail)) => flushed = take(mail, &mut batch),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            self.send(&batch).await;
+            if let Some(flushed) = flushed {
+                // Whoever asked may have given up waiting.
+                let _ = flushed.send(());
+            }
+        }
+    }
+
+    async fn send(&mut self, batch: &[AttemptSpan]) {
+        if batch.is_empty() {
+            return;
+        }
+        let attempts = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        match self.post(request_body(batch)).await {
+            Ok(()) => {
+                self.counters.exported.inc_by(attempts);
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!(collector = self.url, "the collector takes traces again");
+                }
+            }
+            Err(fault) => {
+                self.counters.dropped.inc_by(attempts);
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::warn!(
+                        collector = self.url,
+                        fault,
+                        "the collector takes no traces; they are dropped until it does"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn post(&self, body: Bytes) -> Result<(), String> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(&self.url)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())?;
+        let exchange = async {
+            let answer = self.client.request(request).await.map_err(|error| {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                cause.unwrap_or_else(|| error.to_string())
+            })?;
+            let status = answer.status();
+            // Read to its end, so that the connection can be used again.
+            let answer = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+            let answer = answer.collect().await.map_err(|error| error.to_string())?;
+            accepted(status, &answer.to_bytes())
+        };
+        match tokio::time::timeout(TIMEOUT, exchange).await {
+            Ok(done) => done,
+            Err(_) => Err(format!("no answer within {TIMEOUT:?}")),
+        }
+    }
+}
+
+/// Adds an attempt to the batch, or says who waits for its end.
+fn take(mail: Mail, batch: &mut Vec<AttemptSpan>) -> Option<oneshot::Sender<()>> {
+    match mail {
+        Mail::Attempt(span) => {
+            batch.push(*span);
+            None
+        }
+        Mail::Flush(done) => Some(done),
+    }
+}
+
+/// Whether the collector took it all. It says 200 even to what it refuses in part.
+fn accepted(status: StatusCode, answer: &[u8]) -> Result<(), String> {
+    if !status.is_success() {
+        return Err(format!("HTTP status {}", status.as_u16()));
+    }
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let refused = &answer["partialSuccess"]["rejectedSpans"];
+    // A 64-bit number, so perhaps a text.
+    let refused = refused.as_str().map_or_else(
+        || refused.as_u64().unwrap_or(0),
+        |text| text.parse().unwrap_or(0),
+    );
+    match refused {
+        0 => Ok(()),
+        spans => Err(format!("the collector refused {spans} spans")),
+    }
+}
+
+/// OTLP's ExportTraceServiceRequest.
+fn request_body(batch: &[AttemptSpan]) -> Bytes {
+    let version = env!("CARGO_PKG_VERSION");
+    let name = env!("CARGO_PKG_NAME");
+    let attribute = |key, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let spans: Vec<Value> = batch.iter().flat_map(AttemptSpan::spans).collect();
+    let request = json!({"resourceSpans": [{
+        "resource": {"attributes": [
+            attribute("service.name", name),
+            attribute("service.version", version),
+        ]},
+        "scopeSpans": [{"scope": {"name": name, "version": version}, "spans": spans}],
+    }]});
+    Bytes::from(request.to_string())
+}

@@ -1,0 +1,157 @@
+//! What is done to the record afterwards is refused, or found and named by its day.
+
+use callback_dispatcher::domain::Day;
+use callback_dispatcher::reconciliation::Fault;
+
+use super::{Archive, days};
+
+const SEED: u32 = 7;
+
+/// A callback of the second day that was acknowledged when it was closed.
+const ACKNOWLEDGED: &str = "(SELECT q.id FROM callback_queue q, reconciliation r \
+    WHERE r.day = '2026-11-22' AND q.id BETWEEN r.first_id AND r.last_id \
+      AND q.created_at >= unixepoch('2026-11-22') * 1000 \
+      AND q.created_at < unixepoch('2026-11-23') * 1000 AND q.state = 'delivered' \
+      AND q.id NOT IN (SELECT callback_id FROM reconciliation_open WHERE day = r.day) LIMIT 1)";
+
+/// One that was not, and had an attempt.
+const LEFT_OPEN: &str =
+    "(SELECT min(callback_id) FROM reconciliation_open WHERE day = '2026-11-22' AND seq > 0)";
+
+struct Forgery {
+    sql: String,
+    /// Whether the triggers let nobody do it.
+    is_refused: bool,
+    day: Day,
+    fault: Fault,
+}
+
+fn forgeries() -> Vec<Forgery> {
+    let days = days(3);
+    let on = |day: usize, fault, is_refused, sql: &str| Forgery {
+        sql: sql
+            .replace("ACKNOWLEDGED", ACKNOWLEDGED)
+            .replace("LEFT_OPEN", LEFT_OPEN),
+        is_refused,
+        day: days[day - 1],
+        fault,
+    };
+    vec![
+        on(
+            2,
+            Fault::Altered,
+            true,
+            "UPDATE callback_queue SET amount = '999' WHERE id = ACKNOWLEDGED",
+        ),
+        on(
+            2,
+            Fault::Altered,
+            true,
+            "UPDATE callback_queue SET trans_info = trans_info || '!' WHERE id = LEFT_OPEN",
+        ),
+        on(
+            2,
+            Fault::Altered,
+            true,
+            "UPDATE callback_attempt SET sign = 'forged' WHERE callback_id = ACKNOWLEDGED",
+        ),
+        on(
+            2,
+            Fault::Altered,
+            false,
+            "DELETE FROM callback_attempt WHERE callback_id = ACKNOWLEDGED",
+        ),
+        on(
+            2,
+            Fault::Altered,
+            true,
+            "UPDATE reconciliation_open SET seq = seq + 100 \
+             WHERE day = '2026-11-22' AND callback_id = LEFT_OPEN",
+        ),
+        on(
+            2,
+            Fault::Altered,
+            true,
+            "DELETE FROM reconciliation_open \
+             WHERE day = '2026-11-22' AND callback_id = LEFT_OPEN",
+        ),
+        on(
+            2,
+            Fault::Missing { callbacks: 1 },
+            false,
+            "DELETE FROM callback_queue WHERE id = ACKNOWLEDGED",
+        ),
+        on(
+            1,
+            Fault::Added { callbacks: 1 },
+            false,
+            "INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, \
+               currency, newpay_order_no, order_no, result, settlement_status, created_at) \
+             VALUES (-1, 'payment', 'https://merchant.example/', '6', 1, '1', 'LAK', 'forged', \
+               'forged', 'success', 1, unixepoch('2026-11-21') * 1000)",
+        ),
+        on(
+            2,
+            Fault::Header,
+            true,
+            "UPDATE reconciliation SET acknowledged = acknowledged + 1, queued = queued + 1 \
+             WHERE day = '2026-11-22'",
+        ),
+        on(
+            2,
+            Fault::Broken,
+            true,
+            "UPDATE reconciliation SET previous = digest WHERE day = '2026-11-22'",
+        ),
+        on(
+            3,
+            Fault::Broken,
+            true,
+            "DELETE FROM reconciliation WHERE day = '2026-11-22'",
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_forgery_is_found_on_its_day() {
+    let guarded = Archive::four_days(SEED).await;
+    assert_eq!(guarded.faults().await, []);
+    let forgeries = forgeries();
+    for forgery in forgeries.iter().filter(|forgery| forgery.is_refused) {
+        guarded.sql(&forgery.sql).expect_err(&forgery.sql);
+    }
+    assert_eq!(guarded.faults().await, [], "all of it was refused");
+    guarded.disarm();
+    for Forgery {
+        sql, day, fault, ..
+    } in forgeries
+    {
+        let archive = guarded.copy();
+        archive.sql(&sql).expect("nothing is in the way");
+        let found = archive.faults().await;
+        let first = found.first().unwrap_or_else(|| panic!("unnoticed: {sql}"));
+        assert_eq!((first.day, first.fault), (day, fault), "{sql}");
+    }
+}
+
+/// Neither a day between others nor one that goes on from elsewhere can be put in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_goes_behind_the_newest_only() {
+    let archive = Archive::four_days(SEED).await;
+    for changed in [
+        "'2026-11-22', digest",
+        "'2026-11-30', rows_sha256",
+        "'2027-02-30', digest",
+    ] {
+        let insert = format!(
+            "INSERT OR REPLACE INTO reconciliation \
+             SELECT {changed}, first_id, last_id, next_id, created_from, created_to, queued, acknowledged, \
+               exhausted, cancelled, pending, unknown, closed_at, rows_sha256, digest \
+             FROM reconciliation ORDER BY day DESC LIMIT 1"
+        );
+        archive.sql(&insert).expect_err(changed);
+    }
+    let late = "INSERT OR REPLACE INTO reconciliation_open VALUES ('2026-11-22', 1, 'pending', 0)";
+    archive.sql(late).expect_err("the day is closed");
+    assert_eq!(archive.faults().await, []);
+}

@@ -1,0 +1,372 @@
+//! What is right: a model of every row, moved on by what the merchants saw and by the log, and
+//! compared with the database after each step.
+//!
+//! Nothing of the dispatcher's own judgement is asked. Which outcome a reply has, whether it
+//! counts, when the next attempt is due and which key signs, all that is said here once more, from
+//! the contract.
+
+mod comparison;
+mod departure;
+mod outage;
+
+use std::collections::BTreeMap;
+
+use super::journal::{Fate, Posted};
+use super::operation::Reply;
+use super::order::Order;
+use super::records::Logged;
+use super::terms::{Generation, millis};
+
+/// How long to wait after a fault of our own host, in milliseconds.
+const LOCAL_FAULT_WAIT: i64 = 15_000;
+
+/// What the log says of an attempt that an outage of our own excuses.
+const NOT_COUNTED: &str = "not counted: no merchant could be reached at the time";
+
+/// The states of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    Pending,
+    Delivered,
+    Exhausted,
+    Cancelled,
+}
+
+impl State {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A callback as it must be.
+#[derive(Debug)]
+pub(super) struct Callback {
+    pub(super) order: Order,
+    /// Whether the row can be read as a callback.
+    readable: bool,
+    pub(super) state: State,
+    /// Counted attempts in this round.
+    counted: usize,
+    /// When it is due: one moment, or those among which the terms in force decide. Final: none.
+    due: Vec<i64>,
+    finished_at: Option<i64>,
+    /// Removed after its retention.
+    pruned: bool,
+    last_outcome: Option<String>,
+    log: Vec<Logged>,
+    /// The POST of each attempt in the log.
+    attempted: Vec<Option<usize>>,
+    leases: Vec<Lease>,
+}
+
+/// A claim that was granted.
+#[derive(Clone, Debug)]
+struct Lease {
+    claimed_at: i64,
+    /// The terms in force at the claim; the attempt may be made under later ones.
+    generation: usize,
+    /// Its one POST.
+    post: Option<usize>,
+    /// The row was cancelled meanwhile.
+    revoked: bool,
+}
+
+/// See the module. Times are Unix milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    pub(super) generations: Vec<Generation>,
+    pub(super) callbacks: BTreeMap<i64, Callback>,
+    pub(super) posts: Vec<Posted>,
+    /// The numbers of those that have ended, in that order.
+    endings: Vec<usize>,
+    violations: Vec<String>,
+    /// The moment of the start that is under way.
+    starting_at: Option<i64>,
+    /// Attempts in the log, by outcome.
+    pub(super) logged: BTreeMap<String, u64>,
+}
+
+/// What follows an attempt.
+struct Consequence {
+    state: State,
+    counts: bool,
+    due: Vec<i64>,
+}
+
+impl Callback {
+    /// The claim that may still be recorded.
+    fn current_lease(&self) -> Option<&Lease> {
+        self.leases.iter().find(|lease| !lease.revoked)
+    }
+}
+
+impl Oracle {
+    pub(super) fn violation(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
+    }
+
+    /// What was found so far.
+    pub(super) fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    pub(super) fn queued(&mut self, id: i64, order: Order, readable: bool, now: i64) {
+        let callback = Callback {
+            order,
+            readable,
+            state: State::Pending,
+            counted: 0,
+            due: vec![now],
+            finished_at: None,
+            pruned: false,
+            last_outcome: None,
+            log: Vec::new(),
+            attempted: Vec::new(),
+            leases: Vec::new(),
+        };
+        if self.callbacks.insert(id, callback).is_some() {
+            self.violation(format!("id {id} was given twice"));
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, id: i64, was_pending: bool, now: i64) {
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            return;
+        };
+        if was_pending {
+            callback.state = State::Cancelled;
+            callback.finished_at = Some(now);
+            callback.due.clear();
+            for lease in &mut callback.leases {
+                lease.revoked = true;
+            }
+        }
+    }
+
+    pub(super) fn resent(&mut self, id: i64, was_finished: bool, now: i64) {
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            return;
+        };
+        if was_finished {
+            callback.state = State::Pending;
+            callback.counted = 0;
+            callback.due = vec![now];
+            callback.finished_at = None;
+        }
+    }
+
+    /// The process has died or ended, and the next one begins.
+    pub(super) fn starts_at(&mut self, now: Option<i64>) {
+        self.starting_at = now;
+    }
+
+    /// A start has ended `count` attempts as interrupted.
+    pub(super) fn interrupted(&mut self, count: usize) {
+        let mut expected = 0;
+        for callback in self.callbacks.values_mut() {
+            expected += usize::from(callback.current_lease().is_some());
+            callback.leases.clear();
+        }
+        // Those that were absorbed have lost their lease by that.
+        if expected != 0 {
+            self.violation(format!(
+                "{expected} rows were in flight at the start and are not in the log as interrupted \
+                 ({count} are said to be)"
+            ));
+        }
+    }
+
+    /// A recorded attempt was told that its lease is lost.
+    pub(super) fn lease_lost(&mut self, id: i64) {
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            // Cancelled and pruned meanwhile.
+            return;
+        };
+        match callback.leases.iter().position(|lease| lease.revoked) {
+            Some(revoked) => {
+                callback.leases.remove(revoked);
+            }
+            None => self.violation(format!("row {id}: a lease was lost that nobody revoked")),
+        }
+    }
+
+    /// Takes up what the log has of `id` since the last time.
+    pub(super) fn absorb(&mut self, id: i64, logged: Vec<Logged>) {
+        for entry in logged {
+            if let Err(wrong) = self.take_up(id, entry) {
+                self.violation(format!("row {id}: {wrong}"));
+            }
+        }
+    }
+
+    /// How many attempts of `id` were taken up.
+    pub(super) fn seq(&self, id: i64) -> i64 {
+        let callback = self.callbacks.get(&id);
+        callback.map_or(0, |callback| {
+            i64::try_from(callback.log.len()).expect("few")
+        })
+    }
+
+    fn take_up(&mut self, id: i64, entry: Logged) -> Result<(), String> {
+        let callback = self.callbacks.get(&id).ok_or("an attempt of no callback")?;
+        let number = callback.log.len() + 1;
+        if usize::try_from(entry.seq) != Ok(number) {
+            return Err(format!("attempt {number} has seq {}", entry.seq));
+        }
+        let at = callback.leases.iter().position(|lease| !lease.revoked);
+        let at =
+            at.ok_or_else(|| format!("an attempt without a claim is in the log: {entry:?}"))?;
+        let lease = &callback.leases[at];
+        let consequence = match (self.starting_at, lease.post) {
+            (Some(now), _) => interrupted(lease, &entry, now)?,
+            (None, Some(post)) => self.after_post(callback, post, &entry)?,
+            (None, None) => self.unsent(callback, lease, &entry)?,
+        };
+        *self.logged.entry(entry.outcome.clone()).or_default() += 1;
+        if entry.detail.contains(NOT_COUNTED) {
+            *self
+                .logged
+                .entry("not charged in an outage".to_owned())
+                .or_default() += 1;
+        }
+        let callback = self.callbacks.get_mut(&id).expect("it was there");
+        callback.attempted.push(callback.leases[at].post);
+        callback.leases.remove(at);
+        callback.counted += usize::from(consequence.counts);
+        callback.state = consequence.state;
+        callback.due = consequence.due;
+        callback.finished_at = match consequence.state {
+            State::Pending => None,
+            _ => Some(entry.started_at + entry.duration_ms),
+        };
+        callback.last_outcome = Some(entry.outcome.clone());
+        callback.log.push(entry);
+        Ok(())
+    }
+
+    fn after_post(
+        &self,
+        callback: &Callback,
+        number: usize,
+        entry: &Logged,
+    ) -> Result<Consequence, String> {
+        let post = &self.posts[number];
+        let Fate::Ended { reply, at } = post.fate else {
+            return Err(format!(
+                "its POST is {:?} and in the log: {entry:?}",
+                post.fate
+            ));
+        };
+        let generation = &self.generations[post.generation];
+        let (outcome, status, counts) = meaning(reply, generation.shield);
+        let excused = counts && !entry.counted;
+        let counts = counts && !excused;
+        if excused {
+            self.check_excuse(number, &entry.detail)?;
+        }
+        if (entry.outcome.as_str(), entry.counted) != (outcome, counts) {
+            return Err(format!("{reply:?} was recorded as {entry:?}"));
+        }
+        let sent = match reply {
+            Reply::Panic | Reply::Blocked => None,
+            _ => Some(post),
+        };
+        let same = entry.http_status == status
+            && entry.started_at == post.at
+            && entry.sent_timestamp == sent.map(|post| post.at)
+            && entry.sign.as_deref() == sent.map(|post| post.sign.as_str())
+            && entry.key_id.as_deref() == sent.map(|post| post.key_id.as_str())
+            && entry.body_sha256.as_deref() == sent.map(|post| post.body_sha256.as_str());
+        if !same {
+            return Err(format!("the log has {entry:?}\nof {post:?}"));
+        }
+        let due = |wait| vec![entry.started_at + wait];
+        let (state, due) = match (outcome, counts) {
+            ("acknowledged", _) => (State::Delivered, Vec::new()),
+            ("interrupted", _) => (
+                State::Pending,
+                due(generation.current_wait(callback.counted)),
+            ),
+            // What was excused while it waited to be recorded is due by the clock of that moment.
+            (_, false) if excused => (State::Pending, self.moments_after(at)),
+            (_, false) => (State::Pending, vec![at + LOCAL_FAULT_WAIT]),
+            (_, true) => match generation.waits.get(callback.counted) {
+                Some(wait) => (State::Pending, due(millis(*wait))),
+                None => (State::Exhausted, Vec::new()),
+            },
+        };
+        Ok(Consequence { state, counts, due })
+    }
+
+    /// An attempt that nothing was sent for: right if there was no key, or the row can't be read.
+    fn unsent(
+        &self,
+        callback: &Callback,
+        lease: &Lease,
+        entry: &Logged,
+    ) -> Result<Consequence, String> {
+        if (entry.outcome.as_str(), entry.counted) != ("unsignable", false) {
+            return Err(format!("nothing was sent, and the log has {entry:?}"));
+        }
+        if entry.sent_timestamp.is_some() || entry.sign.is_some() {
+            return Err(format!(
+                "nothing was sent, and the log says it was: {entry:?}"
+            ));
+        }
+        let app = callback.order.app;
+        let possible = self.generations[lease.generation..]
+            .iter()
+            .filter(|generation| {
+                !callback.readable || generation.key(app, entry.started_at).is_none()
+            });
+        let due: Vec<i64> = possible
+            .map(|generation| entry.started_at + generation.current_wait(callback.counted))
+            .collect();
+        if due.is_empty() {
+            return Err(format!("app {app} has a key, and the log has {entry:?}"));
+        }
+        Ok(Consequence {
+            state: State::Pending,
+            counts: false,
+            due,
+        })
+    }
+}
+
+fn interrupted(lease: &Lease, entry: &Logged, now: i64) -> Result<Consequence, String> {
+    let right = entry.outcome == "interrupted"
+        && !entry.counted
+        && entry.started_at == lease.claimed_at
+        && entry.sent_timestamp.is_none();
+    if !right {
+        return Err(format!("a start has written {entry:?}"));
+    }
+    Ok(Consequence {
+        state: State::Pending,
+        counts: false,
+        due: vec![now],
+    })
+}
+
+/// The contract's table: outcome, HTTP status in the log, whether it counts.
+fn meaning(reply: Reply, shield: bool) -> (&'static str, Option<i64>, bool) {
+    match reply {
+        Reply::Acknowledge => ("acknowledged", Some(200), true),
+        Reply::Refuse => ("refused", Some(200), true),
+        Reply::Html | Reply::Oversized => ("unreadable", Some(200), true),
+        Reply::Status(status) => ("http_status", Some(i64::from(status)), true),
+        Reply::Hang => ("timeout", None, true),
+        Reply::Dns => ("dns", None, true),
+        Reply::Connect => ("connect", None, true),
+        Reply::Tls => ("tls", None, true),
+        Reply::Reset => ("protocol", None, true),
+        Reply::Local => ("connect", None, !shield),
+        Reply::Blocked => ("blocked", None, true),
+        Reply::Panic => ("interrupted", None, false),
+    }
+}

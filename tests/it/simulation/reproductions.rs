@@ -1,0 +1,167 @@
+//! Lists that once failed, as short as they got. Those that are here failed with a fault put into
+//! the program on purpose; `docs/simulation.md` has the faults.
+
+use super::operation::CrashPoint::AfterClaim;
+use super::operation::Operation::{self, *};
+use super::operation::Reply::{Acknowledge, Local, Refuse};
+use super::operation::StoreCall::Recording;
+use super::operation::StoreFault::{Busy, Refused};
+use super::operation::Way::Command;
+use super::simulate;
+
+/// Nothing is violated by `operations`.
+fn holds(operations: &[Operation]) {
+    if let Err(violation) = simulate(operations).0 {
+        panic!("{violation}");
+    }
+}
+
+#[test]
+fn a_retry_is_due_to_the_millisecond() {
+    holds(&[
+        ChangeMind {
+            merchant: 1,
+            mood: Some(Refuse),
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 1,
+            refund: false,
+            count: 1,
+            nudge: true,
+        },
+    ]);
+}
+
+#[test]
+fn a_fault_of_our_own_host_is_not_charged() {
+    holds(&[
+        ChangeMind {
+            merchant: 0,
+            mood: Some(Local),
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Advance { seconds: 1 },
+    ]);
+}
+
+#[test]
+fn an_outcome_outlives_a_store_that_fails() {
+    holds(&[
+        StoreFails {
+            call: Recording,
+            fault: Busy,
+            times: 1,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: true,
+        },
+    ]);
+}
+
+#[test]
+fn an_outcome_that_the_store_refuses_is_tried_again() {
+    holds(&[
+        StoreFails {
+            call: Recording,
+            fault: Refused,
+            times: 2,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: true,
+        },
+    ]);
+}
+
+#[test]
+fn what_was_claimed_before_a_crash_is_interrupted() {
+    holds(&[
+        CrashAt { point: AfterClaim },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Advance { seconds: 1 },
+    ]);
+}
+
+#[test]
+fn an_origin_never_has_more_than_its_limit() {
+    holds(&[
+        ChangeMind {
+            merchant: 2,
+            mood: None,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 2,
+            refund: false,
+            count: 2,
+            nudge: false,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 2,
+            refund: false,
+            count: 4,
+            nudge: true,
+        },
+        Answer {
+            which: 0,
+            reply: Acknowledge,
+        },
+    ]);
+}
+
+#[test]
+fn only_what_is_past_its_retention_is_pruned() {
+    holds(&[
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: true,
+        },
+        Prune { keep_minutes: 0 },
+    ]);
+}
+
+/// Was a fault of the program: attempts to be given back were asked for without a pause, as long as
+/// the store refused to record one of them.
+#[test]
+fn what_is_given_back_after_an_outage_waits_until_it_is_recorded() {
+    holds(&[
+        StoreFails {
+            call: Recording,
+            fault: Refused,
+            times: 4,
+        },
+        NetworkLost { minutes: 5 },
+    ]);
+}

@@ -1,0 +1,558 @@
+//! One seed, from the first operation to the day when all merchants are well.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::clock::{Clock, ManualClock, SharedClock};
+use callback_dispatcher::delivery::Terms;
+use callback_dispatcher::domain::Timestamp;
+use callback_dispatcher::housekeeping::{Chore, Pruning};
+use callback_dispatcher::store::Queue;
+use tokio::sync::watch;
+
+use super::START;
+use super::operation::{Operation, Reply, Way};
+use super::oracle::State;
+use super::order::{MERCHANTS, Order};
+use super::process::Process;
+use super::records::Database;
+use super::tally::Tally;
+use super::terms::Generation;
+use super::world::{SharedWorld, SimulatedPost};
+
+/// Longer than an outcome waits for company, shorter than every other timer.
+const MOMENT: Duration = Duration::from_millis(8);
+
+/// More of them in a row: the dispatcher spins.
+const MOMENTS_MAX: usize = 2000;
+
+/// Events that time stops for while it passes; the rest of it passes at once.
+const HOPS_MAX: usize = 32;
+
+/// Longer than every pause after a failure of the store.
+const RECOVERY: Duration = Duration::from_secs(7);
+
+/// Longer than the pause between two surveys.
+const SURVEYED: Duration = Duration::from_secs(35);
+
+/// Ids that the table gives begin above; the gateway's own stay below.
+const OWN_IDS: i64 = 1000;
+
+/// A rule that was broken, in words.
+pub(super) type Violation = String;
+
+/// See the module.
+pub(super) struct Run {
+    path: PathBuf,
+    clock: ManualClock,
+    world: SharedWorld,
+    terms: watch::Sender<Arc<Terms>>,
+    process: Option<Process>,
+    orders: u32,
+    tally: Tally,
+}
+
+impl Run {
+    /// Lets `operations` happen to a new queue in `folder`, a copy of `template`.
+    pub(super) async fn of(
+        operations: &[Operation],
+        template: &Path,
+        folder: &Path,
+    ) -> (Result<(), Violation>, Tally) {
+        let mut run = Self::begin(template, folder);
+        let result = run.all(operations).await;
+        if let Some(process) = run.process.take() {
+            process.die().await;
+        }
+        run.count();
+        (result, run.tally)
+    }
+
+    fn begin(template: &Path, folder: &Path) -> Self {
+        let path = folder.join("queue.db");
+        std::fs::copy(template, &path).expect("room for a queue");
+        let clock = ManualClock::at(Timestamp::from_millis(START));
+        let database = Database::open(&path);
+        database.count_ids_from(OWN_IDS);
+        let world = SharedWorld::new(clock.clone(), database);
+        let (terms, _) = watch::channel(put_in_place(&world, Generation::healthy()));
+        let mut run = Self {
+            path,
+            clock,
+            world,
+            terms,
+            process: None,
+            orders: 0,
+            tally: Tally::default(),
+        };
+        run.start();
+        run
+    }
+
+    async fn all(&mut self, operations: &[Operation]) -> Result<(), Violation> {
+        self.settle().await?;
+        for operation in operations {
+            self.tally.add(format!("operation {}", operation.kind()), 1);
+            self.happens(operation).await?;
+            self.settle().await?;
+            self.restart_if_dead().await?;
+            self.check()?;
+        }
+        self.all_is_well().await
+    }
+
+    fn start(&mut self) {
+        self.world.lock().weather.is_fatal = false;
+        self.process = Some(Process::start(
+            &self.path,
+            self.world.clone(),
+            self.clock.clone(),
+            self.terms.subscribe(),
+        ));
+    }
+
+    fn process(&self) -> &Process {
+        self.process
+            .as_ref()
+            .expect("it is started again whenever it ends")
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().as_millis()
+    }
+
+    async fn happens(&mut self, operation: &Operation) -> Result<(), Violation> {
+        match *operation {
+            Operation::Enqueue {
+                way,
+                app,
+                merchant,
+                refund,
+                count,
+                nudge,
+            } => {
+                for _ in 0..count {
+                    self.orders += 1;
+                    let order = Order::new(self.orders, app, merchant, refund);
+                    self.enqueue(way, order).await?;
+                }
+                if nudge {
+                    self.process().queue.nudge.notify_one();
+                }
+            }
+            Operation::EnqueueAgain { way, which } => self.enqueue_again(way, which).await?,
+            Operation::EnqueueUnreadable { merchant } => self.enqueue_unreadable(merchant),
+            Operation::Advance { seconds } => {
+                self.advance(Duration::from_secs(seconds.into())).await?;
+            }
+            Operation::SetClock { by_seconds } => {
+                let now = self.now() + i64::from(by_seconds) * 1000;
+                self.clock.set(Timestamp::from_millis(now));
+            }
+            Operation::Answer { which, reply } => self.world.lock().answer(which, reply),
+            Operation::ChangeMind { merchant, mood } => {
+                self.world.lock().moods[usize::from(merchant % MERCHANTS)] = mood;
+            }
+            Operation::StoreFails { call, fault, times } => {
+                self.world.lock().weather.add_fault(call, fault, times);
+            }
+            Operation::LockHeld => self.lock_held().await,
+            Operation::Crash => self.world.lock().weather.has_crashed = true,
+            Operation::CrashAt { point } => self.world.lock().weather.crash_at = Some(point),
+            Operation::Stop => self.stop().await?,
+            Operation::Prune { keep_minutes } => self.prune(keep_minutes).await?,
+            Operation::Maintain => {
+                let maintained = self.process().queue.maintain().await;
+                maintained.map_err(|error| format!("maintenance failed: {error}"))?;
+            }
+            Operation::Reload {
+                waits,
+                places,
+                without_key_of,
+                rotated,
+                shield,
+            } => self.reload(Generation::new(
+                waits,
+                places,
+                without_key_of,
+                rotated,
+                shield,
+            )),
+            Operation::NetworkLost { minutes } => self.network_lost(minutes).await?,
+            Operation::Cancel { which } => self.by_operator(which, |world, id, now| {
+                let was_pending = world.database.cancel(id, now);
+                world.oracle.cancelled(id, was_pending, now);
+            }),
+            Operation::Resend { which } => self.by_operator(which, |world, id, now| {
+                let was_finished = world.database.resend(id, now);
+                world.oracle.resent(id, was_finished, now);
+            }),
+        }
+        Ok(())
+    }
+
+    async fn enqueue(&mut self, way: Way, order: Order) -> Result<(), Violation> {
+        let id = self.insert(way, &order).await?;
+        let now = self.now();
+        self.world.lock().oracle.queued(id, order, true, now);
+        Ok(())
+    }
+
+    async fn insert(&self, way: Way, order: &Order) -> Result<i64, Violation> {
+        let now = self.now();
+        match way {
+            Way::Command => {
+                let queue = Arc::clone(&self.process().queue);
+                let callbacks = vec![order.new_callback()];
+                let ids = queue.enqueue(callbacks, Timestamp::from_millis(now)).await;
+                let ids = ids.map_err(|error| error.to_string())?;
+                ids.first().map(|id| id.0).ok_or("no id".to_owned())
+            }
+            Way::Sql | Way::SqlOwnId => {
+                // Descending, so that each is below all that the dispatcher has seen.
+                let own = OWN_IDS - i64::from(self.orders);
+                let id = (way == Way::SqlOwnId).then_some(own);
+                let inserted = self.world.lock().database.insert(order, id, now);
+                inserted.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    async fn enqueue_again(&mut self, way: Way, which: u8) -> Result<(), Violation> {
+        let order = {
+            let world = self.world.lock();
+            let ids = world.oracle.readable_ids();
+            let Some(id) = nth(&ids, which) else {
+                return Ok(());
+            };
+            world.oracle.callbacks[&id].order.clone()
+        };
+        self.orders += 1;
+        match self.insert(way, &order).await {
+            Ok(id) => Err(format!(
+                "a result was queued twice, the second time as row {id}"
+            )),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn enqueue_unreadable(&mut self, merchant: u8) {
+        self.orders += 1;
+        let mut order = Order::new(self.orders, 0, merchant, false);
+        order.currency = "EUR";
+        let now = self.now();
+        let mut world = self.world.lock();
+        let id = world.database.insert_unchecked(&order, now);
+        world.oracle.queued(id, order, false, now);
+        drop(world);
+        self.process().queue.nudge.notify_one();
+    }
+
+    fn by_operator(&self, which: u8, act: impl FnOnce(&mut super::world::World, i64, i64)) {
+        let mut world = self.world.lock();
+        let now = world.now();
+        if let Some(id) = nth(&world.oracle.ids(), which) {
+            act(&mut world, id, now);
+        }
+        drop(world);
+        self.process().queue.nudge.notify_one();
+    }
+
+    fn reload(&self, generation: Generation) {
+        self.terms
+            .send_replace(put_in_place(&self.world, generation));
+    }
+
+    /// The dispatcher has something to write while another process holds the lock.
+    async fn lock_held(&self) {
+        self.world.lock().database.hold_the_lock(true);
+        self.world.lock().answer_all(Reply::Acknowledge);
+        self.process().queue.nudge.notify_one();
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        self.world.lock().database.hold_the_lock(false);
+    }
+
+    async fn prune(&self, keep_minutes: u16) -> Result<(), Violation> {
+        let keep = Duration::from_secs(60 * u64::from(keep_minutes));
+        let before = Timestamp::from_millis(self.now()).before(keep).as_millis();
+        let outdated = self.world.lock().oracle.outdated(before);
+        let pruning = Pruning {
+            queue: Arc::clone(&self.process().queue) as Arc<dyn Queue>,
+            clock: Arc::new(self.clock.clone()) as SharedClock,
+            keep_delivered: keep,
+            keep_exhausted: keep,
+            cron: String::new(),
+        };
+        let pruned = pruning.run().await;
+        pruned.map_err(|error| format!("pruning failed: {error}"))?;
+        let mut world = self.world.lock();
+        for id in outdated {
+            world.oracle.pruned(id);
+        }
+        Ok(())
+    }
+
+    /// The merchants' retries are not used up by an outage of ours. What was exhausted within the
+    /// minute before it could be told from one is no sign of that.
+    async fn network_lost(&mut self, minutes: u8) -> Result<(), Violation> {
+        self.reload(Generation::healthy());
+        let moods = {
+            let mut world = self.world.lock();
+            world.answer_all(Reply::Connect);
+            std::mem::replace(&mut world.moods, [Some(Reply::Connect); MERCHANTS as usize])
+        };
+        let is_fair = self.world.lock().weather.is_fair(RECOVERY);
+        self.advance(Duration::from_secs(61)).await?;
+        for merchant in 0..MERCHANTS {
+            self.orders += 1;
+            let order = Order::new(self.orders, 0, merchant, false);
+            self.enqueue(Way::Sql, order).await?;
+        }
+        self.process().queue.nudge.notify_one();
+        self.settle().await?;
+        let exhausted = |run: &Self| {
+            run.world
+                .lock()
+                .oracle
+                .states()
+                .get(&State::Exhausted)
+                .copied()
+        };
+        let before = exhausted(self);
+        self.advance(Duration::from_secs(60 * u64::from(minutes)))
+            .await?;
+        let after = exhausted(self);
+        self.world.lock().moods = moods;
+        if is_fair && after > before {
+            return Err(format!(
+                "exhausted by an outage of ours: {after:?}, before {before:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<(), Violation> {
+        let process = self.process.take().expect("it runs");
+        let is_fair = self.world.lock().weather.is_fair(RECOVERY);
+        let stopped = process.stop().await;
+        self.tally.add("stops", 1);
+        let mut world = self.world.lock();
+        world.weather.has_crashed = false;
+        match stopped {
+            Ok(0) => world.oracle.expect_nothing_in_flight(),
+            Ok(cut) if is_fair => {
+                world
+                    .oracle
+                    .violation(format!("a drain cut {cut} attempts off, for no reason"));
+            }
+            Err(error) if !world.weather.is_fatal => {
+                world.oracle.violation(format!("it stopped with {error}"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        drop(world);
+        self.start();
+        Ok(())
+    }
+
+    /// Starts anew what has died, as the service manager does.
+    async fn restart_if_dead(&mut self) -> Result<(), Violation> {
+        // A start may fail as well, as often as the store does.
+        for _ in 0..20 {
+            let has_crashed = std::mem::take(&mut self.world.lock().weather.has_crashed);
+            if !has_crashed && !self.process().has_ended() {
+                return Ok(());
+            }
+            let ended = self.process.take().expect("it was there").die().await;
+            let is_fatal = self.world.lock().weather.is_fatal;
+            if let Some(ended) = ended
+                && !is_fatal
+            {
+                return Err(format!("the dispatcher ended by itself: {ended:?}"));
+            }
+            self.tally.add(
+                if has_crashed {
+                    "crashes"
+                } else {
+                    "deaths by a store fault"
+                },
+                1,
+            );
+            self.start();
+            self.settle().await?;
+        }
+        Err("it can't be started".to_owned())
+    }
+
+    /// Lets wall clock and timers go on, from one event to the next.
+    async fn advance(&mut self, by: Duration) -> Result<(), Violation> {
+        let mut left = by;
+        for _ in 0..HOPS_MAX {
+            if left.is_zero() {
+                return Ok(());
+            }
+            let hop = self.hop().min(left);
+            left -= hop;
+            self.pass(hop).await?;
+            self.restart_if_dead().await?;
+        }
+        self.pass(left).await
+    }
+
+    /// How long until something happens.
+    fn hop(&self) -> Duration {
+        let mut world = self.world.lock();
+        let now = world.now();
+        let due = world.oracle.next_due_after(now).map(|due| due - now);
+        let due = due.and_then(|millis| u64::try_from(millis).ok());
+        let timeout = world
+            .next_timeout()
+            .map(|left| left + Duration::from_millis(1));
+        let soonest = due
+            .map(Duration::from_millis)
+            .into_iter()
+            .chain(timeout)
+            .min();
+        soonest
+            .unwrap_or(Duration::MAX)
+            .max(Duration::from_millis(1))
+    }
+
+    async fn pass(&self, hop: Duration) -> Result<(), Violation> {
+        self.clock.advance(hop);
+        tokio::time::advance(hop).await;
+        self.settle().await
+    }
+
+    /// Waits until nothing happens any more: tokio's clock moves on only when no task can run and
+    /// the store is not at work.
+    async fn settle(&self) -> Result<(), Violation> {
+        for _ in 0..MOMENTS_MAX {
+            let before = {
+                let mut world = self.world.lock();
+                world.quiet_at = world.activity;
+                world.activity
+            };
+            tokio::time::sleep(MOMENT).await;
+            if self.world.lock().activity == before {
+                return Ok(());
+            }
+        }
+        Err("it does not come to rest".to_owned())
+    }
+
+    fn check(&mut self) -> Result<(), Violation> {
+        let mut world = self.world.lock();
+        let (rows, log) = (world.database.rows(), world.database.log());
+        world.oracle.compare(&rows, &log);
+        if world.weather.is_fair(RECOVERY) {
+            world.oracle.expect_all_recorded();
+        }
+        self.tally.add("checks", 1);
+        match world.oracle.violations() {
+            [] => Ok(()),
+            [first, ..] => Err(first.clone()),
+        }
+    }
+
+    /// Every merchant is healthy, every key is there, the store works, and time goes on: all that
+    /// can be delivered is.
+    async fn all_is_well(&mut self) -> Result<(), Violation> {
+        {
+            let mut world = self.world.lock();
+            world.weather.clear();
+            world.moods = [Some(Reply::Acknowledge); MERCHANTS as usize];
+            world.answer_all(Reply::Acknowledge);
+        }
+        self.reload(Generation::healthy());
+        self.advance(RECOVERY).await?;
+        let owed = self.world.lock().oracle.deliverable(self.now());
+        self.deliver_all(&owed).await?;
+        self.stop().await?;
+        self.settle().await?;
+        self.check()?;
+        let integrity = self.world.lock().database.integrity();
+        match integrity.as_str() {
+            "ok" => Ok(()),
+            fault => Err(format!("the file is damaged: {fault}")),
+        }
+    }
+
+    async fn deliver_all(&mut self, owed: &BTreeSet<i64>) -> Result<(), Violation> {
+        let mut overdue = Duration::ZERO;
+        loop {
+            let next = {
+                let world = self.world.lock();
+                let left: BTreeSet<i64> = owed
+                    .iter()
+                    .filter(|id| world.oracle.state(**id) == State::Pending)
+                    .copied()
+                    .collect();
+                if left.is_empty() {
+                    break;
+                }
+                let due = world.oracle.next_due(&left);
+                due.ok_or_else(|| format!("rows {left:?} are in flight for ever"))?
+            };
+            let wait = u64::try_from(next - self.now()).unwrap_or_default();
+            if wait == 0 {
+                overdue += Duration::from_secs(1);
+                if overdue > SURVEYED {
+                    return Err(format!("a row that was due at {next} is not delivered"));
+                }
+            } else {
+                overdue = Duration::ZERO;
+            }
+            // In one leap: what else would happen on the way has happened often enough.
+            let leap = if wait == 0 { 1000 } else { wait };
+            self.pass(Duration::from_millis(leap)).await?;
+            self.restart_if_dead().await?;
+        }
+        let world = self.world.lock();
+        let not_delivered = |id: &&i64| world.oracle.state(**id) != State::Delivered;
+        match owed.iter().find(not_delivered) {
+            Some(id) => Err(format!("row {id} of a healthy merchant was not delivered")),
+            None => Ok(()),
+        }
+    }
+
+    fn count(&mut self) {
+        let world = self.world.lock();
+        self.tally.add("seeds", 1);
+        self.tally.add(
+            "POSTs",
+            u64::try_from(world.oracle.posts.len()).expect("few"),
+        );
+        self.tally.add("store failures", world.weather.failures);
+        self.tally.add("attempts", world.oracle.attempts());
+        for (outcome, count) in &world.oracle.logged {
+            self.tally.add(format!("attempts {outcome}"), *count);
+        }
+        for (state, count) in world.oracle.states() {
+            self.tally.add("callbacks", count);
+            self.tally
+                .add(format!("callbacks {}", state.as_str()), count);
+        }
+    }
+}
+
+fn put_in_place(world: &SharedWorld, generation: Generation) -> Arc<Terms> {
+    let mut locked = world.lock();
+    let number = locked.oracle.generations.len();
+    let post = SimulatedPost {
+        world: world.clone(),
+        generation: number,
+    };
+    let terms = generation.terms(Arc::new(post));
+    locked.oracle.generations.push(generation);
+    Arc::new(terms)
+}
+
+fn nth(ids: &[i64], which: u8) -> Option<i64> {
+    let at = usize::from(which).checked_rem(ids.len())?;
+    ids.get(at).copied()
+}

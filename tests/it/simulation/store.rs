@@ -1,0 +1,228 @@
+//! The real queue, with the weather before it and the oracle behind it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
+use callback_dispatcher::store::sqlite::SqliteQueue;
+use callback_dispatcher::store::{
+    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError,
+    LedgerEntry, Origin, OriginDue, Queue, Recorded, RecordedAttempt, Refund, Retention, Share,
+    StoreError, Unrecorded,
+};
+use tokio::sync::Notify;
+
+use super::operation::StoreCall;
+use super::weather::Course;
+use super::world::SharedWorld;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct SimulatedQueue {
+    inner: Arc<SqliteQueue>,
+    world: SharedWorld,
+    /// The simulation says when another process's commit is heard, and when not.
+    pub(super) nudge: Notify,
+}
+
+/// Does not care.
+#[derive(Debug)]
+struct Deaf;
+
+impl CommitObserver for Deaf {
+    fn committed(&self, _: Duration, _: usize) {}
+}
+
+impl SimulatedQueue {
+    pub(super) fn open(path: &Path, world: SharedWorld) -> Self {
+        let inner = SqliteQueue::open(path, "the simulation", Arc::new(Deaf));
+        Self {
+            inner: Arc::new(inner.unwrap_or_else(|error| panic!("{error}"))),
+            world,
+            nudge: Notify::new(),
+        }
+    }
+
+    /// Whether something that was asked for is still to be done.
+    pub(super) fn is_at_work(&self) -> bool {
+        Arc::strong_count(&self.inner) > 1
+    }
+
+    async fn weathered(&self, call: StoreCall, ids: &[i64]) -> Result<bool, StoreError> {
+        let course = {
+            let mut world = self.world.lock();
+            // Looks and surveys come by themselves, for ever.
+            if call != StoreCall::Reading && world.acts() {
+                // So that it comes to rest, and the violation is seen.
+                Course::DiesBefore
+            } else {
+                world.weather.course(call, ids)
+            }
+        };
+        match course {
+            Course::Goes => Ok(false),
+            Course::DiesAfter => Ok(true),
+            Course::Fails(error) => Err(error),
+            Course::DiesBefore => std::future::pending().await,
+        }
+    }
+}
+
+/// Waits for the store with tokio's clock standing still: it would run ahead while the store's
+/// thread works.
+async fn uninterrupted<T>(work: impl Future<Output = T>) -> T {
+    let (done, wait) = mpsc::channel::<()>();
+    let hold = tokio::task::spawn_blocking(move || wait.recv());
+    let result = work.await;
+    drop(done);
+    drop(hold);
+    result
+}
+
+/// What the store was asked for it does, and the oracle hears of it, even if the dispatcher that
+/// asked is gone by then.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    tokio::spawn(work).await.expect("nobody aborts it")
+}
+
+async fn dies(now: bool) {
+    if now {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[async_trait]
+impl Queue for SimulatedQueue {
+    async fn newest(&self) -> Result<CallbackId, StoreError> {
+        self.weathered(StoreCall::Everything, &[]).await?;
+        uninterrupted(self.inner.newest()).await
+    }
+
+    async fn arrivals(&self, after: CallbackId, limit: usize) -> Result<Arrivals, StoreError> {
+        self.weathered(StoreCall::Reading, &[]).await?;
+        uninterrupted(self.inner.arrivals(after, limit)).await
+    }
+
+    async fn survey(
+        &self,
+        after: Option<Origin>,
+        limit: usize,
+    ) -> Result<Vec<OriginDue>, StoreError> {
+        self.weathered(StoreCall::Reading, &[]).await?;
+        uninterrupted(self.inner.survey(after, limit)).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError> {
+        let at = claim.now.as_millis();
+        let dies_after = self.weathered(StoreCall::Claiming, &[]).await?;
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        let shares = to_its_end(async move {
+            let shares = uninterrupted(inner.claim(claim)).await?;
+            let mut world = world.lock();
+            for claimed in shares.iter().flat_map(|share| &share.callbacks) {
+                let id = claimed.lease.id().0;
+                // A record that shares this commit comes before it.
+                world.absorb(&[id]);
+                world.oracle.claimed(id, claimed.attempts, at);
+            }
+            Ok::<_, StoreError>(shares)
+        })
+        .await?;
+        dies(dies_after).await;
+        Ok(shares)
+    }
+
+    async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
+        let ids: Vec<i64> = ended.iter().map(|ended| ended.lease.id().0).collect();
+        let dies_after = match self.weathered(StoreCall::Recording, &ids).await {
+            Ok(dies_after) => dies_after,
+            Err(error) => return Err(Unrecorded { error, ended }),
+        };
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        let recorded = to_its_end(async move {
+            let recorded = uninterrupted(inner.record(ended)).await?;
+            let mut world = world.lock();
+            world.absorb(&ids);
+            for (id, recorded) in ids.iter().zip(&recorded) {
+                if recorded.recorded == Recorded::LeaseLost {
+                    world.oracle.lease_lost(*id);
+                }
+            }
+            Ok::<_, Unrecorded>(recorded)
+        })
+        .await?;
+        dies(dies_after).await;
+        Ok(recorded)
+    }
+
+    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
+        self.weathered(StoreCall::Refunding, &[]).await?;
+        let (asked, due) = (refund.attempts.clone(), refund.due.as_millis());
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        to_its_end(async move {
+            let unknown = uninterrupted(inner.refund(refund)).await?;
+            let mut world = world.lock();
+            for attempt in asked.iter().filter(|attempt| !unknown.contains(attempt)) {
+                let id = attempt.id.0;
+                // A record that shares this commit comes before it.
+                world.absorb(&[id]);
+                let logged = world.database.log_after(id, 0);
+                world.oracle.refunded(id, attempt.seq, due, &logged);
+            }
+            Ok(unknown)
+        })
+        .await
+    }
+
+    async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.weathered(StoreCall::Everything, &[]).await?;
+        let count = uninterrupted(self.inner.interrupt_in_flight(now)).await?;
+        let mut world = self.world.lock();
+        let ids = world.oracle.ids();
+        world.oracle.starts_at(Some(now.as_millis()));
+        world.absorb(&ids);
+        world.oracle.starts_at(None);
+        world.oracle.interrupted(count);
+        Ok(count)
+    }
+
+    async fn enqueue(
+        &self,
+        callbacks: Vec<NewCallback>,
+        now: Timestamp,
+    ) -> Result<Vec<CallbackId>, EnqueueError> {
+        uninterrupted(self.inner.enqueue(callbacks, now)).await
+    }
+
+    async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
+        uninterrupted(self.inner.prune(retention)).await
+    }
+
+    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
+        self.weathered(StoreCall::Reading, &[]).await?;
+        uninterrupted(self.inner.carry_out(now)).await
+    }
+
+    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
+        uninterrupted(self.inner.write_ledger(entry)).await
+    }
+
+    async fn maintain(&self) -> Result<(), StoreError> {
+        uninterrupted(self.inner.maintain()).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        uninterrupted(self.inner.probe()).await
+    }
+
+    async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
+    async fn close(&self) {
+        uninterrupted(self.inner.close()).await;
+    }
+}

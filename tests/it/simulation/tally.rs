@@ -1,0 +1,88 @@
+//! What was simulated, as lines that `scripts/simulate` adds up.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+
+/// The file to write to; without it nothing is written.
+const FILE: &str = "SIMULATION_TALLY";
+
+/// What some hundred seeds meet.
+const EVERYTHING: &[&str] = &[
+    "attempts acknowledged",
+    "attempts refused",
+    "attempts unreadable",
+    "attempts http_status",
+    "attempts timeout",
+    "attempts dns",
+    "attempts connect",
+    "attempts tls",
+    "attempts protocol",
+    "attempts blocked",
+    "attempts interrupted",
+    "attempts unsignable",
+    "attempts not charged in an outage",
+    "attempts given back",
+    "callbacks pending",
+    "callbacks delivered",
+    "callbacks exhausted",
+    "callbacks cancelled",
+    "crashes",
+    "deaths by a store fault",
+    "stops",
+    "store failures",
+    "operation Enqueue",
+    "operation EnqueueAgain",
+    "operation EnqueueUnreadable",
+    "operation Advance",
+    "operation SetClock",
+    "operation Answer",
+    "operation ChangeMind",
+    "operation StoreFails",
+    "operation LockHeld",
+    "operation Crash",
+    "operation CrashAt",
+    "operation Stop",
+    "operation Prune",
+    "operation Maintain",
+    "operation Reload",
+    "operation Cancel",
+    "operation NetworkLost",
+    "operation Resend",
+];
+
+/// Counts by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally(BTreeMap<String, u64>);
+
+impl Tally {
+    pub(super) fn add(&mut self, what: impl Into<String>, count: u64) {
+        *self.0.entry(what.into()).or_default() += count;
+    }
+
+    pub(super) fn add_all(&mut self, other: Self) {
+        for (what, count) in other.0 {
+            self.add(what, count);
+        }
+    }
+
+    /// A simulation in which something never happens proves nothing of it.
+    pub(super) fn expect_everything(&self) {
+        for what in EVERYTHING {
+            assert!(self.0.contains_key(*what), "no {what} in {:?}", self.0);
+        }
+    }
+
+    /// Adds lines to the file, in one write, because other tests write to it too.
+    pub(super) fn report(&self) {
+        let Some(path) = std::env::var_os(FILE) else {
+            return;
+        };
+        let line = |(what, count): (&String, &u64)| format!("{what}\t{count}\n");
+        let lines: String = self.0.iter().map(line).collect();
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        let mut file = file.expect("SIMULATION_TALLY names a writable file");
+        file.write_all(lines.as_bytes())
+            .expect("room for the lines");
+    }
+}
