@@ -303,6 +303,7 @@ impl Observer for Metrics {
     fn beat(&self, now: Timestamp) {
         self.beat.set(unix_seconds(now));
     }
+
     fn own_outage(&self, is_on: bool) {
         self.own_outage.set(i64::from(is_on));
     }
