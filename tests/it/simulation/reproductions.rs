@@ -165,3 +165,70 @@ fn what_is_given_back_after_an_outage_waits_until_it_is_recorded() {
         NetworkLost { minutes: 5 },
     ]);
 }
+
+/// What was claimed ahead for a merchant that hangs now takes longer than a drain may: it is cut
+/// off, and ends as interrupted.
+#[test]
+fn a_drain_may_be_too_short_for_what_was_claimed_ahead() {
+    holds(&[
+        Reload {
+            waits: 4,
+            places: 1,
+            without_key_of: None,
+            rotated: false,
+            shield: false,
+        },
+        ChangeMind {
+            merchant: 4,
+            mood: None,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 4,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Stop,
+        Advance { seconds: 5 },
+        Advance { seconds: 15 },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 4,
+            refund: false,
+            count: 5,
+            nudge: true,
+        },
+        Answer {
+            which: 0,
+            reply: Acknowledge,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Stop,
+    ]);
+}

@@ -50,6 +50,14 @@ impl Oracle {
     }
 
     /// After a stop that has cut nothing off, nothing is in flight.
+    /// Callbacks that are claimed.
+    pub(in crate::simulation) fn claimed_now(&self) -> usize {
+        let callbacks = self.callbacks.values();
+        callbacks
+            .filter(|callback| callback.current_lease().is_some())
+            .count()
+    }
+
     pub(in crate::simulation) fn expect_nothing_in_flight(&mut self) {
         let in_flight = |(_, callback): &(&i64, &Callback)| callback.current_lease().is_some();
         let found = self.callbacks.iter().find(in_flight).map(|(id, _)| *id);
