@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -47,14 +46,13 @@ impl fmt::Debug for AdminState {
     }
 }
 
-/// Every path of the admin port.
+/// The paths for machines.
 pub fn router(state: AdminState) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(state)
-        .layer(map_response(forbid_caching))
 }
 
 async fn healthz(State(state): State<AdminState>) -> Response {
@@ -97,7 +95,7 @@ fn one_line(fault: &str) -> String {
 }
 
 /// The answers are about this moment only, and plain text is not to be taken for anything else.
-async fn forbid_caching(mut response: Response) -> Response {
+pub(super) async fn forbid_caching(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(

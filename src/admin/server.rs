@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::middleware::map_response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tower::Service;
 
-use super::routes::{AdminState, router};
+use super::routes::forbid_caching;
 
 /// Connections served at a time; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 64;
@@ -32,13 +33,13 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The wait after a failed accept, which mostly means that there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers on `listener` until `shutdown` ends, and a second longer for what has begun.
+/// Answers with `pages` on `listener` until `shutdown` ends, and a second longer for what has begun.
 pub async fn serve(
     listener: TcpListener,
-    state: AdminState,
+    pages: Router,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let router = router(state);
+    let router = pages.layer(map_response(forbid_caching));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {

@@ -11,6 +11,7 @@ mod enqueue;
 mod exit;
 mod init;
 mod list;
+mod manual;
 mod mock_merchant;
 mod moment;
 mod notify;
@@ -84,6 +85,9 @@ enum Command {
     MockMerchant(mock_merchant::Arguments),
     /// Show the main job: queue, dispatcher and merchants in one process
     Demo,
+    /// Write the manual pages and shell completions, for packages
+    #[command(hide = true)]
+    Manual(manual::Arguments),
 }
 
 /// Runs the program with the arguments of this process.
@@ -127,5 +131,6 @@ fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> Result<Ex
         Command::Probe(arguments) => probe::run(&arguments, inputs, out),
         Command::MockMerchant(arguments) => mock_merchant::run(arguments, inputs, out),
         Command::Demo => demo::run(out),
+        Command::Manual(arguments) => manual::run(&arguments, out),
     }
 }

@@ -1,4 +1,4 @@
-//! `keys.toml`: the keys that sign, with their apps and their rotation.
+//! `keys.toml`: the keys that sign, with their apps and their rotation, and the console's token.
 //!
 //! No message quotes the file, apart from `app_id`, `id` and the name of a private key's file:
 //! whatever else is in it may be a secret in the wrong place. For the same reason it is read by hand from the TOML tables, since
@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::console_entry;
 use super::fault::{Fault, Invalid, Place, Problem};
 use super::key_entry::KeyReader;
 use super::secret_file::{self, Access};
 use super::settings::SigningSettings;
-use crate::domain::{KeyEntry, Keyring};
+use crate::domain::{KeyEntry, Keyring, Secret};
 
 /// Its name in the credentials directory.
 const FILE_NAME: &str = "keys.toml";
@@ -24,6 +25,8 @@ const FILE_NAME: &str = "keys.toml";
 pub struct Keys {
     /// Every key, by app.
     pub keyring: Keyring,
+    /// What operators show to the console to act; `None`: nobody may.
+    pub console_token: Option<Secret>,
     /// The file that was read.
     pub path: PathBuf,
 }
@@ -49,7 +52,11 @@ impl Keys {
             let problem = Problem::Invalid("not UTF-8 text; save it as UTF-8".to_owned());
             return Err(source.invalid(vec![source.fault(problem)]));
         };
-        let (entries, mut faults) = source.entries(text, signing);
+        let Found {
+            entries,
+            console_token,
+            mut faults,
+        } = source.entries(text, signing);
         let keyring = Keyring::new(entries).unwrap_or_else(|errors| {
             let clashes = errors.iter().map(ToString::to_string);
             faults.extend(clashes.map(|clash| source.fault(Problem::Invalid(clash))));
@@ -58,12 +65,21 @@ impl Keys {
         if faults.is_empty() {
             Ok(Self {
                 keyring,
+                console_token,
                 path: source.path,
             })
         } else {
             Err(source.invalid(faults))
         }
     }
+}
+
+/// What stands in a keys file: all that is in order, and the faults of the rest.
+#[derive(Default)]
+struct Found {
+    entries: Vec<KeyEntry>,
+    console_token: Option<Secret>,
+    faults: Vec<Fault>,
 }
 
 /// The file to read, and how closed it has to be.
@@ -107,7 +123,7 @@ impl Source {
     }
 
     /// Every entry that is in order, and the faults of the others.
-    fn entries(&self, text: &str, signing: &SigningSettings) -> (Vec<KeyEntry>, Vec<Fault>) {
+    fn entries(&self, text: &str, signing: &SigningSettings) -> Found {
         let (table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             let faults = errors.iter().map(|error| {
@@ -115,12 +131,23 @@ impl Source {
                 let problem = "the line is not shown, as it may hold a secret".to_owned();
                 self.fault_at(text, offset, None, Problem::Syntax(problem))
             });
-            return (Vec::new(), faults.collect());
+            return Found {
+                faults: faults.collect(),
+                ..Found::default()
+            };
         }
         let mut faults = Vec::new();
         let mut entries = Vec::new();
+        let mut console_token = None;
         let mut count = 0;
         for (name, value) in table.get_ref() {
+            if name.get_ref() == "console" {
+                match console_entry::read(self, text, name.span().start, value) {
+                    Ok(token) => console_token = Some(token),
+                    Err(found) => faults.extend(found),
+                }
+                continue;
+            }
             if name.get_ref() != "key" {
                 let problem = Problem::Unknown {
                     what: "name at the top of the file".to_owned(),
@@ -152,7 +179,11 @@ impl Source {
                 "no key in it; add a [[key]] with app_id, id and secret".to_owned(),
             )));
         }
-        (entries, faults)
+        Found {
+            entries,
+            console_token,
+            faults,
+        }
     }
 
     fn not_entries(&self, text: &str, offset: usize) -> Fault {

@@ -16,6 +16,7 @@
 //!
 //! Deliberately absent: secrets in messages, the command line, and applying what changed.
 
+mod console_entry;
 mod fault;
 mod inputs;
 mod key_entry;

@@ -229,8 +229,27 @@ pub(super) fn admin(reader: &mut Reader<'_>) -> Option<AdminSettings> {
                  write it like \"127.0.0.1:9464\" or \"[::1]:9464\""
             ))
         })
-    })?;
-    Some(AdminSettings { listen })
+    });
+    let console_names = reader.list("admin.console_names", host_name);
+    Some(AdminSettings {
+        listen: listen?,
+        console_names: console_names?,
+    })
+}
+
+/// A name as it stands in the header `Host`: without scheme, port and path.
+fn host_name(text: &str) -> Result<String, Problem> {
+    let is_name = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err(Problem::Invalid(format!(
+            "{text:?} is not the name of a host; write it like \"ops.example\", without scheme and port"
+        )))
+    }
 }
 
 pub(super) fn log(reader: &mut Reader<'_>) -> Option<LogSettings> {

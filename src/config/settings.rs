@@ -135,11 +135,13 @@ pub struct HousekeepingSettings {
     pub prune_cron: String,
 }
 
-/// `[admin]`: health and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `[admin]`: health, metrics and console.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
     /// Where to listen; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// Host names that the console goes by, besides `localhost` and addresses.
+    pub console_names: Vec<String>,
 }
 
 /// `[tracing]`: traces for OpenTelemetry.

@@ -16,7 +16,7 @@ mod sent;
 
 use serde::Serialize;
 
-use crate::domain::Convention;
+use crate::domain::{CallbackId, Convention};
 use crate::store::{
     AttemptRow, CallbackRow, CommandNote, Commands, Inspection, Pause, PauseScope, ShownState,
     StoreError,
@@ -68,6 +68,28 @@ impl Story {
             stories.push(Self::new(callback, &attempts, notes, &pauses, convention));
         }
         Ok(stories)
+    }
+
+    /// The story of the callback with this id.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub async fn of(
+        inspection: &dyn Inspection,
+        commands: &dyn Commands,
+        id: CallbackId,
+        convention: &Convention,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(callback) = inspection.callback(id).await? else {
+            return Ok(None);
+        };
+        let attempts = inspection.attempts(id).await?;
+        let notes = commands.notes(id).await?;
+        let pauses = commands.pauses().await?;
+        Ok(Some(Self::new(
+            callback, &attempts, notes, &pauses, convention,
+        )))
     }
 
     /// The story of `callback`.

@@ -15,13 +15,17 @@ use crate::store::{Inspection, Stats, StoreError};
 pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
     /// As of `now`, the queue stands like this.
     fn queue_counted(&self, stats: &Stats, now: Timestamp);
+
+    /// The store's write-ahead log has this size now.
+    fn wal_measured(&self, bytes: u64);
 }
 
 /// Counts take time by the size of the queue. With this much rest for each, in multiples of what
 /// the last one took, they cost a thousandth of a core at most.
 const REST: u32 = 1000;
 
-/// Counts callbacks by state every 15 seconds, more rarely in a large queue.
+/// Counts callbacks by state every 15 seconds, more rarely in a large queue. The size of the
+/// write-ahead log costs nothing and is measured every time.
 #[derive(Debug)]
 pub struct Statistics {
     inspection: Arc<dyn Inspection>,
@@ -68,6 +72,7 @@ impl Chore for Statistics {
     }
 
     async fn run(&self) -> Result<(), StoreError> {
+        self.sink.wal_measured(self.inspection.wal_bytes().await?);
         if self.is_resting() {
             return Ok(());
         }
@@ -80,5 +85,51 @@ impl Chore for Statistics {
         };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::sqlite::{self, SqliteInspection};
+
+    /// How often it was told what.
+    #[derive(Debug, Default)]
+    struct Heard {
+        counts: Mutex<usize>,
+        sizes: Mutex<usize>,
+    }
+
+    impl StatsSink for Heard {
+        fn queue_counted(&self, _stats: &Stats, _now: Timestamp) {
+            *self.counts.lock().expect("no test panics under it") += 1;
+        }
+
+        fn wal_measured(&self, _bytes: u64) {
+            *self.sizes.lock().expect("no test panics under it") += 1;
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_long_count_it_rests_but_still_measures() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("queue.db");
+        sqlite::init(&path).expect("created");
+        let inspection = SqliteInspection::open(&path).expect("opened");
+        let heard = Arc::new(Heard::default());
+        let statistics = Statistics::new(
+            Arc::new(inspection),
+            Arc::new(SystemClock),
+            Arc::clone(&heard) as Arc<dyn StatsSink>,
+        );
+        statistics.run().await.expect("counted");
+        *statistics.last.lock().expect("nobody else has it") = Some(Last {
+            ended: Stopwatch::start(),
+            took: Duration::from_secs(3600),
+        });
+        statistics.run().await.expect("measured");
+        let told = |of: &Mutex<usize>| *of.lock().expect("no test panics under it");
+        assert_eq!((told(&heard.counts), told(&heard.sizes)), (1, 2));
     }
 }

@@ -2,21 +2,24 @@
 //!
 //! Tests and `demo` start the same thing; they only hand in another clock or another
 //! configuration. What a reload replaces: keys, signing, schedule, limits, egress, shield,
-//! housekeeping and the log's level. What it can't: `store.url`, `admin.listen`, `log.format` and
+//! housekeeping and the log's level. What it can't: `store.url`, `[admin]`, `log.format` and
 //! `delivery.drain_timeout` hold for the life of the process.
 
+mod counts;
 mod probe;
 mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, AdminState, Beat, KeysCheck};
+use crate::admin::console::{Console, ConsoleParts, CurrentConvention, Token};
+use crate::admin::{self, AdminState, Beat, History, KeysCheck};
 use crate::clock::SharedClock;
 use crate::config::{self, Configuration, Settings, StoreUrl};
 use crate::delivery::egress::Policy;
@@ -24,13 +27,13 @@ use crate::delivery::transport::{Transport, TransportError, TransportSettings};
 use crate::delivery::{Dispatcher, Observer, Terms};
 use crate::domain::{Keyring, Timestamp};
 use crate::housekeeping::{
-    Chore, Closing, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics, StatsSink,
+    Chore, Closing, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics,
 };
 use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
-use crate::store::{
-    Commands, CommitObserver, Inspection, Ledger, OpenError, Queue, Stats, StoreError,
-};
+use crate::store::{Commands, CommitObserver, Inspection, Ledger, OpenError, Queue, StoreError};
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers, TraceExport, Traces};
+
+use counts::Counts;
 
 pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
@@ -66,7 +69,9 @@ pub struct Service {
     inspection: Arc<dyn Inspection>,
     commands: Arc<dyn Commands>,
     ledger: Arc<dyn Ledger>,
-    metrics: Arc<Metrics>,
+    counts: Arc<Counts>,
+    /// What the console goes by.
+    console_token: watch::Sender<Option<Token>>,
     beat: Arc<Beat>,
     terms: watch::Sender<Arc<Terms>>,
     stop: watch::Sender<bool>,
@@ -95,8 +100,10 @@ impl Service {
         clock: SharedClock,
     ) -> Result<Self, StartError> {
         let Configuration { settings, keys } = configuration;
+        let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
+        metrics.started(clock.now());
         let sides = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
         let Sides {
             queue,
@@ -105,6 +112,8 @@ impl Service {
             ledger,
         } = sides;
         let beat = Arc::new(Beat::default());
+        let history = Arc::new(History::new(clock.now()));
+        let (console_token, shown_token) = watch::channel(console_token);
         let (stop, stopping) = watch::channel(false);
         let (terms, under) = watch::channel(Arc::new(terms));
         let admin = match settings.admin.listen {
@@ -116,15 +125,36 @@ impl Service {
                     keys: keys_check(under.clone()),
                     clock: Arc::clone(&clock),
                 };
-                Some(serve_admin(listen, state, stopping.clone()).await?)
+                let console = Console::new(ConsoleParts {
+                    inspection: open_inspection(&settings)?,
+                    slow_inspection: Arc::clone(&inspection),
+                    commands: Arc::clone(&commands),
+                    history: Arc::clone(&history),
+                    beat: Arc::clone(&beat),
+                    clock: Arc::clone(&clock),
+                    convention: convention_of(under.clone()),
+                    token: shown_token,
+                    names: settings.admin.console_names.clone(),
+                    open_to_readers: listen.ip().is_loopback(),
+                });
+                if let Some(closed) = console.closed() {
+                    tracing::warn!(%listen, "{closed}");
+                }
+                let pages = admin::router(state).merge(console.router());
+                Some(serve_admin(listen, pages, stopping.clone()).await?)
             }
             None => None,
         };
-        let chores = chores(&settings, &queue, &inspection, &ledger, &clock, &metrics);
+        let counts = Arc::new(Counts {
+            metrics: Arc::clone(&metrics),
+            history: Arc::clone(&history),
+        });
+        let chores = chores(&settings, &queue, &inspection, &ledger, &clock, &counts);
         let housekeeping = Housekeeping::start(chores).await?;
         let mut observers: Vec<Arc<dyn Observer>> = vec![
             Arc::clone(&metrics) as Arc<dyn Observer>,
             Arc::clone(&beat) as Arc<dyn Observer>,
+            history,
             Arc::new(AttemptLog::new(log_format(&settings))),
         ];
         let traces = settings.tracing.otlp_endpoint.as_ref().map(|endpoint| {
@@ -142,7 +172,8 @@ impl Service {
             inspection,
             commands,
             ledger,
-            metrics,
+            counts,
+            console_token,
             beat,
             terms,
             stop,
@@ -241,6 +272,14 @@ fn open(
     }
 }
 
+/// One more way to read the queue, which waits for nobody else's reads.
+fn open_inspection(settings: &Settings) -> Result<Arc<dyn Inspection>, OpenError> {
+    match &settings.store.url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteInspection::open(path)?)),
+        StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
+    }
+}
+
 /// How this process introduces itself to one that comes later.
 fn holder(now: Timestamp) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
@@ -300,6 +339,11 @@ fn keys_check(terms: watch::Receiver<Arc<Terms>>) -> KeysCheck {
     })
 }
 
+/// The convention in force, for messages that are made again to be shown.
+fn convention_of(terms: watch::Receiver<Arc<Terms>>) -> CurrentConvention {
+    Arc::new(move || terms.borrow().convention)
+}
+
 /// Who may be called, by `[egress]`.
 pub fn policy(settings: &Settings) -> Policy {
     Policy {
@@ -310,7 +354,7 @@ pub fn policy(settings: &Settings) -> Policy {
 
 async fn serve_admin(
     listen: SocketAddr,
-    state: AdminState,
+    pages: Router,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<Admin, StartError> {
     let unavailable = |source| StartError::Admin { listen, source };
@@ -320,7 +364,7 @@ async fn serve_admin(
         // A sender that is gone means the same.
         let _ = stopping.wait_for(|stop| *stop).await;
     };
-    let task = tokio::spawn(admin::serve(listener, state, shutdown));
+    let task = tokio::spawn(admin::serve(listener, pages, shutdown));
     tracing::info!(%addr, "admin port open");
     Ok(Admin { addr, task })
 }
@@ -331,7 +375,7 @@ fn chores(
     inspection: &Arc<dyn Inspection>,
     ledger: &Arc<dyn Ledger>,
     clock: &SharedClock,
-    metrics: &Arc<Metrics>,
+    counts: &Arc<Counts>,
 ) -> Vec<Arc<dyn Chore>> {
     vec![
         Arc::new(Closing {
@@ -352,17 +396,7 @@ fn chores(
         Arc::new(Statistics::new(
             Arc::clone(inspection),
             Arc::clone(clock),
-            Arc::new(Gauges(Arc::clone(metrics))),
+            Arc::clone(counts) as _,
         )),
     ]
-}
-
-/// Hands the counts to the metrics.
-#[derive(Debug)]
-struct Gauges(Arc<Metrics>);
-
-impl StatsSink for Gauges {
-    fn queue_counted(&self, stats: &Stats, now: Timestamp) {
-        self.0.set_queue(stats, now);
-    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Service, chores, terms};
+use crate::admin::console::Token;
 use crate::config::{Configuration, Settings};
 use crate::delivery::transport::TransportError;
 use crate::housekeeping::{Housekeeping, HousekeepingError};
@@ -33,6 +34,7 @@ impl Service {
         configuration: Configuration,
     ) -> Result<Vec<&'static str>, ReloadError> {
         let Configuration { settings, keys } = configuration;
+        let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring)?;
         let chores = chores(
             &settings,
@@ -40,13 +42,14 @@ impl Service {
             &self.inspection,
             &self.ledger,
             &self.clock,
-            &self.metrics,
+            &self.counts,
         );
         let housekeeping = Housekeeping::start(chores).await?;
         std::mem::replace(&mut self.housekeeping, housekeeping)
             .stop()
             .await;
         self.terms.send_replace(Arc::new(terms));
+        self.console_token.send_replace(console_token);
         let unchanged = needs_restart(&self.settings, &settings);
         Ok(unchanged)
     }
@@ -60,6 +63,10 @@ fn needs_restart(running: &Settings, new: &Settings) -> Vec<&'static str> {
         (
             "tracing.otlp_endpoint",
             running.tracing.otlp_endpoint != new.tracing.otlp_endpoint,
+        ),
+        (
+            "admin.console_names",
+            running.admin.console_names != new.admin.console_names,
         ),
         ("log.format", running.log.format != new.log.format),
         (

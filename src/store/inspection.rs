@@ -140,6 +140,23 @@ pub struct Filter {
     pub limit: usize,
 }
 
+/// How many callbacks a [`Glance`] looks at, at most.
+pub const GLANCE_WINDOW: usize = 10_000;
+
+/// Which of the first callbacks in a state to show, at a cost that does not go by the queue's depth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// In this state: final ones from the newest finished on, pending ones by origin and when they
+    /// are due, those in flight by when their lease ends.
+    pub state: ShownState,
+    /// Of this app, if it is among the first [`GLANCE_WINDOW`].
+    pub app_id: Option<String>,
+    /// Whose newest attempt ended so, with the same proviso.
+    pub outcome: Option<String>,
+    /// At most this many.
+    pub limit: usize,
+}
+
 /// One row of the view `merchant_health`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the columns are documented in schema.sql")]
@@ -173,6 +190,12 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
     /// most 100.
     async fn find(&self, order: &str) -> Result<Vec<CallbackRow>, StoreError>;
 
+    /// The callback with this id.
+    async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError>;
+
+    /// The first callbacks in a state.
+    async fn glance(&self, glance: Glance) -> Result<Vec<CallbackRow>, StoreError>;
+
     /// Every attempt of a callback, in order.
     async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError>;
 
@@ -181,6 +204,12 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
 
     /// Counts by state. Costs a walk over an index: not for every second.
     async fn stats(&self) -> Result<Stats, StoreError>;
+
+    /// Size of the write-ahead log beside the database, in bytes. A store that keeps none of its
+    /// own answers 0.
+    async fn wal_bytes(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
 
     /// The view `merchant_health`.
     async fn merchants(&self) -> Result<Vec<MerchantRow>, StoreError>;

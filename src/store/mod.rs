@@ -41,7 +41,10 @@ pub use command::{
     disposition,
 };
 pub use error::{EnqueueError, OpenError, StoreError, Unrecorded};
-pub use inspection::{AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, ShownState, Stats};
+pub use inspection::{
+    AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
+    Stats,
+};
 pub use lease::Lease;
 pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 

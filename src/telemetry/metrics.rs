@@ -79,6 +79,11 @@ pub struct Metrics {
     paused: [Gauge; PauseScope::ALL.len()],
     store_commit: DurationHistogram,
     spans: SpanCounters,
+    store_wal_bytes: Gauge,
+    /// In seconds of Unix time; 0 until the first.
+    beat: Gauge<f64, AtomicU64>,
+    /// In seconds of Unix time.
+    start: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -110,6 +115,9 @@ impl Metrics {
             }),
             store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
             spans: SpanCounters::default(),
+            store_wal_bytes: Gauge::default(),
+            beat: Gauge::default(),
+            start: Gauge::default(),
         };
         metrics.register(attempts, exhausted, queue_callbacks, sqlite_version);
         metrics.registry.register(
@@ -181,6 +189,21 @@ impl Metrics {
             self.spans.dropped.clone(),
         );
         registry.register(
+            "store_wal_bytes",
+            "Size of the write-ahead log beside the database, as last measured",
+            self.store_wal_bytes.clone(),
+        );
+        registry.register(
+            "beat_timestamp_seconds",
+            "When the dispatcher's loop last said that it is alive, in Unix time; 0 until it begins",
+            self.beat.clone(),
+        );
+        registry.register(
+            "start_timestamp_seconds",
+            "When the daemon started, in Unix time",
+            self.start.clone(),
+        );
+        registry.register(
             "build",
             "What runs here",
             Info::new([
@@ -211,12 +234,28 @@ impl Metrics {
         self.spans.clone()
     }
 
+    /// The daemon starts at this moment.
+    pub fn started(&self, now: Timestamp) {
+        self.start.set(unix_seconds(now));
+    }
+
+    /// Takes over the size of the store's write-ahead log.
+    pub fn set_wal_bytes(&self, bytes: u64) {
+        self.store_wal_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// Every metric in OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &self.registry).expect("a String takes every write");
         text
     }
+}
+
+/// As Prometheus writes moments.
+fn unix_seconds(moment: Timestamp) -> f64 {
+    moment.since(Timestamp::from_millis(0)).as_secs_f64()
 }
 
 /// Where [`KINDS`] has `kind`.
@@ -261,11 +300,13 @@ impl Observer for Metrics {
             .set(i64::try_from(attempts).unwrap_or(i64::MAX));
     }
 
+    fn beat(&self, now: Timestamp) {
+        self.beat.set(unix_seconds(now));
+    }
+
     fn own_outage(&self, is_on: bool) {
         self.own_outage.set(i64::from(is_on));
     }
-
-    fn beat(&self, _now: Timestamp) {}
 }
 
 impl CommitObserver for Metrics {

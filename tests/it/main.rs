@@ -5,6 +5,7 @@
 //! | [`architecture`] | who reads the code: the layers are what the documentation says |
 //! | [`binary`] | the operator: processes, signals, exit codes, output |
 //! | [`campaign`] | everyone: crashes, full disks, damaged files, and what comes of them |
+//! | [`console`] | the operator at night, in a browser |
 //! | [`docs`] | the operator: what the documents say is so |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`egress`] | the platform beside us: nobody is called who may not be |
@@ -13,6 +14,7 @@
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
 //! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
+//! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
 //! | [`reconcile`] | the auditor: nothing was left out or altered |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 //! | [`secrets`] | who must not see: no secret gets out |
@@ -21,6 +23,7 @@
 mod architecture;
 mod binary;
 mod campaign;
+mod console;
 mod docs;
 mod domain;
 mod egress;
@@ -29,6 +32,7 @@ mod hostile;
 mod live;
 mod merchants;
 mod model;
+mod monitoring;
 mod program;
 mod reconcile;
 mod schema;

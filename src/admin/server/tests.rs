@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::admin::Beat;
+use crate::admin::{AdminState, Beat, router};
 use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
@@ -112,7 +112,7 @@ async fn start() -> Admin {
         clock: Arc::new(clock.clone()),
     };
     let (stop, stopped) = oneshot::channel();
-    let server = tokio::spawn(serve(listener, state, async {
+    let server = tokio::spawn(serve(listener, router(state), async {
         let _ = stopped.await;
     }));
     Admin {

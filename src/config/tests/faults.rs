@@ -187,6 +187,11 @@ fn each_kind_of_fault_names_line_key_and_remedy() {
             "\"localhost\" is not an address with a port; write it like \"127.0.0.1:9464\" or \"[::1]:9464\"",
         ),
         (
+            "admin",
+            "console_names = [\"https://ops.example\"]",
+            "\"https://ops.example\" is not the name of a host; write it like \"ops.example\", without scheme and port",
+        ),
+        (
             "log",
             "level = \"inof\"",
             "\"inof\" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas",

@@ -319,3 +319,48 @@ fn one_run_reports_settings_and_keys() {
         configuration.settings.signing.keys_file
     );
 }
+
+#[test]
+fn the_console_has_a_token_if_the_file_has_one() {
+    let place = Place::new();
+    place.write("keys.toml", ONE_KEY);
+    let keys = Keys::load(&signing(&place), None).expect("all in order");
+    assert!(keys.console_token.is_none());
+    let section = format!("[console]\ntoken = \"{SECRET}-and-more\"\n");
+    place.write("keys.toml", &format!("{ONE_KEY}{section}"));
+    let keys = Keys::load(&signing(&place), None).expect("all in order");
+    let token = keys.console_token.as_ref().expect("it is there");
+    assert_eq!(token.expose(), format!("{SECRET}-and-more"));
+    assert!(!format!("{keys:?}").contains("hunter2"), "{keys:?}");
+}
+
+#[test]
+fn a_token_has_to_be_good() {
+    let place = Place::new();
+    let signing = signing(&place);
+    for (section, words) in [
+        ("[console]\n", "no token; write token"),
+        (
+            "[console]\ntoken = \"hunter2\"\n",
+            "shorter than 20 characters",
+        ),
+        ("[console]\ntoken = true\n", "not a text in quotes"),
+        (
+            "[console]\ntoken = \" hunter2-hunter2-hunter2\"\n",
+            "white space around it",
+        ),
+        ("console = \"hunter2-hunter2-hunter2\"\n", "write [console]"),
+        (
+            "[console]\ntoken = \"hunter2-hunter2-hunter2\"\ntokne = \"hunter2\"\n",
+            "unknown field",
+        ),
+    ] {
+        let content = match section.starts_with('[') {
+            true => format!("{ONE_KEY}{section}"),
+            false => format!("{section}{ONE_KEY}"),
+        };
+        let found = faults(&place, &signing, &content);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(words), "{section}: {found:?}");
+    }
+}

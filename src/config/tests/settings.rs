@@ -44,6 +44,7 @@ fn the_defaults_are_the_contract() {
     assert_eq!(settings.housekeeping.prune_cron, "0 30 3 * * *");
     let listen = "127.0.0.1:9464".parse().expect("an address");
     assert_eq!(settings.admin.listen, Some(listen));
+    assert!(settings.admin.console_names.is_empty());
     assert_eq!(settings.log.level, "info");
     assert_eq!(settings.log.format, LogFormat::Text);
     assert_eq!(settings.tracing.otlp_endpoint, None);
@@ -76,6 +77,7 @@ fn variables_override_the_file() {
             ("EGRESS__PROXY", "socks5://user:hunter2@proxy:1080"),
             ("DELIVERY__MAX_RESPONSE_BYTES", "1000"),
             ("ADMIN__LISTEN", ""),
+            ("ADMIN__CONSOLE_NAMES", "ops.example, OPS"),
             ("LOG__LEVEL", "warn,callback_dispatcher::delivery=debug"),
             ("LOG__FORMAT", "journald"),
         ])
@@ -96,6 +98,7 @@ fn variables_override_the_file() {
         .collect();
     assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
     assert_eq!(settings.admin.listen, None);
+    assert_eq!(settings.admin.console_names, ["ops.example", "OPS"]);
     assert_eq!(settings.log.format, LogFormat::Journald);
 
     let proxy = settings.egress.proxy.as_ref().expect("set");

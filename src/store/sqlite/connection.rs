@@ -44,6 +44,13 @@ pub(super) fn canonical(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(folder.canonicalize().map_err(failed)?.join(name))
 }
 
+/// The write-ahead log of the database at `path`.
+pub(super) fn wal_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
 /// Opens for writing; creates or migrates as needed.
 pub(super) fn open_or_create(path: &Path) -> Result<Connection, OpenError> {
     create_for_the_group(path)?;

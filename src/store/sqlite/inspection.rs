@@ -1,7 +1,8 @@
 //! The people's side: reads on a connection of their own, never inside a long transaction.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -9,11 +10,11 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 
 use super::arrivals::origin;
-use super::connection::{canonical, open_for_reading, store_error};
+use super::connection::{canonical, open_for_reading, store_error, wal_path};
 use super::rows::{timestamp, timestamp_or_null};
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{
-    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, OpenError, ShownState, Stats,
+    AttemptRow, CallbackRow, Filter, Glance, Inspection, MerchantRow, OpenError, ShownState, Stats,
     StoreError,
 };
 
@@ -21,6 +22,8 @@ use crate::store::{
 #[derive(Clone, Debug)]
 pub struct SqliteInspection {
     connection: Arc<Mutex<Connection>>,
+    /// SQLite's log of recent writes.
+    wal: PathBuf,
 }
 
 impl SqliteInspection {
@@ -30,9 +33,11 @@ impl SqliteInspection {
     ///
     /// What the file or the database said.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let connection = open_for_reading(&canonical(path)?)?;
+        let path = canonical(path)?;
+        let connection = open_for_reading(&path)?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
+            wal: wal_path(&path),
         })
     }
 
@@ -51,7 +56,7 @@ impl SqliteInspection {
     }
 }
 
-const COLUMNS: &str = "id, kind, callback_url, app_id, pay_method, amount, currency, \
+pub(super) const COLUMNS: &str = "id, kind, callback_url, app_id, pay_method, amount, currency, \
      newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra, result, \
      trans_info, settlement_status, created_at, state, attempts, next_attempt_at, leased_until, \
      last_outcome, finished_at, origin, held";
@@ -88,6 +93,19 @@ impl Inspection for SqliteInspection {
         .await
     }
 
+    async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError> {
+        self.read(move |db| {
+            let sql = format!("SELECT {COLUMNS} FROM callback_queue WHERE id = ?1");
+            Ok(collect(db, &sql, &[&id.0], callback_row)?.pop())
+        })
+        .await
+    }
+
+    async fn glance(&self, glance: Glance) -> Result<Vec<CallbackRow>, StoreError> {
+        self.read(move |db| super::glance::glance(db, &glance))
+            .await
+    }
+
     async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError> {
         self.read(move |db| {
             let sql = "SELECT callback_id, seq, started_at, duration_ms, outcome, counted, \
@@ -114,6 +132,19 @@ impl Inspection for SqliteInspection {
 
     async fn stats(&self) -> Result<Stats, StoreError> {
         self.read(stats).await
+    }
+
+    async fn wal_bytes(&self) -> Result<u64, StoreError> {
+        let wal = self.wal.clone();
+        // Its metadata only: no file of a database is opened past SQLite.
+        let size = tokio::task::spawn_blocking(move || match wal.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            // The last connection that closes removes it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(format!("{} can't be measured: {error}", wal.display())),
+        });
+        let size = size.await.unwrap_or_else(|error| Err(error.to_string()));
+        size.map_err(StoreError::Other)
     }
 
     async fn merchants(&self) -> Result<Vec<MerchantRow>, StoreError> {
@@ -193,7 +224,7 @@ fn collect<T>(
     db.prepare_cached(sql)?.query_map(values, read)?.collect()
 }
 
-fn callback_row(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
+pub(super) fn callback_row(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
     let leased_until: Option<Timestamp> = timestamp_or_null(row, 20)?;
     let state = match text(row, 17)?.as_str() {
         "pending" if leased_until.is_some() => ShownState::InFlight,

@@ -25,6 +25,7 @@ mod claim;
 mod commands;
 mod connection;
 mod enqueue;
+mod glance;
 mod inspection;
 mod ledger;
 mod lock;

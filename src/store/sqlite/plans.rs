@@ -4,9 +4,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::commands::{carry_out, search};
-use super::{arrivals, claim, connection, prune, record, refund};
+use super::{arrivals, claim, connection, glance, prune, record, refund};
 use crate::domain::CallbackId;
-use crate::store::{Selectors, StoredState};
+use crate::store::{Selectors, ShownState, StoredState};
 
 /// A queue in which a few rows were analysed, as an operator may do: to the planner every table
 /// is as small as that.
@@ -111,5 +111,29 @@ fn a_search_goes_along_the_narrowest_index() {
         assert!(values.len() >= 2, "{selectors:?}");
         let plan = plan(&db, &sql);
         assert!(plan.contains(by), "{selectors:?}\n{plan}");
+    }
+}
+
+/// A page of the console must not cost by the depth of the queue.
+#[test]
+fn a_glance_is_by_index_and_sorts_nothing() {
+    let (_folder, db) = analysed();
+    for (state, by) in [
+        (ShownState::Pending, "INDEX callback_due"),
+        (ShownState::Pending, "INDEX callback_held"),
+        (ShownState::InFlight, "INDEX callback_in_flight"),
+        (ShownState::Delivered, "INDEX callback_finished"),
+        (ShownState::Exhausted, "INDEX callback_finished"),
+        (ShownState::Cancelled, "INDEX callback_finished"),
+    ] {
+        let plan = plan(&db, &glance::sql(state));
+        assert!(plan.contains(by), "{state}\n{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{state}\n{plan}");
+        assert!(
+            !plan
+                .lines()
+                .any(|step| step.ends_with("SCAN callback_queue")),
+            "{state}\n{plan}"
+        );
     }
 }

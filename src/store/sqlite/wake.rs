@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::arrivals;
+use super::connection::wal_path;
 use super::writer::Writer;
 use crate::store::StoreError;
 
@@ -128,8 +129,7 @@ fn events(path: &Path) -> io::Result<Events> {
     let no_folder = || io::Error::other("the database has no folder");
     let folder = path.parent().ok_or_else(no_folder)?;
     let database = path.file_name().ok_or_else(no_folder)?.to_owned();
-    let mut wal = database.clone();
-    wal.push("-wal");
+    let wal = wal_path(Path::new(&database)).into_os_string();
     let inotify = Inotify::init()?;
     // The folder, not the file: the -wal file vanishes with the last connection and comes again.
     inotify

@@ -32,6 +32,9 @@ fn names_are_the_contracts() {
         "in_flight",
         "own_outage",
         "oldest_due_seconds",
+        "store_wal_bytes",
+        "beat_timestamp_seconds",
+        "start_timestamp_seconds",
         "paused",
         "traces_exported_total",
         "traces_dropped_total",
@@ -156,6 +159,21 @@ fn gauges_follow_the_queue() {
     metrics.committed(Duration::from_millis(3), 12);
     assert_eq!(value("store_commit_seconds_count"), 1.0);
     assert_eq!(value("store_commit_seconds_sum"), 0.003);
+
+    assert_eq!(value("store_wal_bytes"), 0.0);
+    metrics.set_wal_bytes(4_152);
+    assert_eq!(value("store_wal_bytes"), 4_152.0);
+}
+
+#[test]
+fn moments_are_shown_in_unix_seconds() {
+    let metrics = Metrics::new("");
+    let value = |series: &str| samples(&metrics)[&format!("callback_dispatcher_{series}")];
+    metrics.started(Timestamp::from_millis(1_663_738_614_000));
+    assert_eq!(value("start_timestamp_seconds"), 1_663_738_614.0);
+    assert_eq!(value("beat_timestamp_seconds"), 0.0, "it has not begun");
+    metrics.beat(Timestamp::from_millis(1_663_738_614_280));
+    assert_eq!(value("beat_timestamp_seconds"), 1_663_738_614.28);
 }
 
 #[test]

@@ -69,6 +69,9 @@ async fn health_readiness_and_metrics_are_served() {
         "in_flight",
         "oldest_due_seconds",
         "store_commit_seconds_count",
+        "store_wal_bytes",
+        "beat_timestamp_seconds",
+        "start_timestamp_seconds",
         "build_info",
     ] {
         let name = format!("callback_dispatcher_{name}");

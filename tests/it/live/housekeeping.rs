@@ -1,7 +1,8 @@
 //! What is long finished goes, with its attempts; what is owed stays however old it is.
 
 use callback_dispatcher::domain::Timestamp;
-use callback_dispatcher::store::{Queue, Retention};
+use callback_dispatcher::store::sqlite::SqliteInspection;
+use callback_dispatcher::store::{Inspection, Queue, Retention};
 
 use super::guards::open;
 use super::{Daemon, Place, insert, until};
@@ -76,6 +77,24 @@ async fn what_is_past_its_retention_goes_with_its_attempts() {
     assert_eq!(ids("SELECT id FROM callback_queue ORDER BY id"), kept);
     let attempts = "SELECT DISTINCT callback_id FROM callback_attempt ORDER BY callback_id";
     assert_eq!(ids(attempts), kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_the_size_that_the_file_system_says_until_it_is_checkpointed() {
+    let place = Place::new();
+    let queue = open(&place, "this test").expect("opened");
+    let inspection = SqliteInspection::open(&place.database()).expect("opened");
+    place.sqlite3(&insert("http://127.0.0.1:9/", "order", &[]));
+    let mut log = place.database().into_os_string();
+    log.push("-wal");
+    let size = std::fs::metadata(&log)
+        .expect("there has been a commit")
+        .len();
+    assert!(size > 0);
+    assert_eq!(inspection.wal_bytes().await, Ok(size));
+    queue.maintain().await.expect("maintained");
+    assert_eq!(inspection.wal_bytes().await, Ok(0));
+    queue.close().await;
 }
 
 /// Every second, by cron: the daemon is under way when the row becomes old enough.

@@ -22,6 +22,7 @@ mod uncounted;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -78,7 +79,7 @@ impl Place {
         self.folder.path().join("queue.db")
     }
 
-    fn write_keys(&self, text: &str) {
+    pub(super) fn write_keys(&self, text: &str) {
         let path = self.folder.path().join("keys.toml");
         fs::write(&path, text).expect("the keys");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the keys' mode");
@@ -159,6 +160,27 @@ impl Daemon {
             clock,
             service: service.unwrap_or_else(|error| panic!("{error}")),
         }
+    }
+
+    /// Where its admin port is.
+    pub(super) fn admin_addr(&self) -> SocketAddr {
+        self.service.admin_addr().expect("ADMIN__LISTEN is set")
+    }
+
+    /// The clock that it goes by.
+    pub(super) fn shared_clock(&self) -> SharedClock {
+        Arc::new(self.clock.clone())
+    }
+
+    /// Lets time pass.
+    pub(super) fn advance(&self, step: Duration) {
+        self.clock.advance(step);
+    }
+
+    /// Takes up what has changed, as after SIGHUP.
+    pub(super) async fn reload(&mut self, place: &Place, changes: &[(&str, &str)]) {
+        let reloaded = self.service.reload(place.configuration(changes)).await;
+        reloaded.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Queues payments as of the manual clock.

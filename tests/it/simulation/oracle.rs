@@ -54,6 +54,8 @@ pub(super) struct Callback {
     counted: usize,
     /// When it is due: one moment, or those among which the terms in force decide. Final: none.
     due: Vec<i64>,
+    /// It may be due up to this moment: when an outage was known is not for the model to say.
+    due_until: Option<i64>,
     finished_at: Option<i64>,
     /// Removed after its retention.
     pruned: bool,
@@ -84,6 +86,8 @@ pub(super) struct Oracle {
     pub(super) posts: Vec<Posted>,
     /// The numbers of those that have ended, in that order.
     endings: Vec<usize>,
+    /// The latest moment at which the wall clock was set.
+    pub(super) clock_was: i64,
     violations: Vec<String>,
     /// The moment of the start that is under way.
     starting_at: Option<i64>,
@@ -122,6 +126,7 @@ impl Oracle {
             state: State::Pending,
             counted: 0,
             due: vec![now],
+            due_until: None,
             finished_at: None,
             pruned: false,
             last_outcome: None,
@@ -195,10 +200,10 @@ impl Oracle {
         }
     }
 
-    /// Takes up what the log has of `id` since the last time.
-    pub(super) fn absorb(&mut self, id: i64, logged: Vec<Logged>) {
+    /// Takes up what the log has of `id` since the last time, at `now`.
+    pub(super) fn absorb(&mut self, id: i64, logged: Vec<Logged>, now: i64) {
         for entry in logged {
-            if let Err(wrong) = self.take_up(id, entry) {
+            if let Err(wrong) = self.take_up(id, entry, now) {
                 self.violation(format!("row {id}: {wrong}"));
             }
         }
@@ -212,7 +217,7 @@ impl Oracle {
         })
     }
 
-    fn take_up(&mut self, id: i64, entry: Logged) -> Result<(), String> {
+    fn take_up(&mut self, id: i64, entry: Logged, now: i64) -> Result<(), String> {
         let callback = self.callbacks.get(&id).ok_or("an attempt of no callback")?;
         let number = callback.log.len() + 1;
         if usize::try_from(entry.seq) != Ok(number) {
@@ -223,7 +228,7 @@ impl Oracle {
             at.ok_or_else(|| format!("an attempt without a claim is in the log: {entry:?}"))?;
         let lease = &callback.leases[at];
         let consequence = match (self.starting_at, lease.post) {
-            (Some(now), _) => interrupted(lease, &entry, now)?,
+            (Some(started_at), _) => interrupted(lease, &entry, started_at)?,
             (None, Some(post)) => self.after_post(callback, post, &entry)?,
             (None, None) => self.unsent(callback, lease, &entry)?,
         };
@@ -234,12 +239,17 @@ impl Oracle {
                 .entry("not charged in an outage".to_owned())
                 .or_default() += 1;
         }
+        let clock_was = self.clock_was;
         let callback = self.callbacks.get_mut(&id).expect("it was there");
         callback.attempted.push(callback.leases[at].post);
         callback.leases.remove(at);
         callback.counted += usize::from(consequence.counts);
         callback.state = consequence.state;
         callback.due = consequence.due;
+        callback.due_until = entry
+            .detail
+            .contains(NOT_COUNTED)
+            .then_some(now.max(clock_was) + LOCAL_FAULT_WAIT);
         callback.finished_at = match consequence.state {
             State::Pending => None,
             _ => Some(entry.started_at + entry.duration_ms),
@@ -292,8 +302,7 @@ impl Oracle {
                 State::Pending,
                 due(generation.current_wait(callback.counted)),
             ),
-            // What was excused while it waited to be recorded is due by the clock of that moment.
-            (_, false) if excused => (State::Pending, self.moments_after(at)),
+            (_, false) if excused => (State::Pending, vec![at + LOCAL_FAULT_WAIT]),
             (_, false) => (State::Pending, vec![at + LOCAL_FAULT_WAIT]),
             (_, true) => match generation.waits.get(callback.counted) {
                 Some(wait) => (State::Pending, due(millis(*wait))),

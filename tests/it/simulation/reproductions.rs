@@ -166,6 +166,73 @@ fn what_is_given_back_after_an_outage_waits_until_it_is_recorded() {
     ]);
 }
 
+/// What was claimed ahead for a merchant that hangs now takes longer than a drain may: it is cut
+/// off, and ends as interrupted.
+#[test]
+fn a_drain_may_be_too_short_for_what_was_claimed_ahead() {
+    holds(&[
+        Reload {
+            waits: 4,
+            places: 1,
+            without_key_of: None,
+            rotated: false,
+            shield: false,
+        },
+        ChangeMind {
+            merchant: 4,
+            mood: None,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 4,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Stop,
+        Advance { seconds: 5 },
+        Advance { seconds: 15 },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 4,
+            refund: false,
+            count: 5,
+            nudge: true,
+        },
+        Answer {
+            which: 0,
+            reply: Acknowledge,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        Stop,
+    ]);
+}
+
 #[test]
 fn a_record_under_a_lease_that_was_revoked_changes_nothing() {
     holds(&[
@@ -188,5 +255,27 @@ fn a_record_under_a_lease_that_was_revoked_changes_nothing() {
             which: 0,
             reply: Refuse,
         },
+    ]);
+}
+
+/// What an outage excuses before it is recorded is due fifteen seconds after that became known.
+#[test]
+fn an_excuse_while_the_store_fails_counts_from_when_it_is_known() {
+    holds(&[
+        Enqueue {
+            way: Command,
+            app: 0,
+            merchant: 0,
+            refund: false,
+            count: 1,
+            nudge: false,
+        },
+        StoreFails {
+            call: Recording,
+            fault: Busy,
+            times: 5,
+        },
+        NetworkLost { minutes: 5 },
+        SetClock { by_seconds: -86400 },
     ]);
 }

@@ -88,7 +88,8 @@ impl World {
     pub(super) fn absorb(&mut self, ids: &[i64]) {
         for id in ids {
             let logged = self.database.log_after(*id, self.oracle.seq(*id));
-            self.oracle.absorb(*id, logged);
+            let now = self.now();
+            self.oracle.absorb(*id, logged, now);
         }
     }
 

@@ -49,6 +49,14 @@ impl Oracle {
         self.violations.append(&mut found);
     }
 
+    /// Callbacks that are claimed.
+    pub(in crate::simulation) fn claimed_now(&self) -> usize {
+        let callbacks = self.callbacks.values();
+        callbacks
+            .filter(|callback| callback.current_lease().is_some())
+            .count()
+    }
+
     /// After a stop that has cut nothing off, nothing is in flight.
     pub(in crate::simulation) fn expect_nothing_in_flight(&mut self) {
         let in_flight = |(_, callback): &(&i64, &Callback)| callback.current_lease().is_some();
@@ -151,6 +159,11 @@ fn moments<'a>(callbacks: impl Iterator<Item = &'a Callback>) -> impl Iterator<I
 }
 
 impl Callback {
+    fn may_be_due(&self, moment: i64) -> bool {
+        let is_between = |until: i64| self.due.iter().all(|due| *due <= moment) && moment <= until;
+        self.due.contains(&moment) || self.due_until.is_some_and(is_between)
+    }
+
     fn agrees_with(&mut self, row: &Stored, logged: &[Logged]) -> Result<(), String> {
         if self.log != logged {
             return Err(format!("the log is {logged:?}\nand not {:?}", self.log));
@@ -160,10 +173,11 @@ impl Callback {
         }
         // What the terms left open is decided now.
         if let Some(due) = row.next_attempt_at
-            && self.due.contains(&due)
+            && self.may_be_due(due)
         {
             self.due = vec![due];
         }
+        self.due_until = None;
         let lease = self.current_lease();
         let expected = Stored {
             gateway: row.gateway.clone(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{LOCAL_FAULT_WAIT, NOT_COUNTED, Oracle, State};
+use super::{NOT_COUNTED, Oracle, State};
 use crate::simulation::journal::Fate;
 use crate::simulation::operation::Reply;
 use crate::simulation::records::Logged;
@@ -73,21 +73,6 @@ impl Oracle {
             ));
         }
         Ok(())
-    }
-
-    /// When an attempt is due that was excused as soon as another one ended, at or after `at`.
-    pub(super) fn moments_after(&self, at: i64) -> Vec<i64> {
-        let ended = self
-            .endings
-            .iter()
-            .filter_map(|number| match self.posts[*number].fate {
-                Fate::Ended { at, .. } => Some(at + LOCAL_FAULT_WAIT),
-                Fate::Waiting | Fate::Cut => None,
-            });
-        let mut moments: Vec<i64> = ended.chain([at + LOCAL_FAULT_WAIT]).collect();
-        moments.sort_unstable();
-        moments.dedup();
-        moments
     }
 
     /// A charged attempt was given back; `logged` is what the log has now.

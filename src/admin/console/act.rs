@@ -1,0 +1,302 @@
+//! Asks for an action, and writes it into `operator_command`.
+//!
+//! Two steps, without a script: a link opens the form with what was chosen, and the form is sent. The
+//! dispatcher carries it out; the command's own page shows what came of it.
+
+use axum::extract::{Query, State};
+use axum::response::Response;
+use axum::{Extension, Form};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::page::{Page, Section, Trouble, csrf_field, see_other};
+use super::session::Operator;
+use super::text::Foreign;
+use super::{Console, PATH, Visit, sign_in};
+use crate::domain::{CallbackId, Timestamp};
+use crate::store::{Action, DEFAULT_RATE, NewCommand, Selectors};
+
+/// The longest reason.
+const REASON_CHARACTERS_MAX: usize = 500;
+
+/// The path of the form for `action` on what `selectors` choose, by the names of [`Choice`].
+pub(super) fn path(action: &str, selectors: &[(&str, &str)]) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("action", action)
+        .extend_pairs(selectors)
+        .finish();
+    format!("{PATH}/act?{query}")
+}
+
+/// What is to be done with which callbacks. What is empty is no selector.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Choice {
+    action: String,
+    callback: String,
+    order: String,
+    app: String,
+    origin: String,
+    state: String,
+    since: String,
+    until: String,
+}
+
+/// What the form adds.
+#[derive(Debug, Deserialize)]
+pub(super) struct Order {
+    #[serde(flatten)]
+    choice: Choice,
+    csrf: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    rate: String,
+    /// There if its box is ticked.
+    dry_run: Option<String>,
+    /// There if its box is ticked.
+    include_acknowledged: Option<String>,
+}
+
+impl Choice {
+    fn read(&self) -> Result<(Action, Selectors), String> {
+        let action = self
+            .action
+            .parse::<Action>()
+            .map_err(|error| error.to_string())?;
+        let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let callback_id = match self.callback.trim() {
+            "" => None,
+            id => Some(CallbackId(id.parse().map_err(|_| {
+                format!("{id:?} is not the id of a callback; write digits")
+            })?)),
+        };
+        let state = match self.state.as_str() {
+            "" => None,
+            state => Some(state.parse().map_err(|error| format!("{error}"))?),
+        };
+        let selectors = Selectors {
+            callback_id,
+            order_number: text(&self.order),
+            app_id: text(&self.app),
+            origin: text(&self.origin),
+            state,
+            since: moment("since", &self.since)?,
+            until: moment("until", &self.until)?,
+        };
+        Ok((action, selectors))
+    }
+
+    /// The fields that were filled in, to go on with.
+    fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let fields = [
+            ("action", &self.action),
+            ("callback", &self.callback),
+            ("order", &self.order),
+            ("app", &self.app),
+            ("origin", &self.origin),
+            ("state", &self.state),
+        ];
+        fields
+            .into_iter()
+            .map(|(name, value)| (name, value.as_str()))
+            .filter(|(_, value)| !value.is_empty())
+    }
+}
+
+fn moment(name: &str, text: &str) -> Result<Option<Timestamp>, String> {
+    match text.trim() {
+        "" => Ok(None),
+        text => match Timestamp::parse(text) {
+            Some(moment) => Ok(Some(moment)),
+            None => Err(format!(
+                "{name} is {text:?}, which is not a moment; write it like 2026-11-01T00:00:00Z"
+            )),
+        },
+    }
+}
+
+/// Shows the form.
+pub(super) async fn ask(
+    Extension(visit): Extension<Visit>,
+    Query(choice): Query<Choice>,
+) -> Response {
+    let Some(operator) = &visit.operator else {
+        let chosen: Vec<(&str, &str)> = choice
+            .fields()
+            .filter(|(name, _)| *name != "action")
+            .collect();
+        return see_other(&sign_in::path(&path(&choice.action, &chosen)));
+    };
+    match choice.read() {
+        Ok((action, selectors)) => form(&visit, operator, &choice, action, &selectors, None),
+        Err(fault) => Trouble::Nonsense(fault).answer(&visit),
+    }
+}
+
+/// Takes the form.
+pub(super) async fn submit(
+    State(console): State<Console>,
+    Extension(visit): Extension<Visit>,
+    Form(order): Form<Order>,
+) -> Result<Response, Response> {
+    let Some(operator) = &visit.operator else {
+        let words = "Actions need a signed-in operator; sign in and try again.";
+        return Err(Trouble::Forbidden(words.to_owned()).answer(&visit));
+    };
+    if !operator.has_made(&order.csrf) {
+        let words = "This form is not of your session; open it again and send it from there.";
+        return Err(Trouble::Forbidden(words.to_owned()).answer(&visit));
+    }
+    let nonsense = |fault| Trouble::Nonsense(fault).answer(&visit);
+    let (action, selectors) = order.choice.read().map_err(nonsense)?;
+    let reason = order.reason.trim();
+    if reason.is_empty() || reason.chars().count() > REASON_CHARACTERS_MAX {
+        let fault = format!("Give a reason, in at most {REASON_CHARACTERS_MAX} characters.");
+        return Err(form(
+            &visit,
+            operator,
+            &order.choice,
+            action,
+            &selectors,
+            Some(&fault),
+        ));
+    }
+    let rate = match order.rate.trim() {
+        "" => None,
+        rate => Some(rate.parse().map_err(|_| {
+            nonsense(format!(
+                "{rate:?} is not a rate; write callbacks per second in digits"
+            ))
+        })?),
+    };
+    let command = NewCommand {
+        selectors,
+        dry_run: order.dry_run.is_some(),
+        include_acknowledged: order.include_acknowledged.is_some(),
+        rate,
+        ..NewCommand::new(action, format!("{} (console)", operator.name), reason)
+    };
+    let id = console.commands.submit(command, visit.now).await;
+    let id = id.map_err(|error| nonsense(error.to_string()))?;
+    tracing::info!(actor = operator.name, command = id.0, %action, "asked for in the console");
+    Ok(see_other(&super::command::path(id)))
+}
+
+fn form(
+    visit: &Visit,
+    operator: &Operator,
+    choice: &Choice,
+    action: Action,
+    selectors: &Selectors,
+    fault: Option<&str>,
+) -> Response {
+    let (title, words) = match action {
+        Action::Resend => (
+            "Resend",
+            "Opens a new round with a full budget of attempts.",
+        ),
+        Action::Cancel => ("Cancel", "Calls off what is pending, for good."),
+        Action::Pause => (
+            "Pause",
+            "Nothing more is sent there until it is resumed. What is queued waits.",
+        ),
+        Action::Resume => ("Resume", "Ends a pause; what has waited is sent."),
+    };
+    let page = Page {
+        section: Section::Elsewhere,
+        title,
+        searched: "",
+        body: html! {
+            @if let Some(fault) = fault { p .notice .bad role="alert" { (fault) } }
+            p { (words) }
+            (chosen(selectors))
+            form method="post" action={ (PATH) "/act" } {
+                (csrf_field(&operator.csrf))
+                @for (name, value) in choice.fields() { input type="hidden" name=(name) value=(value); }
+                @if is_by_filter(action, selectors) { (times(choice)) }
+                div .field {
+                    label for="reason" { "Reason" }
+                    input #reason name="reason" required maxlength=(REASON_CHARACTERS_MAX)
+                        autocomplete="off" aria-describedby="reason-hint";
+                    small #reason-hint { "Kept with your name and what was done." }
+                }
+                (options(action, selectors))
+                button { (title) }
+            }
+        },
+    };
+    let status = if fault.is_some() { 400 } else { 200 };
+    let status = axum::http::StatusCode::from_u16(status).unwrap_or_default();
+    page.answer(status, visit)
+}
+
+/// Whether there may be many of them.
+const fn is_by_filter(action: Action, selectors: &Selectors) -> bool {
+    matches!(action, Action::Resend | Action::Cancel) && selectors.callback_id.is_none()
+}
+
+/// What the action is about.
+pub(super) fn chosen(selectors: &Selectors) -> Markup {
+    let text = |text: &Option<String>| text.as_deref().and_then(super::show::foreign);
+    let moment =
+        |moment: Option<Timestamp>| moment.map(|moment| html! { (super::text::Moment(moment)) });
+    html! {
+        dl .facts {
+            (super::show::fact("Callback", selectors.callback_id.map(super::show::callback_link)))
+            (super::show::fact("Order or refund", text(&selectors.order_number)))
+            (super::show::fact("App", text(&selectors.app_id)))
+            (super::show::fact("All that go to", text(&selectors.origin)))
+            (super::show::fact("State", selectors.state.map(|state| html! { (Foreign(state.as_str())) })))
+            (super::show::fact("Queued since", moment(selectors.since)))
+            (super::show::fact("Queued before", moment(selectors.until)))
+        }
+    }
+}
+
+fn times(choice: &Choice) -> Markup {
+    html! {
+        @for (name, label, value) in [
+            ("since", "Queued since", &choice.since),
+            ("until", "Queued before", &choice.until),
+        ] {
+            div .field {
+                label for=(name) { (label) }
+                input id=(name) name=(name) autocomplete="off" placeholder="2026-11-01T00:00:00Z"
+                    aria-describedby={ (name) "-hint" } value=(value);
+                small id={ (name) "-hint" } { "A moment with its offset from UTC; empty: no limit." }
+            }
+        }
+    }
+}
+
+fn options(action: Action, selectors: &Selectors) -> Markup {
+    let many = is_by_filter(action, selectors);
+    html! {
+        @if action == Action::Resend {
+            div .check {
+                input #acknowledged type="checkbox" name="include_acknowledged";
+                label for="acknowledged" {
+                    "Also what the merchant has acknowledged "
+                    small { "It gets a second notice of the same result." }
+                }
+            }
+        }
+        @if action == Action::Resend && many {
+            div .field {
+                label for="rate" { "Callbacks per second" }
+                input #rate name="rate" inputmode="numeric" pattern="[0-9]*" autocomplete="off"
+                    placeholder=(DEFAULT_RATE);
+            }
+        }
+        @if many {
+            div .check {
+                input #dry-run type="checkbox" name="dry_run";
+                label for="dry-run" { "Dry run " small { "Only counts what would be done." } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! What happened to a callback, from the moment it was queued.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use crate::admin::console::text::{Foreign, Moment, duration, relative, visible};
+use crate::admin::console::{command, show};
+use crate::domain::Timestamp;
+use crate::explanation::{AttemptStory, SentMessage, Story};
+use crate::store::{AttemptRow, CallbackRow, CommandNote, ShownState, Touch};
+
+/// Attempts shown on the page; a merchant that was resent to for weeks has more.
+const ATTEMPTS_MAX: usize = 200;
+
+/// What stands in the timeline.
+#[derive(Clone, Copy)]
+enum Event<'a> {
+    Attempt(&'a AttemptStory),
+    Note(&'a CommandNote),
+}
+
+impl Event<'_> {
+    const fn at(self) -> Timestamp {
+        match self {
+            Self::Attempt(attempt) => attempt.row.started_at,
+            Self::Note(note) => note.at,
+        }
+    }
+}
+
+/// The timeline of a callback.
+pub(super) fn show(story: &Story, now: Timestamp) -> Markup {
+    let row = &story.callback;
+    let left_out = story.attempts.len().saturating_sub(ATTEMPTS_MAX);
+    let attempts = story.attempts[left_out..].iter().map(Event::Attempt);
+    let notes = story.commands.iter().map(Event::Note);
+    let mut events: Vec<Event<'_>> = attempts.chain(notes).collect();
+    events.sort_by_key(|event| event.at());
+    html! {
+        section aria-labelledby="timeline" {
+            h2 #timeline { "What happened" }
+            @if left_out > 0 {
+                p .soft { "The first " (left_out) " attempts are left out; "
+                    code { "callback-dispatcher show " (row.id.0) } " has them all." }
+            }
+            ol .timeline {
+                li {
+                    div .head { h3 { "Queued" } (Moment(row.created_at)) }
+                }
+                @for event in events {
+                    @match event {
+                        Event::Attempt(attempt) => (attempt_item(attempt)),
+                        Event::Note(note) => (note_item(note)),
+                    }
+                }
+                (what_follows(row, now))
+            }
+        }
+    }
+}
+
+/// What an operator did with it.
+fn note_item(note: &CommandNote) -> Markup {
+    let words = match note.what {
+        Touch::Awaited => "To be acted on once its attempt has ended",
+        Touch::Resent => "Resent: a new round",
+        Touch::Cancelled => "Cancelled",
+        Touch::Skipped => "Left as it was",
+    };
+    html! {
+        li {
+            div .head {
+                h3 { (words) }
+                (Moment(note.at))
+                span .soft { "by " (Foreign(&note.actor)) ", "
+                    a href=(command::path(note.command_id)) { "command " (note.command_id.0) } }
+            }
+            p { (Foreign(&note.reason)) @if !note.why.is_empty() { " (" (Foreign(&note.why)) ")" } }
+        }
+    }
+}
+
+fn attempt_item(story: &AttemptStory) -> Markup {
+    let attempt = &story.row;
+    let took = Duration::from_millis(attempt.duration_ms.max(0).unsigned_abs());
+    html! {
+        li class=(show::outcome_class(&attempt.outcome)) {
+            div .head {
+                h3 { "Attempt " (attempt.seq) }
+                (show::outcome(&attempt.outcome))
+                (Moment(attempt.started_at))
+                span .soft {
+                    "took " (duration(took))
+                    @if !attempt.counted { ", does not count" }
+                }
+            }
+            @if !attempt.detail.is_empty() { p { (Foreign(&attempt.detail)) } }
+            @if !story.course.is_empty() { p .soft { (Foreign(&story.course)) } }
+            (answer(attempt))
+            (sent(story))
+        }
+    }
+}
+
+/// What came back.
+fn answer(attempt: &AttemptRow) -> Markup {
+    let excerpt = attempt.response_excerpt.as_deref().unwrap_or_default();
+    html! {
+        @if let Some(status) = attempt.http_status {
+            p {
+                "Answered HTTP " strong { (status) }
+                @if let Some(from) = &attempt.remote_addr { " from " (Foreign(from)) }
+                @if excerpt.is_empty() { ", without a body." } @else { ":" }
+            }
+        } @else if let Some(from) = &attempt.remote_addr {
+            p { "Dialled " (Foreign(from)) "; no answer." }
+        }
+        @if !excerpt.is_empty() {
+            pre tabindex="0" aria-label={ "Answer to attempt " (attempt.seq) } { bdi { (visible(excerpt)) } }
+        }
+    }
+}
+
+/// What was sent, made again from the row.
+fn sent(story: &AttemptStory) -> Markup {
+    let attempt = &story.row;
+    let Some(sent) = &story.sent else {
+        return html! { p .soft { "Nothing was sent." } };
+    };
+    html! {
+        details {
+            summary { "What was sent" span .hidden { " in attempt " (attempt.seq) } }
+            (message(sent))
+            dl .facts {
+                (show::fact("Signed with key", show::foreign(&sent.key_id)))
+                (show::fact("Signature", attempt.sign.as_deref().and_then(show::foreign)))
+            }
+        }
+    }
+}
+
+fn message(sent: &SentMessage) -> Markup {
+    html! {
+        p { "The body"
+            @if !sent.is_proven {
+                strong { " as the row has it now; its SHA-256 is not the one in the log" }
+            }
+            ":"
+        }
+        pre tabindex="0" aria-label="Body" { bdi { (visible(&sent.body)) } }
+        p { "The text that was signed:" }
+        pre tabindex="0" aria-label="Signed text" { bdi { (visible(&sent.canonical_form)) } }
+    }
+}
+
+/// The end of the story so far.
+fn what_follows(row: &CallbackRow, now: Timestamp) -> Markup {
+    let (class, heading, moment) = match row.state {
+        ShownState::Pending => ("wait", "Next attempt is due", row.next_attempt_at),
+        ShownState::InFlight => ("", "In flight, to end by", row.leased_until),
+        ShownState::Delivered => ("good", "Delivered", row.finished_at),
+        ShownState::Exhausted => ("bad", "Given up", row.finished_at),
+        ShownState::Cancelled => ("", "Cancelled", row.finished_at),
+    };
+    html! {
+        li class=(class) {
+            div .head {
+                h3 { (heading) }
+                @if let Some(moment) = moment {
+                    (Moment(moment)) span .soft { (relative(moment, now)) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Callbacks in one state: the exhausted ones first of all, and how to send them again.
+
+use axum::Extension;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::page::{Page, Section, Trouble};
+use super::text::{count, visible};
+use super::{Console, PATH, Visit, act, show};
+use crate::domain::Outcome;
+use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoredState};
+
+/// As many as somebody reads.
+const ROWS_MAX: usize = 100;
+
+/// Which callbacks. What is empty does not matter.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    app: String,
+    #[serde(default)]
+    outcome: String,
+}
+
+pub(super) async fn show(
+    State(console): State<Console>,
+    Extension(visit): Extension<Visit>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Response> {
+    let glance = glance(&wanted).map_err(|trouble| trouble.answer(&visit))?;
+    let rows = console.inspection.glance(glance.clone()).await;
+    let rows = rows.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let title = title(glance.state);
+    let page = Page {
+        section: Section::Callbacks,
+        title,
+        searched: "",
+        body: html! {
+            (filter(&glance))
+            @if rows.is_empty() {
+                p .notice role="status" { "There are none." }
+            } @else {
+                (act_on_all(&glance))
+                (show::callback_table(&caption(&glance, rows.len()), &rows, visit.now, act_on_one))
+            }
+            @if glance.app_id.is_some() || glance.outcome.is_some() {
+                p .soft { "Looked for among the first " (count(GLANCE_WINDOW as u64, "callback", "callbacks")) " in this state." }
+            }
+        },
+    };
+    Ok(page.ok(&visit))
+}
+
+fn glance(wanted: &Wanted) -> Result<Glance, Trouble> {
+    let nonsense = |error: &dyn std::fmt::Display| Trouble::Nonsense(error.to_string());
+    let state = match wanted.state.as_str() {
+        "" => ShownState::Exhausted,
+        word => word.parse().map_err(|error| nonsense(&error))?,
+    };
+    let outcome = match wanted.outcome.as_str() {
+        "" => None,
+        word => Some(word.parse::<Outcome>().map_err(|error| nonsense(&error))?),
+    };
+    Ok(Glance {
+        state,
+        app_id: Some(wanted.app.trim().to_owned()).filter(|app| !app.is_empty()),
+        outcome: outcome.map(|outcome| outcome.to_string()),
+        limit: ROWS_MAX,
+    })
+}
+
+const fn title(state: ShownState) -> &'static str {
+    match state {
+        ShownState::Pending => "Pending callbacks",
+        ShownState::InFlight => "Callbacks in flight",
+        ShownState::Delivered => "Delivered callbacks",
+        ShownState::Exhausted => "Exhausted callbacks",
+        ShownState::Cancelled => "Cancelled callbacks",
+    }
+}
+
+fn caption(glance: &Glance, rows: usize) -> String {
+    let order = match glance.state {
+        ShownState::Pending => "by merchant, the earliest due first",
+        ShownState::InFlight => "the longest under way first",
+        _ => "the newest first",
+    };
+    let all = if rows < ROWS_MAX {
+        "all "
+    } else {
+        "the first "
+    };
+    format!(
+        "{all}{}, {order}",
+        count(rows as u64, "callback", "callbacks")
+    )
+}
+
+fn filter(glance: &Glance) -> Markup {
+    html! {
+        form .filter method="get" action={ (PATH) "/callbacks" } {
+            div .field {
+                label for="state" { "State" }
+                select #state name="state" {
+                    @for state in ShownState::ALL {
+                        option value=(state.as_str()) selected[state == glance.state] {
+                            (state.as_str().replace('_', " "))
+                        }
+                    }
+                }
+            }
+            div .field {
+                label for="app" { "App" }
+                input #app name="app" autocomplete="off" size="12" value=[glance.app_id.as_deref().map(visible)];
+            }
+            div .field {
+                label for="outcome" { "Newest attempt" }
+                select #outcome name="outcome" {
+                    option value="" { "any" }
+                    @for outcome in Outcome::ALL {
+                        @let word = outcome.as_str();
+                        option value=(word) selected[glance.outcome.as_deref() == Some(word)] {
+                            (word.replace('_', " "))
+                        }
+                    }
+                }
+            }
+            button .quiet { "Show" }
+        }
+    }
+}
+
+/// Actions on everything that was asked for. A command can't choose by outcome.
+fn act_on_all(glance: &Glance) -> Markup {
+    let (action, words, state) = match glance.state {
+        ShownState::Exhausted => ("resend", "Resend all of them…", StoredState::Exhausted),
+        ShownState::Cancelled => ("resend", "Resend all of them…", StoredState::Cancelled),
+        ShownState::Pending => ("cancel", "Cancel all of them…", StoredState::Pending),
+        ShownState::InFlight | ShownState::Delivered => return html! {},
+    };
+    let mut selectors = vec![("state", state.as_str())];
+    selectors.extend(glance.app_id.as_deref().map(|app| ("app", app)));
+    html! {
+        @if glance.outcome.is_none() {
+            p .actions { a .button .quiet href=(act::path(action, &selectors)) { (words) } }
+        }
+    }
+}
+
+fn act_on_one(row: &CallbackRow) -> Option<Markup> {
+    let (action, word) = match row.state {
+        ShownState::Exhausted | ShownState::Cancelled => ("resend", "Resend…"),
+        ShownState::Pending => ("cancel", "Cancel…"),
+        ShownState::InFlight | ShownState::Delivered => return None,
+    };
+    let id = row.id.to_string();
+    Some(html! {
+        a href=(act::path(action, &[("callback", &id)])) {
+            (word) span .hidden { " callback " (id) }
+        }
+    })
+}

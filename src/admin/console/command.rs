@@ -1,0 +1,222 @@
+//! What operators have asked for, and what became of it.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::page::{Page, Section, Trouble};
+use super::text::{Foreign, number, relative};
+use super::{Console, PATH, Visit, act, show};
+use crate::domain::Timestamp;
+use crate::store::{Command, CommandId, CommandStatus, Pause, PauseScope};
+
+/// As many as somebody reads.
+const ROWS_MAX: usize = 100;
+
+/// The path of a command's page.
+pub(super) fn path(id: CommandId) -> String {
+    format!("{PATH}/commands/{id}")
+}
+
+pub(super) async fn show_newest(
+    State(console): State<Console>,
+    Extension(visit): Extension<Visit>,
+) -> Result<Response, Response> {
+    let commands = console.commands.commands(ROWS_MAX).await;
+    let commands = commands.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let pauses = console.commands.pauses().await;
+    let pauses = pauses.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let page = Page {
+        section: Section::Commands,
+        title: "Commands",
+        searched: "",
+        body: html! {
+            @if !pauses.is_empty() { (paused(&pauses, visit.now)) }
+            p { "What operators have asked for, by SQL, on the command line or here; the newest first." }
+            @if commands.is_empty() {
+                p .notice role="status" { "Nobody has asked for anything yet." }
+            } @else {
+                (table(&commands, visit.now))
+            }
+        },
+    };
+    Ok(page.ok(&visit))
+}
+
+pub(super) async fn show(
+    State(console): State<Console>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<i64>,
+) -> Result<Response, Response> {
+    let command = console.commands.command(CommandId(id)).await;
+    let command = command.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let Some(command) = command else {
+        return Err(Trouble::NotFound("There is no command with this id.").answer(&visit));
+    };
+    let title = format!("Command {id}: {}", command.request.action);
+    let page = Page {
+        section: Section::Commands,
+        title: &title,
+        searched: "",
+        body: html! {
+            (answer(&command))
+            (facts(&command, visit.now))
+        },
+    };
+    Ok(page.ok(&visit))
+}
+
+/// Whom nothing is sent to, and how to change that.
+fn paused(pauses: &[Pause], now: Timestamp) -> Markup {
+    let caption = "Paused: nothing is sent there until it is resumed";
+    html! {
+        div .wide role="region" aria-label=(caption) tabindex="0" {
+            table {
+                caption { (caption) }
+                thead {
+                    tr {
+                        th scope="col" { "Origin or app" }
+                        th scope="col" { "Since" }
+                        th scope="col" { "By" }
+                        th scope="col" { "Reason" }
+                        th scope="col" { "Action" }
+                    }
+                }
+                tbody {
+                    @for pause in pauses {
+                        @let selector = match pause.scope {
+                            PauseScope::Origin => "origin",
+                            PauseScope::App => "app",
+                        };
+                        tr {
+                            th scope="row" { (selector) " " (Foreign(&pause.name)) }
+                            td .nowrap { span title=(pause.since.to_string()) { (relative(pause.since, now)) } }
+                            td { (Foreign(&pause.actor)) }
+                            td { (Foreign(&pause.reason)) }
+                            td { a href=(act::path("resume", &[(selector, &pause.name)])) {
+                                "Resume…" span .hidden { " " (Foreign(&pause.name)) }
+                            } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What became of it, first of all.
+fn answer(command: &Command) -> Markup {
+    let class = match command.status {
+        CommandStatus::Done => "notice good",
+        CommandStatus::Refused => "notice bad",
+        CommandStatus::Waiting | CommandStatus::Running => "notice",
+    };
+    let is_open = matches!(
+        command.status,
+        CommandStatus::Waiting | CommandStatus::Running
+    );
+    html! {
+        p class=(class) role="status" {
+            (status(command.status)) " "
+            @if !command.answer.is_empty() { (Foreign(&command.answer)) }
+            @else if command.status == CommandStatus::Waiting { "The dispatcher has not taken it up yet." }
+        }
+        @if is_open { p .actions { a .button .quiet href=(path(command.id)) { "Look again" } } }
+    }
+}
+
+fn facts(command: &Command, now: Timestamp) -> Markup {
+    let request = &command.request;
+    let is_selection = request.selectors.callback_id.is_none();
+    html! {
+        section aria-labelledby="asked" {
+            h2 #asked { "What was asked for" }
+            (act::chosen(&request.selectors))
+            dl .facts {
+                (show::fact("By", show::foreign(&request.actor)))
+                (show::fact("Reason", show::foreign(&request.reason)))
+                (show::fact("Asked", show::moment(Some(command.created_at), now)))
+                (show::fact("Begun", show::moment(command.started_at, now)))
+                (show::fact("Answered", show::moment(command.finished_at, now)))
+                (show::fact("Dry run", request.dry_run.then(|| html! { "yes: nothing was changed" })))
+                (show::fact("Acknowledged ones too", request.include_acknowledged.then(|| html! { "yes" })))
+                (show::fact("Callbacks per second", request.rate.filter(|_| is_selection).map(|rate| html! { (rate) })))
+            }
+        }
+        section aria-labelledby="became" {
+            h2 #became { "What became of it" }
+            dl .cards {
+                @for (name, count) in [("Selected", command.selected), ("Done", command.done), ("Left as they are", command.skipped)] {
+                    div { dt { (name) } dd { (number(count)) } }
+                }
+            }
+            @if !command.skipped_why.is_empty() { (skipped(command)) }
+        }
+    }
+}
+
+fn skipped(command: &Command) -> Markup {
+    html! {
+        div .wide role="region" aria-label="Why some were left as they are" tabindex="0" {
+            table {
+                caption { "Why some were left as they are" }
+                thead { tr { th scope="col" { "Reason" } th scope="col" .number { "Callbacks" } } }
+                tbody {
+                    @for (why, count) in &command.skipped_why {
+                        tr { th scope="row" { (Foreign(why)) } td .number { (number(*count)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn table(commands: &[Command], now: Timestamp) -> Markup {
+    let caption = "The newest commands and their answers";
+    html! {
+        div .wide role="region" aria-label=(caption) tabindex="0" {
+            table {
+                caption { (caption) }
+                thead {
+                    tr {
+                        th scope="col" { "Id" }
+                        th scope="col" { "Action" }
+                        th scope="col" { "By" }
+                        th scope="col" { "Reason" }
+                        th scope="col" { "Asked" }
+                        th scope="col" { "Status" }
+                        th scope="col" .number { "Done" }
+                        th scope="col" { "Answer" }
+                    }
+                }
+                tbody { @for command in commands { (row(command, now)) } }
+            }
+        }
+    }
+}
+
+fn row(command: &Command, now: Timestamp) -> Markup {
+    let request = &command.request;
+    html! {
+        tr {
+            th scope="row" { a href=(path(command.id)) { (command.id.0) } }
+            td { (request.action.as_str()) @if request.dry_run { " (dry run)" } }
+            td { (Foreign(&request.actor)) }
+            td { (Foreign(&request.reason)) }
+            td .nowrap { span title=(command.created_at.to_string()) { (relative(command.created_at, now)) } }
+            td { (status(command.status)) }
+            td .number { (number(command.done)) }
+            td { (Foreign(&command.answer)) }
+        }
+    }
+}
+
+fn status(status: CommandStatus) -> Markup {
+    let class = match status {
+        CommandStatus::Waiting | CommandStatus::Running => "badge wait",
+        CommandStatus::Done => "badge good",
+        CommandStatus::Refused => "badge bad",
+    };
+    html! { span class=(class) { (status.as_str()) } }
+}

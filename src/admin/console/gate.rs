@@ -1,0 +1,119 @@
+//! Before every page and after it: whence a request comes, who makes it, what the answer forbids.
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::page::Trouble;
+use super::sign_in::SIGN_IN_PATH;
+use super::{Console, ICON_PATH, PATH, STYLE_PATH, Visit, origin, page, sign_in};
+
+/// The name of the cookie that a session is known by.
+const COOKIE: &str = "callback-dispatcher-console";
+
+/// What answers may do in a browser: show themselves with our style, and send forms to us. Nothing
+/// that slipped through the escaping could run, load, frame or call home.
+fn headers() -> [(HeaderName, HeaderValue); 5] {
+    [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(
+                "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+             base-uri 'none'; frame-ancestors 'none'",
+            ),
+        ),
+        // Not `no-referrer`: then a browser would send our own forms with `Origin: null`.
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("same-origin"),
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("same-origin"),
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            HeaderValue::from_static("same-origin"),
+        ),
+        // For browsers without `frame-ancestors`.
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    ]
+}
+
+/// Lets a request through to its page, or answers it.
+pub(super) async fn guard(
+    State(console): State<Console>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match admit(&console, &request) {
+        Ok(visit) => {
+            request.extensions_mut().insert(visit);
+            next.run(request).await
+        }
+        Err(answer) => *answer,
+    };
+    for (name, value) in headers() {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+fn admit(console: &Console, request: &Request) -> Result<Visit, Box<Response>> {
+    let (method, headers) = (request.method(), request.headers());
+    let is_tls = origin::judge(method, headers, &console.names).map_err(|turned| {
+        let words = format!("{turned}\n");
+        Box::new((StatusCode::FORBIDDEN, words).into_response())
+    })?;
+    let now = console.clock.now();
+    let token = console.token();
+    let operator = session_cookie(headers)
+        .and_then(|cookie| console.sessions().operator(token.as_ref(), cookie, now));
+    let visit = Visit {
+        operator,
+        now,
+        is_tls,
+    };
+    let path = request.uri().path();
+    let is_for_all = [SIGN_IN_PATH, STYLE_PATH, ICON_PATH].contains(&path);
+    if console.open_to_readers || visit.operator.is_some() || is_for_all {
+        return Ok(visit);
+    }
+    if matches!(*method, Method::GET | Method::HEAD) {
+        let uri = request.uri().path_and_query();
+        let wanted = uri.map_or(PATH, |uri| uri.as_str());
+        return Err(Box::new(page::see_other(&sign_in::path(wanted))));
+    }
+    let trouble = Trouble::Forbidden("Sign in first.".to_owned());
+    Err(Box::new(trouble.answer(&visit)))
+}
+
+/// What the cookie of a session holds.
+pub(super) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers.get_all(header::COOKIE).into_iter();
+    all.filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+}
+
+/// The header that gives the browser a session's cookie for `seconds`, or takes it away with 0.
+///
+/// The cookie is out of reach of scripts, is sent by no page but ours, and over nothing but TLS if
+/// it was given that way.
+pub(super) fn set_cookie(value: &str, seconds: u64, is_tls: bool) -> HeaderValue {
+    let secure = if is_tls { "; Secure" } else { "" };
+    let text = format!(
+        "{COOKIE}={value}; Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    );
+    let mut header = HeaderValue::try_from(text).expect("hex digits and words are a header");
+    header.set_sensitive(true);
+    header
+}
+
+/// There is no such page.
+pub(super) async fn not_found(Extension(visit): Extension<Visit>) -> Response {
+    Trouble::NotFound("There is no such page in the console.").answer(&visit)
+}

@@ -1,0 +1,56 @@
+//! Finds a callback by whatever number somebody has.
+
+use axum::Extension;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use maud::html;
+use serde::Deserialize;
+
+use super::page::{Page, SEARCH_CHARACTERS_MAX, Section, Trouble, see_other};
+use super::text::{Foreign, count};
+use super::{Console, PATH, Visit, show};
+
+/// What is looked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Search {
+    #[serde(default)]
+    q: String,
+}
+
+/// One hit is shown at once, more are listed.
+pub(super) async fn show(
+    State(console): State<Console>,
+    Extension(visit): Extension<Visit>,
+    Query(search): Query<Search>,
+) -> Result<Response, Response> {
+    let wanted = search.q.trim();
+    if wanted.is_empty() || wanted.chars().count() > SEARCH_CHARACTERS_MAX {
+        let words = "Give an order number, a refund number or a callback's id.";
+        return Err(Trouble::Nonsense(words.to_owned()).answer(&visit));
+    }
+    let found = console.inspection.find(wanted).await;
+    let found = found.map_err(|error| Trouble::from(error).answer(&visit))?;
+    if let [only] = found.as_slice() {
+        return Ok(see_other(&format!("{PATH}/callbacks/{}", only.id)));
+    }
+    let caption = format!(
+        "{} with this number",
+        count(found.len() as u64, "callback", "callbacks")
+    );
+    let page = Page {
+        section: Section::Elsewhere,
+        title: "Search",
+        searched: wanted,
+        body: html! {
+            @if found.is_empty() {
+                p .notice role="status" {
+                    "No callback has the number " strong { (Foreign(wanted)) }
+                    ". It was never queued, or it was removed after its retention."
+                }
+            } @else {
+                (show::callback_table(&caption, &found, visit.now, |_| None))
+            }
+        },
+    };
+    Ok(page.ok(&visit))
+}

@@ -1,0 +1,126 @@
+//! What several pages show in the same way: states, outcomes, callbacks in a table.
+
+use maud::{Markup, html};
+
+use super::PATH;
+use super::text::{Foreign, Moment, relative};
+use crate::domain::{CallbackId, Outcome, Timestamp};
+use crate::store::{CallbackRow, ShownState};
+
+/// A state in the colour of what it means.
+pub(super) fn state(state: ShownState) -> Markup {
+    let (class, word) = match state {
+        ShownState::Pending => ("badge wait", "pending"),
+        ShownState::InFlight => ("badge", "in flight"),
+        ShownState::Delivered => ("badge good", "delivered"),
+        ShownState::Exhausted => ("badge bad", "exhausted"),
+        ShownState::Cancelled => ("badge", "cancelled"),
+    };
+    html! { span class=(class) { (word) } }
+}
+
+/// What an outcome means for the merchant: a class of the style sheet.
+pub(super) fn outcome_class(outcome: &str) -> &'static str {
+    match outcome.parse() {
+        Ok(Outcome::Acknowledged) => "good",
+        Ok(Outcome::Interrupted | Outcome::Unsignable) => "wait",
+        _ => "bad",
+    }
+}
+
+/// An outcome in the colour of what it means.
+pub(super) fn outcome(outcome: &str) -> Markup {
+    html! { span class={ "badge " (outcome_class(outcome)) } { (Foreign(outcome.replace('_', " "))) } }
+}
+
+/// A link to a callback's page.
+pub(super) fn callback_link(id: CallbackId) -> Markup {
+    html! { a href={ (PATH) "/callbacks/" (id.0) } { (id.0) } }
+}
+
+/// A table of callbacks, with `extra` in a last column of its own, and with their states where these
+/// differ.
+pub(super) fn callback_table(
+    caption: &str,
+    rows: &[CallbackRow],
+    now: Timestamp,
+    extra: impl Fn(&CallbackRow) -> Option<Markup>,
+) -> Markup {
+    let has_states = rows.windows(2).any(|pair| pair[0].state != pair[1].state);
+    let has_extra = rows.iter().any(|row| extra(row).is_some());
+    html! {
+        div .wide role="region" aria-label=(caption) tabindex="0" {
+            table {
+                caption { (caption) }
+                thead {
+                    tr {
+                        th scope="col" { "Id" }
+                        th scope="col" { "Kind" }
+                        th scope="col" { "App" }
+                        th scope="col" { "Order" }
+                        th scope="col" .number { "Amount" }
+                        @if has_states { th scope="col" { "State" } }
+                        th scope="col" { "Newest attempt" }
+                        th scope="col" { "When" }
+                        th scope="col" { "Goes to" }
+                        @if has_extra { th scope="col" { "Action" } }
+                    }
+                }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            th scope="row" { (callback_link(row.id)) }
+                            td { (Foreign(&row.kind)) }
+                            td { (Foreign(&row.app_id)) }
+                            td .order { (order(row)) }
+                            td .number { (Foreign(&row.amount)) " " (Foreign(&row.currency)) }
+                            @if has_states { td { (state(row.state)) } }
+                            td { @if let Some(last) = &row.last_outcome { (outcome(last)) } @else { "none yet" } }
+                            td .nowrap { (when(row, now)) }
+                            td { (Foreign(row.origin.as_text())) }
+                            @if has_extra { td { @if let Some(extra) = extra(row) { (extra) } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The merchant's number of what a callback is about: the refund's if it is one.
+pub(super) fn order(row: &CallbackRow) -> Markup {
+    html! {
+        (Foreign(row.refund_order_no.as_deref().unwrap_or(&row.order_no)))
+    }
+}
+
+/// The moment that matters in a row's state.
+fn when(row: &CallbackRow, now: Timestamp) -> Markup {
+    let (words, moment) = match (row.finished_at, row.leased_until, row.next_attempt_at) {
+        (Some(finished), _, _) => ("", finished),
+        (None, Some(until), _) => ("to end by ", until),
+        (None, None, Some(due)) => ("due ", due),
+        (None, None, None) => ("queued ", row.created_at),
+    };
+    html! { (words) span title=(moment.to_string()) { (relative(moment, now)) } }
+}
+
+/// A fact of a list: a name and what it is, left out if that is empty.
+pub(super) fn fact(name: &str, value: Option<Markup>) -> Markup {
+    html! {
+        @if let Some(value) = value {
+            dt { (name) }
+            dd { (value) }
+        }
+    }
+}
+
+/// Somebody else's text as the value of a [`fact`].
+pub(super) fn foreign(text: &str) -> Option<Markup> {
+    (!text.is_empty()).then(|| html! { (Foreign(text)) })
+}
+
+/// A moment as the value of a [`fact`], with how far it is away.
+pub(super) fn moment(moment: Option<Timestamp>, now: Timestamp) -> Option<Markup> {
+    moment.map(|moment| html! { (Moment(moment)) " (" (relative(moment, now)) ")" })
+}

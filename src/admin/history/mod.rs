@@ -1,0 +1,228 @@
+//! What has happened since this process began, by the minute: what the console's plots show.
+//!
+//! A ring of the last 24 hours in memory, half a megabyte at most. The attempt log has it all too, but
+//! to count a day of it for a page would walk millions of rows beside the dispatcher's writes.
+//! So a restart empties the plots, and the pages say since when they count.
+
+mod lag;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::delivery::observer::{FinishedAttempt, Observer};
+use crate::domain::{Next, Outcome, Timestamp};
+use crate::housekeeping::StatsSink;
+use crate::store::{ShownState, Stats};
+
+pub use lag::Lag;
+
+/// How much is kept: a day.
+const MINUTES_KEPT: i64 = 24 * 60;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Callbacks in each state, in the order of [`ShownState::ALL`].
+pub type Depth = [u64; ShownState::ALL.len()];
+
+/// Attempts that ended in each outcome, in the order of [`Outcome::ALL`].
+pub type Ends = [u64; Outcome::ALL.len()];
+
+/// Counts by the minute.
+#[derive(Debug)]
+pub struct History {
+    started_at: Timestamp,
+    in_flight: AtomicUsize,
+    own_outage: AtomicBool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Oldest first; minutes in which nothing happened are left out.
+    minutes: VecDeque<Minute>,
+    /// The newest count of the queue, and when it was made.
+    counted: Option<(Stats, Timestamp)>,
+}
+
+#[derive(Debug)]
+struct Minute {
+    /// Minutes since the epoch.
+    number: i64,
+    ends: [u32; Outcome::ALL.len()],
+    lag: Lag,
+    depth: Option<Depth>,
+}
+
+/// What happened in one stretch of time.
+#[derive(Clone, Debug)]
+pub struct Period {
+    /// When it began.
+    pub from: Timestamp,
+    /// How its attempts ended.
+    pub ends: Ends,
+    /// From queued to acknowledged, for what was acknowledged in it.
+    pub lag: Lag,
+    /// The queue as last counted in it; `None`: it was not.
+    pub depth: Option<Depth>,
+}
+
+impl History {
+    /// An empty one that begins at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            started_at: now,
+            in_flight: AtomicUsize::new(0),
+            own_outage: AtomicBool::new(false),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Since when it counts.
+    pub const fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// Attempts under way.
+    pub fn attempts_in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether attempts fail by our own fault at present.
+    pub fn has_own_outage(&self) -> bool {
+        self.own_outage.load(Ordering::Relaxed)
+    }
+
+    /// The newest count of the queue, and when it was made; `None`: none was made yet.
+    pub fn counted(&self) -> Option<(Stats, Timestamp)> {
+        self.kept().counted.clone()
+    }
+
+    /// The `count` periods of `minutes` each up to and with `now`, oldest first. They begin at full
+    /// multiples of `minutes`, so that a reload moves no boundary.
+    pub fn periods(&self, minutes: i64, count: i64, now: Timestamp) -> Vec<Period> {
+        let last = minute_of(now).div_euclid(minutes);
+        let first = last - count + 1;
+        let mut periods: Vec<Period> = (first..=last)
+            .map(|number| Period {
+                from: Timestamp::from_millis(number * minutes * MINUTE_MS),
+                ends: Ends::default(),
+                lag: Lag::default(),
+                depth: None,
+            })
+            .collect();
+        for minute in &self.kept().minutes {
+            let place = usize::try_from(minute.number.div_euclid(minutes) - first);
+            if let Some(period) = place.ok().and_then(|place| periods.get_mut(place)) {
+                minute.add_to(period);
+            }
+        }
+        periods
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Counts are whole after every statement; a panic elsewhere is no reason to lose them.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Minute {
+    fn add_to(&self, period: &mut Period) {
+        for (sum, count) in period.ends.iter_mut().zip(self.ends) {
+            *sum += u64::from(count);
+        }
+        period.lag.merge(&self.lag);
+        period.depth = self.depth.or(period.depth);
+    }
+}
+
+impl Kept {
+    /// The minute that `now` is in; the newest one, if the clock was set back.
+    fn minute(&mut self, now: Timestamp) -> &mut Minute {
+        let number = minute_of(now);
+        if self
+            .minutes
+            .back()
+            .is_none_or(|newest| newest.number < number)
+        {
+            while let Some(oldest) = self.minutes.front()
+                && oldest.number <= number - MINUTES_KEPT
+            {
+                self.minutes.pop_front();
+            }
+            self.minutes.push_back(Minute {
+                number,
+                ends: Default::default(),
+                lag: Lag::default(),
+                depth: None,
+            });
+        }
+        self.minutes
+            .back_mut()
+            .expect("one was there or was put there")
+    }
+
+    fn add(&mut self, finished: &FinishedAttempt<'_>) {
+        let minute = self.minute(finished.now);
+        let end = &mut minute.ends[finished.attempt.verdict.outcome as usize];
+        *end = end.saturating_add(1);
+        if matches!(finished.next, Next::Delivered) {
+            minute.lag.add(finished.now.since(finished.created_at));
+        }
+    }
+}
+
+const fn minute_of(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(MINUTE_MS)
+}
+
+impl Observer for History {
+    fn attempt_finished(&self, finished: &FinishedAttempt<'_>) {
+        self.kept().add(finished);
+    }
+
+    /// Takes the lock once for a whole commit.
+    fn attempts_finished(&self, finished: &[FinishedAttempt<'_>]) {
+        let mut kept = self.kept();
+        for finished in finished {
+            kept.add(finished);
+        }
+    }
+
+    fn in_flight(&self, attempts: usize) {
+        self.in_flight.store(attempts, Ordering::Relaxed);
+    }
+
+    fn own_outage(&self, is_on: bool) {
+        self.own_outage.store(is_on, Ordering::Relaxed);
+    }
+
+    fn beat(&self, _now: Timestamp) {}
+}
+
+impl StatsSink for History {
+    fn queue_counted(&self, stats: &Stats, now: Timestamp) {
+        let mut depth = Depth::default();
+        for (state, callbacks) in &stats.depth {
+            depth[*state as usize] = *callbacks;
+        }
+        let mut kept = self.kept();
+        kept.minute(now).depth = Some(depth);
+        kept.counted = Some((stats.clone(), now));
+    }
+
+    fn wal_measured(&self, _bytes: u64) {}
+}
+
+/// What [`Depth`] holds for `state`.
+pub const fn depth_of(depth: &Depth, state: ShownState) -> u64 {
+    depth[state as usize]
+}
+
+/// What [`Ends`] holds for `outcome`.
+pub const fn ends_in(ends: &Ends, outcome: Outcome) -> u64 {
+    ends[outcome as usize]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! The console, as people and browsers meet it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`access`] | who may read and act: over HTTP, with headers that a browser would not send |
+//! | [`pages`] | what pages say, also when merchants have written hostile things |
+//! | [`browser`] | headless Chromium through its driver: search, act, keyboard alone, no script, every look |
+//! | [`client`], [`driver`], [`showcase`] | what these are done with |
+
+mod access;
+mod browser;
+mod client;
+mod driver;
+mod pages;
+mod showcase;
+
+/// What operators show in these tests.
+const TOKEN: &str = "a-token-for-the-tests-only-3f9c1e";
+
+/// The keys of [`crate::live`], and the token.
+const KEYS: &str = r#"[[key]]
+app_id = "6"
+id = "2026-11"
+secret = "newpay-demo-secret"
+
+[console]
+token = "a-token-for-the-tests-only-3f9c1e"
+"#;

@@ -1,0 +1,188 @@
+//! What pages say.
+
+use callback_dispatcher::merchant::Answer;
+use callback_dispatcher::store::ShownState;
+
+use super::client::Client;
+use super::showcase::{HOSTILE, Showcase};
+use crate::live::{Daemon, Place, payment, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_hit_of_a_search_is_shown_at_once() {
+    let showcase = Showcase::start().await;
+    let client = Client::new(showcase.address);
+    for (number, lands_on) in [
+        ("S-000002", "/console/callbacks/2"),
+        ("2026112000000002", "/console/callbacks/2"),
+        ("%202%20", "/console/callbacks/2"),
+        ("R-000021", "/console/callbacks/21"),
+    ] {
+        let answer = client.get(&format!("/console/search?q={number}")).await;
+        assert_eq!(answer.status, 303, "{number}: {answer:?}");
+        assert_eq!(answer.header("location"), lands_on, "{number}");
+    }
+    let nothing = client.get("/console/search?q=S-999999").await;
+    assert!(
+        nothing.body.contains("No callback has the number"),
+        "{nothing:?}"
+    );
+    assert!(
+        nothing.body.contains("value=\"S-999999\""),
+        "it can be mended"
+    );
+    showcase.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_timeline_tells_what_happened_and_what_to_tell() {
+    let showcase = Showcase::start().await;
+    let client = Client::new(showcase.address);
+    // Of app 11, exhausted: four attempts, all 503.
+    let page = client.get("/console/callbacks/27").await;
+    assert_eq!(page.status, 200);
+    for words in [
+        "S-000027",
+        "Attempt 1",
+        "Attempt 4",
+        "HTTP 503 Service Unavailable",
+        "Maintenance until 03:00",
+        "203.0.113.28:443",
+        "What to tell the merchant",
+        "The result of the payment for order S-000027",
+        "Given up",
+        "/console/act?action=resend&amp;callback=27",
+    ] {
+        assert!(page.body.contains(words), "{words}: {}", page.body);
+    }
+    assert!(!page.body.contains("Attempt 5"));
+    showcase.stop().await;
+}
+
+/// Every account of the host may read on loopback; what merchants keep in a query is not for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_query_of_a_url_is_for_operators() {
+    let showcase = Showcase::start().await;
+    let stranger = Client::new(showcase.address);
+    // Of app 23, whose URL has one.
+    let page = stranger.get("/console/callbacks/3").await.body;
+    assert!(page.contains("https://api.pakse.example:8443/cb"), "{page}");
+    assert!(!page.contains("source=newpay"), "{page}");
+    let operator = stranger.signed_in().await;
+    let page = operator.get("/console/callbacks/3").await.body;
+    assert!(page.contains("cb?source=newpay"), "{page}");
+    showcase.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_merchants_write_is_text_and_nothing_else() {
+    let showcase = Showcase::start().await;
+    let client = Client::new(showcase.address);
+    for path in [
+        "/console/callbacks/121",
+        "/console/callbacks?state=pending",
+        "/console/merchants",
+        &format!(
+            "/console/search?q={}",
+            super::client::form(&[("", HOSTILE)]).trim_start_matches('=')
+        ),
+        &format!(
+            "/console/callbacks?app={}",
+            super::client::form(&[("", HOSTILE)]).trim_start_matches('=')
+        ),
+    ] {
+        let body = client.get(path).await.body;
+        assert!(
+            body.contains("&lt;script&gt;"),
+            "it is there to be read: {path}: {body}"
+        );
+        for markup in [
+            "<script",
+            "<img",
+            "<style",
+            "<h1>owned",
+            "\u{202e}",
+            "\u{1b}",
+            "\u{7}",
+        ] {
+            assert!(!body.contains(markup), "{markup:?} in {path}");
+        }
+    }
+    showcase.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_by_state_app_and_outcome() {
+    let showcase = Showcase::start().await;
+    let client = Client::new(showcase.address);
+    let exhausted = client.get("/console/callbacks").await.body;
+    for app in ["11", "23", "42", "77"] {
+        assert!(
+            exhausted.contains(&format!("<td><bdi>{app}</bdi></td>")),
+            "{app}"
+        );
+    }
+    assert!(
+        !exhausted.contains("<td><bdi>6</bdi></td>"),
+        "all of app 6 is delivered"
+    );
+    assert!(exhausted.contains("/console/act?action=resend&amp;state=exhausted"));
+
+    let path = "/console/callbacks?state=exhausted&app=42&outcome=refused";
+    let narrowed = client.get(path).await.body;
+    assert!(narrowed.contains("<td><bdi>42</bdi></td>"));
+    assert!(!narrowed.contains("<td><bdi>11</bdi></td>"));
+    let none = client
+        .get("/console/callbacks?state=exhausted&outcome=dns")
+        .await
+        .body;
+    assert!(none.contains("There are none."), "{none}");
+    let wrong = client.get("/console/callbacks?state=lost").await;
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.body.contains("exhausted or cancelled"), "{wrong:?}");
+    showcase.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merchants_in_need_come_first() {
+    let showcase = Showcase::start().await;
+    let client = Client::new(showcase.address);
+    let page = client.get("/console/merchants").await.body;
+    let place = |app: &str| page.find(&format!("<th scope=\"row\"><bdi>{app}</bdi></th>"));
+    let (well, not_told) = (place("6").expect("app 6"), place("42").expect("app 42"));
+    assert!(not_told < well, "{page}");
+    showcase.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plots_have_words_and_numbers() {
+    let showcase = Showcase::start().await;
+    let client = Client::new(showcase.address);
+    for range in ["1h", "6h", "24h"] {
+        let page = client.get(&format!("/console?range={range}")).await.body;
+        assert_eq!(page.matches("<svg role=\"img\"").count(), 4, "{page}");
+        assert_eq!(page.matches("<desc id=").count(), 4);
+        assert!(page.contains("Counted since this process started"));
+        assert!(page.contains("The plots in numbers"));
+        assert!(!page.contains("NaN"), "{page}");
+    }
+    showcase.stop().await;
+}
+
+/// The daemon feeds the console: nothing in between is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_daemon_does_is_seen() {
+    let place = Place::new();
+    let daemon = Daemon::start(&place, &[("ADMIN__LISTEN", "127.0.0.1:0")]).await;
+    let merchant = place.merchant(Answer::Ack, daemon.shared_clock()).await;
+    daemon
+        .enqueue(vec![payment(&merchant.url("/"), "N1")])
+        .await;
+    daemon.until_state("N1", ShownState::Delivered).await;
+    let client = Client::new(daemon.admin_addr());
+    until("the attempt is in the plots", async || {
+        let page = client.get("/console").await.body;
+        page.contains("In all: 1 acknowledged, 0 another answer") && page.contains("1 delivery")
+    })
+    .await;
+    daemon.stop().await;
+}
