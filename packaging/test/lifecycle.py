@@ -87,7 +87,7 @@ class Tree:
         subprocess.run(["mount", "--rbind", "/dev", self.root / "dev"], check=True)
         raise_loopback()
         for package in packages:
-            shutil.copy(package, self.root / "root")
+            shutil.copy(package, self.root / "srv")
         (self.root / "run/systemd/system").mkdir(parents=True)
         stand_in = pathlib.Path(__file__).with_name("systemctl")
         shutil.copy(stand_in, self.root / "usr/local/bin/systemctl")
@@ -128,7 +128,7 @@ class Tree:
         return done.stdout
 
     def install(self, package):
-        said = self.run("dpkg", "--install", f"/root/{pathlib.Path(package).name}")
+        said = self.run("dpkg", "--install", f"/srv/{pathlib.Path(package).name}")
         expect(SECRET not in said, "dpkg's output has the secret")
         return said
 
@@ -176,7 +176,7 @@ class Tree:
         """A merchant in the tree that answers so; returns its process."""
         merchant = subprocess.Popen(
             ["chroot", self.root, "callback-dispatcher", "mock-merchant", "--answer", answer,
-             "--journal", f"/root/{journal}"],
+             "--journal", f"/srv/{journal}"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -184,7 +184,7 @@ class Tree:
         return merchant
 
     def posts(self, journal):
-        path = self.root / "root" / journal
+        path = self.root / "srv" / journal
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

@@ -1,9 +1,12 @@
 //! `run`: the daemon.
 
+use std::io::{self, Write as _};
+use std::panic;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -18,11 +21,28 @@ pub(super) fn run(inputs: &Inputs) -> Result<Exit, Failure> {
     let configuration = Configuration::load(inputs)?;
     let settings = &configuration.settings;
     let log = start_log(&settings.log.level, log_format(settings)).map_err(Failure::unusable)?;
+    let runtime = runtime().context("the asynchronous runtime does not start")?;
+    runtime.block_on(serve(configuration, inputs, &log))
+}
+
+/// The runtime. Where the system refuses a thread, tokio panics and then waits for ever for the
+/// threads that it has; a service manager can only help with a process that ends.
+fn runtime() -> io::Result<Runtime> {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(|panic| {
+        // There is nobody left to tell that it could not be said.
+        let _ = writeln!(
+            io::stderr(),
+            "error: the asynchronous runtime does not start: {panic}; \
+             give the service more memory or threads"
+        );
+        std::process::exit(Exit::Failed as i32);
+    }));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()
-        .context("the asynchronous runtime does not start")?;
-    runtime.block_on(serve(configuration, inputs, &log))
+        .build();
+    panic::set_hook(usual);
+    runtime
 }
 
 /// What the daemon is told from outside.

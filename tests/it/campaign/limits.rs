@@ -59,7 +59,8 @@ async fn with_little_memory_it_works_or_ends_and_loses_nothing() {
         let mut daemon = Program::limited(format!("--as={bytes}")).start(&world);
         let mut status = None;
         let says_so = |daemon: &Daemon| daemon.said().contains("out of memory");
-        until("it has delivered everything, has ended, or says so", || {
+        let what = format!("with {mib} MiB it has delivered everything, has ended, or says so");
+        until(&what, || {
             status = daemon.ended();
             status.is_some() || says_so(&daemon) || world.count("state = 'pending'") == 0
         })
