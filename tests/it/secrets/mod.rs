@@ -24,6 +24,9 @@ pub(super) const HMAC_NEXT: &str = "hmac-secret-of-next-month-7f3a";
 /// The password of a proxy.
 pub(super) const PROXY_PASSWORD: &str = "proxy-password-51c2";
 
+/// What operators show to the console.
+pub(super) const CONSOLE_TOKEN: &str = "console-token-of-the-night-2b7e";
+
 /// In the URL of a callback, where some merchants put one.
 pub(super) const URL_TOKEN: &str = "merchant-url-token-9d04";
 
@@ -33,7 +36,7 @@ pub(super) const RSA: &str = include_str!("../../fixtures/rsa-test-only.pkcs8.pe
 /// Every secret, in each form in which it could get out.
 static ALL: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
     let mut forms = Vec::new();
-    for secret in [HMAC, HMAC_NEXT, PROXY_PASSWORD] {
+    for secret in [HMAC, HMAC_NEXT, PROXY_PASSWORD, CONSOLE_TOKEN] {
         forms.push((secret.to_owned(), secret.as_bytes().to_vec()));
         forms.push((format!("{secret} in hex"), hex::encode(secret).into_bytes()));
         for (name, engine) in [("Base64", &STANDARD), ("Base64 for URLs", &URL_SAFE)] {

@@ -1,16 +1,20 @@
 //! Everything that the program can say, with secrets wherever it takes one, at the most talkative
 //! level and in each form of the log.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use callback_dispatcher::merchant::{Answer, Script};
 use serde_json::json;
 
-use super::{HMAC, HMAC_NEXT, PROXY_PASSWORD, RSA, URL_TOKEN, assert_none_in};
+use super::{CONSOLE_TOKEN, HMAC, HMAC_NEXT, PROXY_PASSWORD, RSA, URL_TOKEN, assert_none_in};
 use crate::binary::{Place, admin_address, get, payment, refund, set_mode, until, with};
 
 /// App 6 signs by HMAC and is being rotated, app 7 by RSA.
 fn write_keys(place: &Place) {
     let keys = format!(
-        "[[key]]\napp_id = \"6\"\nid = \"now\"\nsecret = \"{HMAC}\"\n\
+        "[console]\ntoken = \"{CONSOLE_TOKEN}\"\n\
+         [[key]]\napp_id = \"6\"\nid = \"now\"\nsecret = \"{HMAC}\"\n\
          [[key]]\napp_id = \"6\"\nid = \"next\"\nsecret = \"{HMAC_NEXT}\"\n\
          not_before = 2099-01-01T00:00:00Z\n\
          [[key]]\napp_id = \"7\"\nid = \"rsa\"\nalgorithm = \"rsa-sha256\"\n\
@@ -32,6 +36,21 @@ fn answers() -> Script {
         Some("N4") => Answer::Status(500),
         _ => Answer::Close,
     })
+}
+
+/// A form, spoken by hand; the answer has no secret in it.
+fn post_form(address: &str, path: &str, form: &str) {
+    let mut stream = TcpStream::connect(address).expect("the admin port is open");
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 "), "it answers");
+    assert_none_in("the answer to a form", &answer);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +83,29 @@ async fn no_log_error_metric_answer_or_database_has_one() {
         for path in ["/metrics", "/healthz", "/readyz", "/", "/nonsense"] {
             get(&address, path);
         }
+        for page in [
+            "",
+            "/search?q=M1",
+            "/callbacks",
+            "/callbacks/1",
+            "/callbacks/6",
+            "/merchants",
+            "/commands",
+            "/sign-in",
+            "/act?action=resend&id=1",
+        ] {
+            get(&address, &format!("/console{page}"));
+        }
+        let (status, page) = get(&address, "/console/callbacks/1");
+        assert!(
+            status.contains(" 200 ") && page.contains("N1"),
+            "{status}: {page}"
+        );
+        post_form(
+            &address,
+            "/console/sign-in",
+            &format!("token={CONSOLE_TOKEN}&name=night"),
+        );
         daemon.signal("HUP");
         for arguments in [
             &["show", "M1"][..],
