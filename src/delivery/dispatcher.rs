@@ -16,6 +16,7 @@
 //! it forgets everything, the next survey tells it again.
 
 mod commands;
+mod drain;
 mod scouting;
 mod weather;
 
@@ -87,6 +88,8 @@ enum Back {
     CarriedOut(Result<CarriedOut, StoreError>),
     /// A stubborn outcome is recorded.
     Insisted(Result<Vec<OriginDue>, StoreError>),
+    /// Claims are given back.
+    Released(Result<(), StoreError>),
     /// A courier has found nothing more to send.
     Courier,
 }
@@ -108,7 +111,8 @@ impl Dispatcher {
     }
 
     /// Dispatches until `stop` is true (or its sender is gone), then drains: claims nothing more,
-    /// and waits for what has been claimed to be sent and recorded, at most `drain_timeout` long.
+    /// gives back what has been claimed and not been sent, and waits for the attempts under way to
+    /// end and to be recorded, at most `drain_timeout` long.
     /// What is cut off by that is ended as `interrupted` by the next start. Returns how many there
     /// were.
     ///
@@ -158,6 +162,8 @@ struct Shift {
     ripe_at: Option<Instant>,
     /// Outcomes that the store takes alone or not at all.
     insisting: usize,
+    /// Claims that are being given back.
+    releasing: usize,
     looking: Looking,
     surveying: Surveying,
     weather: Weather,
@@ -184,6 +190,7 @@ impl Shift {
             turning: None,
             ripe_at: None,
             insisting: 0,
+            releasing: 0,
             looking: Looking::No,
             surveying: Surveying::none_yet(),
             weather: Weather::default(),
@@ -272,6 +279,10 @@ impl Shift {
                 self.all_due(recorded?);
                 self.insisted();
                 Ok(())
+            }
+            Back::Released(released) => {
+                self.releasing -= 1;
+                released
             }
             Back::Courier => Ok(()),
         }
@@ -365,6 +376,13 @@ impl Shift {
                     } = share;
                     state.roster.claimed(&origin, callbacks, then_due, rules);
                 }
+                // Too late to send it.
+                let stock = match self.drained_by {
+                    Some(_) => state.roster.give_up_stock(),
+                    None => Vec::new(),
+                };
+                drop(state);
+                self.give_back(stock);
                 Ok(())
             }
             Err(error) => {
@@ -459,31 +477,6 @@ impl Shift {
         }
         let rules = state.rules(self.desk.clock.now());
         state.roster.resettle(rules);
-    }
-
-    fn begin_drain(&mut self) {
-        tracing::info!(
-            in_flight = self.open(),
-            "stopping: no more claims, waiting for the attempts in flight"
-        );
-        self.drained_by = Some(Stopwatch::start().deadline(self.drain_timeout));
-        failpoint::here!("drain");
-    }
-
-    /// Attempts under way, to begin, and to be recorded.
-    fn open(&self) -> usize {
-        // A turn that records nothing claims, and what it brings is to be sent.
-        let turning = self.turning.map_or(0, |recording| recording.max(1));
-        self.floor.lock().open() + turning + self.insisting
-    }
-
-    fn cut_off(&self) -> usize {
-        let left = self.open();
-        tracing::warn!(
-            left,
-            "the drain timeout has passed; the next start ends these as interrupted"
-        );
-        left
     }
 }
 

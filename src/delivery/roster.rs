@@ -350,6 +350,19 @@ impl<T> Roster<T> {
         None
     }
 
+    /// Takes away all that waits for a place.
+    pub(super) fn give_up_stock(&mut self) -> Vec<T> {
+        let mut given_up = Vec::with_capacity(self.stock);
+        for lane in self.lanes.values_mut() {
+            self.held[lane.pace as usize] -= lane.stock.len();
+            given_up.extend(lane.stock.drain(..));
+            lane.is_stocked = false;
+        }
+        self.stocked.clear();
+        self.stock = 0;
+        given_up
+    }
+
     fn seat(&mut self, origin: &Origin, now: Timestamp) -> PlaceNumber {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
@@ -522,227 +535,4 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SOON: Duration = Duration::from_millis(10);
-
-    fn at(now: i64) -> Rules {
-        Rules {
-            now: Timestamp::from_millis(now),
-            in_flight_max: 8,
-            in_flight_per_origin_max: 4,
-            claims_ahead: true,
-        }
-    }
-
-    fn due(origin: &str, due: i64) -> OriginDue {
-        OriginDue {
-            origin: Origin::new(origin),
-            due: Timestamp::from_millis(due),
-        }
-    }
-
-    fn hear(roster: &mut Roster<u32>, origins: &[&str], now: i64) {
-        for origin in origins {
-            roster.heard(due(origin, now), at(now));
-        }
-    }
-
-    fn plan(roster: &mut Roster<u32>, rules: Rules) -> Vec<(String, usize)> {
-        let wants = roster.plan(rules);
-        wants
-            .into_iter()
-            .map(|want| (want.origin.to_string(), want.limit))
-            .collect()
-    }
-
-    fn named(wants: &[(&str, usize)]) -> Vec<(String, usize)> {
-        wants
-            .iter()
-            .map(|(origin, limit)| ((*origin).to_owned(), *limit))
-            .collect()
-    }
-
-    /// Claims as planned, from origins that have no end of callbacks due.
-    fn claim(roster: &mut Roster<u32>, now: i64) -> Vec<(String, usize)> {
-        let wants = roster.plan(at(now));
-        let mut claimed = Vec::new();
-        for Want { origin, limit } in wants {
-            let past = Some(Timestamp::from_millis(0));
-            roster.claimed(&origin, vec![0; limit], past, at(now));
-            claimed.push((origin.to_string(), limit));
-        }
-        claimed
-    }
-
-    /// Fills every place that can be filled; returns whose they are.
-    fn fill(roster: &mut Roster<u32>, now: i64) -> Vec<(String, PlaceNumber)> {
-        std::iter::from_fn(|| roster.take(at(now)))
-            .map(|turn| (turn.origin.to_string(), turn.place))
-            .collect()
-    }
-
-    /// Lets `origin` end an attempt, `took` long, until `now`.
-    fn prove(roster: &mut Roster<u32>, origin: &str, took: Duration, now: i64) {
-        let begun = now - i64::try_from(took.as_millis()).expect("short");
-        let key = Origin::new(origin);
-        hear(roster, &[origin], begun);
-        roster.plan(at(begun));
-        roster.claimed(&key, vec![0], None, at(begun));
-        let turn = roster.take(at(begun)).expect("a place");
-        roster.finished(turn.place, at(now));
-        // The next claim is not measured by this one end.
-        roster.plan(at(now));
-        roster.lanes.get_mut(&key).expect("remembered").ended = 0;
-    }
-
-    fn proven(origins: &[&str]) -> Roster<u32> {
-        let mut roster = Roster::default();
-        for origin in origins {
-            prove(&mut roster, origin, SOON, 100);
-        }
-        roster
-    }
-
-    #[test]
-    fn free_places_are_shared_among_the_due() {
-        let mut roster = proven(&["a", "b", "c", "d"]);
-        hear(&mut roster, &["a", "b", "c", "d"], 100);
-        roster.heard(due("later", 300), at(100));
-        let all = named(&[("a", 2), ("b", 2), ("c", 2), ("d", 2)]);
-        assert_eq!(plan(&mut roster, at(100)), all);
-        let none = plan(&mut roster, at(100));
-        assert_eq!(none, [], "all are being claimed");
-        assert_eq!(roster.next_due(), Some(Timestamp::from_millis(300)));
-    }
-
-    #[test]
-    fn one_backlog_takes_turns_with_the_others() {
-        let mut roster = proven(&["deep", "a"]);
-        hear(&mut roster, &["deep"], 100);
-        assert_eq!(claim(&mut roster, 100), named(&[("deep", 4)]));
-        hear(&mut roster, &["a"], 100);
-        assert_eq!(claim(&mut roster, 100), named(&[("a", 4)]));
-        let places = fill(&mut roster, 100);
-        let whose: Vec<&str> = places.iter().map(|(origin, _)| origin.as_str()).collect();
-        assert_eq!(whose, ["deep", "a", "deep", "a", "deep", "a", "deep", "a"]);
-    }
-
-    #[test]
-    fn an_origin_at_its_limit_waits_for_an_end_and_does_not_spin() {
-        let mut roster = Roster::default();
-        hear(&mut roster, &["hangs"], 0);
-        assert_eq!(claim(&mut roster, 0), named(&[("hangs", 4)]));
-        let places = fill(&mut roster, 0);
-        assert_eq!(places.len(), 4);
-        assert!(!roster.is_hungry(at(0)));
-        hear(&mut roster, &["hangs"], 0);
-        assert!(!roster.is_hungry(at(0)), "still at its limit");
-        assert_eq!(plan(&mut roster, at(0)), []);
-        roster.finished(places[0].1, at(1));
-        assert!(roster.is_hungry(at(1)));
-    }
-
-    #[test]
-    fn what_ends_fast_is_claimed_ahead_and_what_hangs_is_not() {
-        let mut roster = proven(&["fast"]);
-        hear(&mut roster, &["fast", "hangs"], 100);
-        claim(&mut roster, 100);
-        let places = fill(&mut roster, 100);
-        assert_eq!((roster.in_flight(), roster.stock()), (8, 0));
-        for (_, place) in places.iter().filter(|(origin, _)| origin == "fast") {
-            roster.finished(*place, at(110));
-        }
-        assert_eq!(claim(&mut roster, 110), named(&[("fast", 36)]));
-        assert_eq!(fill(&mut roster, 110).len(), 4);
-        assert_eq!((roster.in_flight(), roster.stock()), (8, 32));
-        assert!(!roster.is_hungry(at(110)), "the stock fills the places");
-    }
-
-    #[test]
-    fn the_slow_hold_half_of_the_places_at_most() {
-        let mut roster = proven(&["fast"]);
-        let slow = Duration::from_secs(2);
-        for origin in ["slow-1", "slow-2"] {
-            prove(&mut roster, origin, slow, 3_000);
-        }
-        hear(&mut roster, &["slow-1", "slow-2"], 3_000);
-        assert_eq!(
-            claim(&mut roster, 3_000),
-            named(&[("slow-1", 4)]),
-            "half of eight"
-        );
-        hear(&mut roster, &["new-1", "new-2"], 3_000);
-        assert_eq!(
-            claim(&mut roster, 3_000),
-            named(&[("new-1", 2)]),
-            "three quarters with the unproven"
-        );
-        hear(&mut roster, &["fast"], 3_000);
-        assert_eq!(claim(&mut roster, 3_000), named(&[("fast", 2)]));
-        assert_eq!(fill(&mut roster, 3_000).len(), 8);
-        assert!(!roster.is_hungry(at(3_000)));
-    }
-
-    #[test]
-    fn an_attempt_under_way_for_long_makes_its_origin_slow() {
-        let mut roster = proven(&["turns-slow", "fast"]);
-        hear(&mut roster, &["turns-slow"], 100);
-        assert_eq!(claim(&mut roster, 100), named(&[("turns-slow", 4)]));
-        fill(&mut roster, 100);
-        roster.review(at(1_000));
-        assert_eq!(roster.held, [0, 0, 4]);
-        roster.review(at(1_101));
-        assert_eq!(roster.held, [4, 0, 0]);
-        prove(&mut roster, "turns-slow-too", Duration::from_secs(2), 4_000);
-        hear(&mut roster, &["turns-slow-too"], 4_000);
-        assert_eq!(plan(&mut roster, at(4_000)), [], "the slow have their half");
-    }
-
-    #[test]
-    fn news_during_a_claim_is_kept() {
-        let mut roster = Roster::default();
-        hear(&mut roster, &["a"], 0);
-        roster.plan(at(0));
-        hear(&mut roster, &["a"], 0);
-        roster.claimed(&Origin::new("a"), vec![1], None, at(0));
-        assert!(roster.is_hungry(at(0)));
-    }
-
-    #[test]
-    fn a_failed_claim_is_tried_again() {
-        let mut roster = Roster::default();
-        hear(&mut roster, &["a"], 0);
-        roster.plan(at(0));
-        roster.unclaimed(&Origin::new("a"), at(0));
-        assert_eq!(plan(&mut roster, at(0)), named(&[("a", 4)]));
-        assert_eq!((roster.in_flight(), roster.stock()), (0, 0));
-    }
-
-    #[test]
-    fn the_pace_of_an_idle_origin_is_remembered_for_a_while() {
-        let mut roster = proven(&["a"]);
-        roster.forget(Timestamp::from_millis(500_000));
-        assert_eq!(roster.lanes.len(), 1);
-        roster.forget(Timestamp::from_millis(700_100));
-        assert!(roster.lanes.is_empty() && roster.waiting.is_empty());
-        assert_eq!(roster.held, [0, 0, 0]);
-    }
-
-    #[test]
-    fn a_lowered_limit_and_a_clock_set_back_hold() {
-        let mut roster = proven(&["a"]);
-        roster.heard(due("a", 150), at(160));
-        assert!(roster.is_hungry(at(160)));
-        roster.resettle(at(140));
-        assert!(!roster.is_hungry(at(140)));
-        assert_eq!(plan(&mut roster, at(140)), []);
-        let tight = Rules {
-            in_flight_per_origin_max: 1,
-            ..at(150)
-        };
-        roster.resettle(tight);
-        assert_eq!(plan(&mut roster, tight), named(&[("a", 1)]));
-    }
-}
+mod tests;

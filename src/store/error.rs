@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::EndedAttempt;
+use super::{EndedAttempt, Lease};
 
 /// Why a database can't be opened as the queue.
 #[derive(Debug, Error)]
@@ -147,6 +147,16 @@ pub enum EnqueueError {
     /// The whole batch failed.
     #[error(transparent)]
     Batch(#[from] StoreError),
+}
+
+/// Claims that could not be given back.
+#[derive(Debug, Error)]
+#[error("{} claims not given back: {error}", leases.len())]
+pub struct Unreleased {
+    /// Why.
+    pub error: StoreError,
+    /// The claims; they stand.
+    pub leases: Vec<Lease>,
 }
 
 /// Attempts that could not be recorded, with all that is needed to try again.

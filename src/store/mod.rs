@@ -40,7 +40,7 @@ pub use command::{
     Disposition, NewCommand, Pause, PauseScope, Remaining, Selectors, Standing, StoredState, Touch,
     disposition,
 };
-pub use error::{EnqueueError, OpenError, StoreError, Unrecorded};
+pub use error::{EnqueueError, OpenError, StoreError, Unrecorded, Unreleased};
 pub use inspection::{
     AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
     Stats,
@@ -271,6 +271,10 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Writes attempts to the log and moves their callbacks on: all of it or nothing. Returns one
     /// for each, in the same order.
     async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded>;
+
+    /// Gives back claims under which nothing was sent: their callbacks are as due as they were, and
+    /// the log knows nothing of it. A lease that was lost meanwhile is let go in silence.
+    async fn release(&self, leases: Vec<Lease>) -> Result<(), Unreleased>;
 
     /// Gives counted attempts back to their callbacks' budgets, and takes back that one of them has
     /// exhausted its callback. An attempt that does not count (any more) is left alone. Returns

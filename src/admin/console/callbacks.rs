@@ -36,7 +36,10 @@ pub(super) async fn show(
     let rows = rows.map_err(|error| Trouble::from(error).answer(&visit))?;
     let title = title(glance.state);
     let page = Page {
-        section: Section::Callbacks,
+        section: match glance.state {
+            ShownState::Exhausted => Section::Exhausted,
+            _ => Section::Elsewhere,
+        },
         title,
         searched: "",
         body: html! {

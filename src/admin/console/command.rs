@@ -200,7 +200,7 @@ fn row(command: &Command, now: Timestamp) -> Markup {
     let request = &command.request;
     html! {
         tr {
-            th scope="row" { a href=(path(command.id)) { (command.id.0) } }
+            th scope="row" .nowrap { a href=(path(command.id)) { (command.id.0) } }
             td { (request.action.as_str()) @if request.dry_run { " (dry run)" } }
             td { (Foreign(&request.actor)) }
             td { (Foreign(&request.reason)) }

@@ -15,7 +15,7 @@ pub(super) const SEARCH_CHARACTERS_MAX: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
     Queue,
-    Callbacks,
+    Exhausted,
     Merchants,
     Commands,
     /// None of the navigation's.
@@ -25,7 +25,7 @@ pub(super) enum Section {
 const NAVIGATION: [(Section, &str, &str); 4] = [
     (Section::Queue, "", "Queue"),
     (
-        Section::Callbacks,
+        Section::Exhausted,
         "/callbacks?state=exhausted",
         "Exhausted",
     ),

@@ -220,18 +220,22 @@ mod tests {
     #[test]
     fn the_token_opens_a_session_and_nothing_else_does() {
         let (sessions, token) = (Sessions::default(), token("right"));
-        let refused = |guess: &str| sessions.open(Some(&token), guess, "Noy", NOON).err();
+        let refused = |guess: &str| {
+            sessions
+                .open(Some(&token), guess, "night shift", NOON)
+                .err()
+        };
         assert_eq!(refused("wrong"), Some(Refused::WrongToken));
         assert_eq!(refused(""), Some(Refused::WrongToken));
         assert_eq!(
-            sessions.open(None, "", "Noy", NOON).err(),
+            sessions.open(None, "", "night shift", NOON).err(),
             Some(Refused::NoToken)
         );
         let cookie = sessions
-            .open(Some(&token), "right", "Noy", NOON)
+            .open(Some(&token), "right", "night shift", NOON)
             .expect("right");
         let operator = sessions.operator(Some(&token), &cookie, NOON).expect("in");
-        assert_eq!(operator.name, "Noy");
+        assert_eq!(operator.name, "night shift");
         assert!(operator.has_made(&operator.csrf.clone()));
         assert!(!operator.has_made("") && !operator.has_made(&cookie));
         assert!(sessions.operator(Some(&token), "right", NOON).is_none());
@@ -245,7 +249,7 @@ mod tests {
         let (sessions, right) = (Sessions::default(), token("right"));
         let open = || {
             sessions
-                .open(Some(&right), "right", "Noy", NOON)
+                .open(Some(&right), "right", "night shift", NOON)
                 .expect("right")
         };
         let stands = |cookie: &str, token: &Token, at: Timestamp| {
@@ -274,7 +278,8 @@ mod tests {
     #[test]
     fn guesses_run_out_and_come_back() {
         let (sessions, token) = (Sessions::default(), token("right"));
-        let open = |guess: &str, at: Timestamp| sessions.open(Some(&token), guess, "Noy", at);
+        let open =
+            |guess: &str, at: Timestamp| sessions.open(Some(&token), guess, "night shift", at);
         for _ in 0..20 {
             open("right", NOON).expect("those who know it are not counted");
         }
@@ -292,7 +297,7 @@ mod tests {
         let (sessions, token) = (Sessions::default(), token("right"));
         let open = |at| {
             sessions
-                .open(Some(&token), "right", "Noy", at)
+                .open(Some(&token), "right", "night shift", at)
                 .expect("right")
         };
         let first = open(NOON);

@@ -69,7 +69,7 @@ pub(super) fn callback_table(
                 tbody {
                     @for row in rows {
                         tr {
-                            th scope="row" { (callback_link(row.id)) }
+                            th scope="row" .nowrap { (callback_link(row.id)) }
                             td { (Foreign(&row.kind)) }
                             td { (Foreign(&row.app_id)) }
                             td .order { (order(row)) }

@@ -13,8 +13,9 @@ use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, EndedAttempt, EnqueueError, LedgerEntry, Origin,
-    OriginDue, Queue, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, EndedAttempt, EnqueueError, Lease, LedgerEntry,
+    Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
+    Unreleased,
 };
 use crate::telemetry::Metrics;
 
@@ -41,6 +42,9 @@ impl Queue for ProbeOnly {
         unreachable!("the admin port only probes")
     }
     async fn record(&self, _: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
+        unreachable!("the admin port only probes")
+    }
+    async fn release(&self, _: Vec<Lease>) -> Result<(), Unreleased> {
         unreachable!("the admin port only probes")
     }
     async fn refund(&self, _: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {

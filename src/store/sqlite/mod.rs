@@ -48,9 +48,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, Lease,
     LedgerEntry, OpenError, Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Share,
-    StoreError, Unrecorded,
+    StoreError, Unrecorded, Unreleased,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
@@ -232,6 +232,14 @@ impl Queue for SqliteQueue {
                     recorded,
                 })
                 .collect()),
+        }
+    }
+
+    async fn release(&self, leases: Vec<Lease>) -> Result<(), Unreleased> {
+        let work = |db: &rusqlite::Connection, leases: &Vec<Lease>| record::release(db, leases);
+        match self.writer.write(leases, work).await {
+            (leases, Err(error)) => Err(Unreleased { error, leases }),
+            (_, Ok(())) => Ok(()),
         }
     }
 

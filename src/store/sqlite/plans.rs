@@ -45,6 +45,7 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (claim::LEASE, "INTEGER PRIMARY KEY"),
         (claim::SET_ASIDE, "INTEGER PRIMARY KEY"),
         (record::MOVE_ON, "INTEGER PRIMARY KEY"),
+        (record::RELEASE, "INTEGER PRIMARY KEY"),
         (record::LOG_INTERRUPTED, "INDEX callback_in_flight"),
         (record::RELEASE_INTERRUPTED, "INDEX callback_in_flight"),
         (refund::GIVE_BACK, "INTEGER PRIMARY KEY"),

@@ -137,7 +137,7 @@ fn gauges_follow_the_queue() {
             name: "6".to_owned(),
             since: Timestamp::from_millis(1),
             command_id: CommandId(1),
-            actor: "alice".to_owned(),
+            actor: "support".to_owned(),
             reason: "their request".to_owned(),
         }],
     };

@@ -134,7 +134,7 @@ async fn the_cookie_is_kept_from_scripts_and_other_sites() {
 
     // Behind a proxy that does TLS the browser says so by its Origin.
     let origin = format!("https://127.0.0.1:{}", daemon.admin_addr().port());
-    let body = form(&[("name", "Noy"), ("token", TOKEN)]);
+    let body = form(&[("name", "night shift"), ("token", TOKEN)]);
     let behind_tls = operator
         .ask("POST /console/sign-in", &[("Origin", &origin)], &body)
         .await;
@@ -189,7 +189,7 @@ async fn an_action_needs_a_form_of_the_same_session_from_our_own_page() {
     let taken = operator.ask("POST /console/act", &[], &order(&csrf)).await;
     assert_eq!(taken.status, 303, "{taken:?}");
     let row = place.sqlite3("SELECT action, app_id, actor, reason FROM operator_command");
-    assert_eq!(row, "resend|6|Noy (console)|r");
+    assert_eq!(row, "resend|6|night shift (console)|r");
     daemon.stop().await;
 }
 
@@ -316,7 +316,7 @@ async fn a_resend_is_carried_out_and_answered() {
     .await;
     daemon.until_state("N1", ShownState::Delivered).await;
     let page = operator.get(&answer_page).await.body;
-    for words in ["Noy (console)", "they are back"] {
+    for words in ["night shift (console)", "they are back"] {
         assert!(page.contains(words), "{words}: {page}");
     }
     daemon.stop().await;

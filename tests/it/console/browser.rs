@@ -85,7 +85,7 @@ async fn the_keyboard_alone_finds_and_resends_a_callback() {
     browser.keys(ENTER);
     sees(&browser, "Sign in").await;
     browser.tab_to("Your name");
-    browser.keys("Noy");
+    browser.keys("night shift");
     browser.tab_to("Token");
     browser.keys(TOKEN);
     browser.keys(ENTER);
@@ -103,7 +103,7 @@ async fn the_keyboard_alone_finds_and_resends_a_callback() {
     })
     .await;
     sees(&browser, "they are back").await;
-    sees(&browser, "Signed in as Noy").await;
+    sees(&browser, "Signed in as night shift").await;
 
     browser.tab_to("Sign out");
     browser.keys(ENTER);
@@ -121,7 +121,7 @@ async fn without_the_token_nothing_is_done() {
     let (place, daemon, _merchant, url) = one_exhausted().await;
     let browser = Browser::open(&Look::default());
     browser.go(&format!("{url}/act?action=resend&callback=1"));
-    browser.write("#name", "Noy");
+    browser.write("#name", "night shift");
     browser.write("#token", "not the token at all");
     browser.click("main button");
     sees(&browser, "This is not the token.").await;
@@ -148,7 +148,7 @@ async fn no_script_is_needed() {
     browser.click(".search button");
     sees(&browser, "Attempt 1").await;
     browser.click("a.button");
-    browser.write("#name", "Noy");
+    browser.write("#name", "night shift");
     browser.write("#token", TOKEN);
     browser.click("main button");
     browser.write("#reason", "they are back");
@@ -178,7 +178,7 @@ async fn every_page_is_sound_in_every_look() {
         browser.go(&showcase.url("/console/sign-in"));
         for (page, path) in PAGES {
             if page == "act" {
-                browser.write("#name", "Noy");
+                browser.write("#name", "night shift");
                 browser.write("#token", TOKEN);
                 browser.click("main button");
             }

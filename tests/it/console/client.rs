@@ -102,7 +102,11 @@ impl Client {
 
     /// Tries to sign in with `token`.
     pub(super) async fn sign_in_with(&mut self, token: &str) -> Answer {
-        let fields = [("name", "Noy"), ("token", token), ("next", "/console")];
+        let fields = [
+            ("name", "night shift"),
+            ("token", token),
+            ("next", "/console"),
+        ];
         let answer = self.post("/console/sign-in", &fields).await;
         let cookie = answer.header("set-cookie").split(';').next();
         if answer.status == 303 {

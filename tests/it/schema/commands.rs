@@ -13,45 +13,48 @@ fn a_command_needs_an_action_a_selector_an_actor_and_a_reason() {
     let good = [
         (
             "action, order_number, actor, reason",
-            "'resend', '1', 'alice', 'r'",
+            "'resend', '1', 'support', 'r'",
         ),
         (
             "action, callback_id, actor, reason",
-            "'cancel', 1, 'alice', 'r'",
+            "'cancel', 1, 'support', 'r'",
         ),
-        ("action, since, actor, reason", "'cancel', 1, 'alice', 'r'"),
+        (
+            "action, since, actor, reason",
+            "'cancel', 1, 'support', 'r'",
+        ),
         (
             "action, app_id, origin, state, since, until, rate, actor, reason",
-            "'resend', '6', 'https://m', 'exhausted', 1, 2, 100000, 'alice', 'r'",
+            "'resend', '6', 'https://m', 'exhausted', 1, 2, 100000, 'support', 'r'",
         ),
         (
             "action, app_id, actor, reason",
-            "'pause', '6', 'alice', 'r'",
+            "'pause', '6', 'support', 'r'",
         ),
         (
             "action, origin, actor, reason",
-            "'resume', 'https://m', 'alice', 'r'",
+            "'resume', 'https://m', 'support', 'r'",
         ),
     ];
     let bad = [
         (
             "action, order_number, actor, reason",
-            "'send', '1', 'alice', 'r'",
+            "'send', '1', 'support', 'r'",
             "action_is_resend_cancel_pause_or_resume",
         ),
         (
             "action, actor, reason",
-            "'resend', 'alice', 'r'",
+            "'resend', 'support', 'r'",
             "a_resend_or_cancel_has_a_selector",
         ),
         (
             "action, actor, reason",
-            "'cancel', 'alice', 'r'",
+            "'cancel', 'support', 'r'",
             "a_resend_or_cancel_has_a_selector",
         ),
         (
             "action, order_number, actor, reason",
-            "'resend', '', 'alice', 'r'",
+            "'resend', '', 'support', 'r'",
             "no_selector_is_empty",
         ),
         (
@@ -61,52 +64,52 @@ fn a_command_needs_an_action_a_selector_an_actor_and_a_reason() {
         ),
         (
             "action, order_number, actor, reason",
-            "'resend', '1', 'alice', ''",
+            "'resend', '1', 'support', ''",
             "reason_is_not_empty",
         ),
         (
             "action, order_number, actor",
-            "'resend', '1', 'alice'",
+            "'resend', '1', 'support'",
             "NOT NULL",
         ),
         (
             "action, state, actor, reason",
-            "'resend', 'in_flight', 'alice', 'r'",
+            "'resend', 'in_flight', 'support', 'r'",
             "command_state_is_known",
         ),
         (
             "action, since, until, actor, reason",
-            "'resend', 2, 2, 'alice', 'r'",
+            "'resend', 2, 2, 'support', 'r'",
             "since_is_before_until",
         ),
         (
             "action, app_id, rate, actor, reason",
-            "'resend', '6', 0, 'alice', 'r'",
+            "'resend', '6', 0, 'support', 'r'",
             "rate_is_1_to_100000",
         ),
         (
             "action, app_id, dry_run, actor, reason",
-            "'resend', '6', 2, 'alice', 'r'",
+            "'resend', '6', 2, 'support', 'r'",
             "flags_are_0_or_1",
         ),
         (
             "action, actor, reason",
-            "'pause', 'alice', 'r'",
+            "'pause', 'support', 'r'",
             "a_pause_or_resume_has_one_origin_or_one_app",
         ),
         (
             "action, app_id, origin, actor, reason",
-            "'pause', '6', 'https://m', 'alice', 'r'",
+            "'pause', '6', 'https://m', 'support', 'r'",
             "a_pause_or_resume_has_one_origin_or_one_app",
         ),
         (
             "action, app_id, state, actor, reason",
-            "'pause', '6', 'pending', 'alice', 'r'",
+            "'pause', '6', 'pending', 'support', 'r'",
             "a_pause_or_resume_has_one_origin_or_one_app",
         ),
         (
             "action, app_id, status, actor, reason",
-            "'pause', '6', 'running', 'alice', 'r'",
+            "'pause', '6', 'running', 'support', 'r'",
             "a new row waits",
         ),
     ];
@@ -137,7 +140,7 @@ fn neither_a_request_nor_an_answer_nor_a_note_is_changed_or_deleted() {
     let queue = Queue::new();
     let asked = insert(
         "action, order_number, actor, reason",
-        "'resend', '1', 'alice', 'r'",
+        "'resend', '1', 'support', 'r'",
     );
     let item = "INSERT INTO operator_command_item (command_id, callback_id, what, at) VALUES (1, 1, 'resent', 1)";
     let awaited = "INSERT INTO operator_command_item (command_id, callback_id, what, at) VALUES (1, 2, 'awaited', 1)";

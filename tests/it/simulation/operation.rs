@@ -45,6 +45,8 @@ pub(super) enum Operation {
     CrashAt { point: CrashPoint },
     /// SIGTERM, and a new start.
     Stop,
+    /// The same while callbacks are claimed ahead for a merchant that was fast and hangs now.
+    StopLoaded { merchant: u8 },
     /// Finished callbacks are removed that are older than this.
     Prune { keep_minutes: u16 },
     /// The file is kept in shape.
@@ -63,6 +65,31 @@ pub(super) enum Operation {
     Cancel { which: u8 },
     /// An operator sends a finished callback again, by SQL.
     Resend { which: u8 },
+    /// An operator asks the dispatcher for it, by `operator_command`.
+    Command {
+        asked: Asked,
+        chosen: Chosen,
+        acknowledged: bool,
+        dry_run: bool,
+        /// Whether the dispatcher is told.
+        nudge: bool,
+    },
+}
+
+/// What an operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Resend,
+    Cancel,
+}
+
+/// For which callbacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// One, counted among those that there are.
+    Row(u8),
+    /// Those of an app.
+    App(u8),
 }
 
 /// How a row gets into the queue.
@@ -103,6 +130,8 @@ pub(super) enum Reply {
 pub(super) enum StoreCall {
     Claiming,
     Recording,
+    /// Doing what operators ask for.
+    CarryingOut,
     /// Taking attempts from the merchants' accounts after an outage of our own.
     Refunding,
     /// The search for new rows and the survey.
@@ -131,6 +160,8 @@ pub(super) enum CrashPoint {
     AfterClaim,
     BeforeRecord,
     AfterRecord,
+    BeforeCommand,
+    AfterCommand,
     BeforeSend,
     /// The merchant has acknowledged, and nobody has heard it.
     AfterSend,
@@ -223,6 +254,7 @@ fn faults() -> impl Strategy<Value = Operation> {
         StoreCall::Recording,
         StoreCall::Recording,
         StoreCall::Refunding,
+        StoreCall::CarryingOut,
         StoreCall::Reading,
         StoreCall::Everything,
     ]);
@@ -240,6 +272,8 @@ fn faults() -> impl Strategy<Value = Operation> {
         CrashPoint::AfterClaim,
         CrashPoint::BeforeRecord,
         CrashPoint::AfterRecord,
+        CrashPoint::BeforeCommand,
+        CrashPoint::AfterCommand,
         CrashPoint::BeforeSend,
         CrashPoint::AfterSend,
     ]);
@@ -251,6 +285,7 @@ fn faults() -> impl Strategy<Value = Operation> {
         1 => select(vec![5_u8, 30]).prop_map(|minutes| Operation::NetworkLost { minutes }),
         4 => points.prop_map(|point| Operation::CrashAt { point }),
         1 => Just(Operation::Stop),
+        1 => (0..6_u8).prop_map(|merchant| Operation::StopLoaded { merchant }),
     ]
 }
 
@@ -261,9 +296,28 @@ fn operators() -> impl Strategy<Value = Operation> {
         3 => reload.prop_map(|(waits, places, without_key_of, rotated, shield)| Operation::Reload {
             waits: waits % 5, places: places % 4, without_key_of, rotated, shield,
         }),
-        2 => any::<u8>().prop_map(|which| Operation::Cancel { which }),
-        2 => any::<u8>().prop_map(|which| Operation::Resend { which }),
+        1 => any::<u8>().prop_map(|which| Operation::Cancel { which }),
+        1 => any::<u8>().prop_map(|which| Operation::Resend { which }),
+        3 => commands(),
         1 => select(vec![0_u16, 10, 600]).prop_map(|keep_minutes| Operation::Prune { keep_minutes }),
         1 => Just(Operation::Maintain),
     ]
+}
+
+fn commands() -> impl Strategy<Value = Operation> {
+    let asked = select(vec![Asked::Resend, Asked::Resend, Asked::Cancel]);
+    let chosen = prop_oneof![
+        3 => any::<u8>().prop_map(Chosen::Row),
+        1 => (0..4_u8).prop_map(Chosen::App),
+    ];
+    let dry_run = proptest::bool::weighted(0.1);
+    (asked, chosen, any::<bool>(), dry_run, any::<bool>()).prop_map(
+        |(asked, chosen, acknowledged, dry_run, nudge)| Operation::Command {
+            asked,
+            chosen,
+            acknowledged,
+            dry_run,
+            nudge,
+        },
+    )
 }

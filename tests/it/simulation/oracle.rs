@@ -5,11 +5,14 @@
 //! counts, when the next attempt is due and which key signs, all that is said here once more, from
 //! the contract.
 
+mod commands;
 mod comparison;
 mod departure;
 mod outage;
 
 use std::collections::BTreeMap;
+
+pub(super) use commands::{RATE, Selected};
 
 use super::journal::{Fate, Posted};
 use super::operation::Reply;
@@ -93,6 +96,8 @@ pub(super) struct Oracle {
     starting_at: Option<i64>,
     /// Attempts in the log, by outcome.
     pub(super) logged: BTreeMap<String, u64>,
+    /// What operators have asked for, by the row of `operator_command`.
+    commands: BTreeMap<i64, commands::Command>,
 }
 
 /// What follows an attempt.
@@ -162,6 +167,23 @@ impl Oracle {
             callback.counted = 0;
             callback.due = vec![now];
             callback.finished_at = None;
+        }
+    }
+
+    /// A claim was given back at a drain.
+    pub(super) fn released(&mut self, id: i64) {
+        let Some(callback) = self.callbacks.get_mut(&id) else {
+            return;
+        };
+        let unsent = |lease: &Lease| lease.post.is_none();
+        match callback.leases.iter().position(unsent) {
+            Some(at) => {
+                callback.leases.remove(at);
+                *self.logged.entry("released unsent".to_owned()).or_default() += 1;
+            }
+            None => self.violation(format!(
+                "row {id} was given back, and no claim of it is unsent"
+            )),
         }
     }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
+use super::operation::Asked;
+use super::oracle::{RATE, Selected};
 use super::order::Order;
 
 /// In the order of [`Order::columns`].
@@ -57,6 +59,24 @@ pub(super) struct Logged {
     pub(super) body_sha256: Option<String>,
     pub(super) detail: String,
     pub(super) response_excerpt: Option<String>,
+}
+
+/// What a row of `operator_command` says of its execution.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: String,
+    pub(super) selected: i64,
+    pub(super) done: i64,
+    pub(super) skipped: i64,
+    pub(super) started_at: Option<i64>,
+    pub(super) finished_at: Option<i64>,
+}
+
+/// What a command did with a callback.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) what: String,
+    pub(super) at: i64,
 }
 
 #[derive(Debug)]
@@ -130,6 +150,61 @@ impl Database {
         let sql = "UPDATE callback_queue SET state = 'pending', attempts = 0, \
                    next_attempt_at = ?2, finished_at = NULL WHERE id = ?1 AND state <> 'pending'";
         self.execute(sql, [id, now]).expect("the schema allows it") == 1
+    }
+
+    /// Asks for something in `operator_command`; returns its row.
+    pub(super) fn command(
+        &self,
+        asked: Asked,
+        chosen: Selected,
+        acknowledged: bool,
+        dry_run: bool,
+        now: i64,
+    ) -> i64 {
+        let action = match asked {
+            Asked::Resend => "resend",
+            Asked::Cancel => "cancel",
+        };
+        let (row, app) = match chosen {
+            Selected::Row(row) => (Some(row), None),
+            Selected::App(app) => (None, Some(app)),
+        };
+        let acknowledged = acknowledged && asked == Asked::Resend;
+        let sql = "INSERT INTO operator_command (action, callback_id, app_id, include_acknowledged, \
+                   dry_run, rate, actor, reason, created_at) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'operator', 'simulated', ?7)";
+        let rate = (asked == Asked::Resend).then_some(RATE);
+        self.execute(sql, (action, row, app, acknowledged, dry_run, rate, now))
+            .expect("the schema allows it");
+        self.connection.last_insert_rowid()
+    }
+
+    /// How far a command has come.
+    pub(super) fn answer(&self, id: i64) -> (Answer, BTreeMap<i64, Item>) {
+        let sql = "SELECT status, selected, done, skipped, started_at, finished_at \
+                   FROM operator_command WHERE id = ?1";
+        let mut answers = self.query(sql, [id], |row| {
+            Ok(Answer {
+                status: row.get(0)?,
+                selected: row.get(1)?,
+                done: row.get(2)?,
+                skipped: row.get(3)?,
+                started_at: row.get(4)?,
+                finished_at: row.get(5)?,
+            })
+        });
+        let sql = "SELECT callback_id, what, at FROM operator_command_item WHERE command_id = ?1";
+        let items = self.query(sql, [id], |row| {
+            let item = Item {
+                what: row.get(1)?,
+                at: row.get(2)?,
+            };
+            Ok((row.get(0)?, item))
+        });
+        (
+            answers.pop().expect("it was asked for"),
+            items.into_iter().collect(),
+        )
     }
 
     /// Takes the write lock, or gives it back.

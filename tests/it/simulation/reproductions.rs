@@ -166,10 +166,9 @@ fn what_is_given_back_after_an_outage_waits_until_it_is_recorded() {
     ]);
 }
 
-/// What was claimed ahead for a merchant that hangs now takes longer than a drain may: it is cut
-/// off, and ends as interrupted.
+/// Sent in turn to a merchant that hangs now, it would take longer than a drain may.
 #[test]
-fn a_drain_may_be_too_short_for_what_was_claimed_ahead() {
+fn what_was_claimed_ahead_does_not_outlast_a_drain() {
     holds(&[
         Reload {
             waits: 4,

@@ -1,6 +1,9 @@
 //! One seed, from the first operation to the day when all merchants are well.
 
-use std::collections::BTreeSet;
+mod ending;
+mod gateway;
+mod passing;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +16,8 @@ use callback_dispatcher::store::Queue;
 use tokio::sync::watch;
 
 use super::START;
-use super::operation::{Operation, Reply, Way};
-use super::oracle::State;
+use super::operation::{Asked, Chosen, Operation, Reply, Way};
+use super::oracle::{Selected, State};
 use super::order::{MERCHANTS, Order};
 use super::process::Process;
 use super::records::Database;
@@ -22,20 +25,8 @@ use super::tally::Tally;
 use super::terms::Generation;
 use super::world::{SharedWorld, SimulatedPost};
 
-/// Longer than an outcome waits for company, shorter than every other timer.
-const MOMENT: Duration = Duration::from_millis(8);
-
-/// More of them in a row: the dispatcher spins.
-const MOMENTS_MAX: usize = 2000;
-
-/// Events that time stops for while it passes; the rest of it passes at once.
-const HOPS_MAX: usize = 32;
-
 /// Longer than every pause after a failure of the store.
 const RECOVERY: Duration = Duration::from_secs(7);
-
-/// Longer than the pause between two surveys.
-const SURVEYED: Duration = Duration::from_secs(35);
 
 /// Ids that the table gives begin above; the gateway's own stay below.
 const OWN_IDS: i64 = 1000;
@@ -166,6 +157,7 @@ impl Run {
             Operation::Crash => self.world.lock().weather.has_crashed = true,
             Operation::CrashAt { point } => self.world.lock().weather.crash_at = Some(point),
             Operation::Stop => self.stop().await?,
+            Operation::StopLoaded { merchant } => self.stop_loaded(merchant).await?,
             Operation::Prune { keep_minutes } => self.prune(keep_minutes).await?,
             Operation::Maintain => {
                 let maintained = self.process().queue.maintain().await;
@@ -193,65 +185,20 @@ impl Run {
                 let was_finished = world.database.resend(id, now);
                 world.oracle.resent(id, was_finished, now);
             }),
-        }
-        Ok(())
-    }
-
-    async fn enqueue(&mut self, way: Way, order: Order) -> Result<(), Violation> {
-        let id = self.insert(way, &order).await?;
-        let now = self.now();
-        self.world.lock().oracle.queued(id, order, true, now);
-        Ok(())
-    }
-
-    async fn insert(&self, way: Way, order: &Order) -> Result<i64, Violation> {
-        let now = self.now();
-        match way {
-            Way::Command => {
-                let queue = Arc::clone(&self.process().queue);
-                let callbacks = vec![order.new_callback()];
-                let ids = queue.enqueue(callbacks, Timestamp::from_millis(now)).await;
-                let ids = ids.map_err(|error| error.to_string())?;
-                ids.first().map(|id| id.0).ok_or("no id".to_owned())
-            }
-            Way::Sql | Way::SqlOwnId => {
-                // Descending, so that each is below all that the dispatcher has seen.
-                let own = OWN_IDS - i64::from(self.orders);
-                let id = (way == Way::SqlOwnId).then_some(own);
-                let inserted = self.world.lock().database.insert(order, id, now);
-                inserted.map_err(|error| error.to_string())
+            Operation::Command {
+                asked,
+                chosen,
+                acknowledged,
+                dry_run,
+                nudge,
+            } => {
+                self.command(asked, chosen, acknowledged, dry_run);
+                if nudge {
+                    self.process().queue.nudge.notify_one();
+                }
             }
         }
-    }
-
-    async fn enqueue_again(&mut self, way: Way, which: u8) -> Result<(), Violation> {
-        let order = {
-            let world = self.world.lock();
-            let ids = world.oracle.readable_ids();
-            let Some(id) = nth(&ids, which) else {
-                return Ok(());
-            };
-            world.oracle.callbacks[&id].order.clone()
-        };
-        self.orders += 1;
-        match self.insert(way, &order).await {
-            Ok(id) => Err(format!(
-                "a result was queued twice, the second time as row {id}"
-            )),
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn enqueue_unreadable(&mut self, merchant: u8) {
-        self.orders += 1;
-        let mut order = Order::new(self.orders, 0, merchant, false);
-        order.currency = "EUR";
-        let now = self.now();
-        let mut world = self.world.lock();
-        let id = world.database.insert_unchecked(&order, now);
-        world.oracle.queued(id, order, false, now);
-        drop(world);
-        self.process().queue.nudge.notify_one();
+        Ok(())
     }
 
     fn by_operator(&self, which: u8, act: impl FnOnce(&mut super::world::World, i64, i64)) {
@@ -262,6 +209,20 @@ impl Run {
         }
         drop(world);
         self.process().queue.nudge.notify_one();
+    }
+
+    fn command(&self, asked: Asked, chosen: Chosen, acknowledged: bool, dry_run: bool) {
+        let mut world = self.world.lock();
+        let now = world.now();
+        if let Some(chosen) = Selected::of(&world.oracle, chosen) {
+            let command = world
+                .database
+                .command(asked, chosen, acknowledged, dry_run, now);
+            world
+                .oracle
+                .commanded(command, asked, chosen, acknowledged, dry_run);
+            world.oracle.judge_skip(command, now);
+        }
     }
 
     fn reload(&self, generation: Generation) {
@@ -339,11 +300,25 @@ impl Run {
         Ok(())
     }
 
+    async fn stop_loaded(&mut self, merchant: u8) -> Result<(), Violation> {
+        for (mood, count) in [(Some(Reply::Acknowledge), 2), (None, 8)] {
+            self.world.lock().moods[usize::from(merchant % MERCHANTS)] = mood;
+            for _ in 0..count {
+                self.orders += 1;
+                let order = Order::new(self.orders, 0, merchant, false);
+                self.enqueue(Way::Sql, order).await?;
+            }
+            self.process().queue.nudge.notify_one();
+            self.settle().await?;
+            self.restart_if_dead().await?;
+        }
+        self.stop().await
+    }
+
     async fn stop(&mut self) -> Result<(), Violation> {
         let process = self.process.take().expect("it runs");
-        // What is claimed ahead of its place is sent in turn, and two deadlines fit into a drain.
-        let fits = self.world.lock().oracle.claimed_now() <= 2;
-        let is_fair = fits && self.world.lock().weather.is_fair(RECOVERY);
+        // What was not sent is given back, and one deadline fits into a drain.
+        let is_fair = self.world.lock().weather.is_fair(RECOVERY);
         let stopped = process.stop().await;
         self.tally.add("stops", 1);
         let mut world = self.world.lock();
@@ -394,65 +369,9 @@ impl Run {
         Err("it can't be started".to_owned())
     }
 
-    /// Lets wall clock and timers go on, from one event to the next.
-    async fn advance(&mut self, by: Duration) -> Result<(), Violation> {
-        let mut left = by;
-        for _ in 0..HOPS_MAX {
-            if left.is_zero() {
-                return Ok(());
-            }
-            let hop = self.hop().min(left);
-            left -= hop;
-            self.pass(hop).await?;
-            self.restart_if_dead().await?;
-        }
-        self.pass(left).await
-    }
-
-    /// How long until something happens.
-    fn hop(&self) -> Duration {
-        let mut world = self.world.lock();
-        let now = world.now();
-        let due = world.oracle.next_due_after(now).map(|due| due - now);
-        let due = due.and_then(|millis| u64::try_from(millis).ok());
-        let timeout = world
-            .next_timeout()
-            .map(|left| left + Duration::from_millis(1));
-        let soonest = due
-            .map(Duration::from_millis)
-            .into_iter()
-            .chain(timeout)
-            .min();
-        soonest
-            .unwrap_or(Duration::MAX)
-            .max(Duration::from_millis(1))
-    }
-
-    async fn pass(&self, hop: Duration) -> Result<(), Violation> {
-        self.clock.advance(hop);
-        tokio::time::advance(hop).await;
-        self.settle().await
-    }
-
-    /// Waits until nothing happens any more: tokio's clock moves on only when no task can run and
-    /// the store is not at work.
-    async fn settle(&self) -> Result<(), Violation> {
-        for _ in 0..MOMENTS_MAX {
-            let before = {
-                let mut world = self.world.lock();
-                world.quiet_at = world.activity;
-                world.activity
-            };
-            tokio::time::sleep(MOMENT).await;
-            if self.world.lock().activity == before {
-                return Ok(());
-            }
-        }
-        Err("it does not come to rest".to_owned())
-    }
-
     fn check(&mut self) -> Result<(), Violation> {
         let mut world = self.world.lock();
+        world.absorb_commands();
         let (rows, log) = (world.database.rows(), world.database.log());
         world.oracle.compare(&rows, &log);
         if world.weather.is_fair(RECOVERY) {
@@ -462,68 +381,6 @@ impl Run {
         match world.oracle.violations() {
             [] => Ok(()),
             [first, ..] => Err(first.clone()),
-        }
-    }
-
-    /// Every merchant is healthy, every key is there, the store works, and time goes on: all that
-    /// can be delivered is.
-    async fn all_is_well(&mut self) -> Result<(), Violation> {
-        {
-            let mut world = self.world.lock();
-            world.weather.clear();
-            world.moods = [Some(Reply::Acknowledge); MERCHANTS as usize];
-            world.answer_all(Reply::Acknowledge);
-        }
-        self.reload(Generation::healthy());
-        self.advance(RECOVERY).await?;
-        let owed = self.world.lock().oracle.deliverable(self.now());
-        self.deliver_all(&owed).await?;
-        self.stop().await?;
-        self.settle().await?;
-        self.check()?;
-        let integrity = self.world.lock().database.integrity();
-        match integrity.as_str() {
-            "ok" => Ok(()),
-            fault => Err(format!("the file is damaged: {fault}")),
-        }
-    }
-
-    async fn deliver_all(&mut self, owed: &BTreeSet<i64>) -> Result<(), Violation> {
-        let mut overdue = Duration::ZERO;
-        loop {
-            let next = {
-                let world = self.world.lock();
-                let left: BTreeSet<i64> = owed
-                    .iter()
-                    .filter(|id| world.oracle.state(**id) == State::Pending)
-                    .copied()
-                    .collect();
-                if left.is_empty() {
-                    break;
-                }
-                let due = world.oracle.next_due(&left);
-                due.ok_or_else(|| format!("rows {left:?} are in flight for ever"))?
-            };
-            let wait = u64::try_from(next - self.now()).unwrap_or_default();
-            if wait == 0 {
-                overdue += Duration::from_secs(1);
-                if overdue > SURVEYED {
-                    return Err(format!("a row that was due at {next} is not delivered"));
-                }
-            } else {
-                overdue = Duration::ZERO;
-            }
-            // In one leap: what else would happen on the way has happened often enough.
-            let leap = if wait == 0 { 1000 } else { wait };
-            self.pass(Duration::from_millis(leap)).await?;
-            self.restart_if_dead().await?;
-            self.check()?;
-        }
-        let world = self.world.lock();
-        let not_delivered = |id: &&i64| world.oracle.state(**id) != State::Delivered;
-        match owed.iter().find(not_delivered) {
-            Some(id) => Err(format!("row {id} of a healthy merchant was not delivered")),
-            None => Ok(()),
         }
     }
 

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
 use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, Lease,
     LedgerEntry, Origin, OriginDue, Queue, Recorded, RecordedAttempt, Refund, Retention, Share,
-    StoreError, Unrecorded,
+    StoreError, Unrecorded, Unreleased,
 };
 use tokio::sync::Notify;
 
@@ -122,6 +122,7 @@ impl Queue for SimulatedQueue {
         let shares = to_its_end(async move {
             let shares = uninterrupted(inner.claim(claim)).await?;
             let mut world = world.lock();
+            world.absorb_commands();
             for claimed in shares.iter().flat_map(|share| &share.callbacks) {
                 let id = claimed.lease.id().0;
                 // A record that shares this commit comes before it.
@@ -145,6 +146,7 @@ impl Queue for SimulatedQueue {
         let recorded = to_its_end(async move {
             let recorded = uninterrupted(inner.record(ended)).await?;
             let mut world = world.lock();
+            world.absorb_commands();
             world.absorb(&ids);
             for (id, recorded) in ids.iter().zip(&recorded) {
                 if recorded.recorded == Recorded::LeaseLost {
@@ -156,6 +158,26 @@ impl Queue for SimulatedQueue {
         .await?;
         dies(dies_after).await;
         Ok(recorded)
+    }
+
+    async fn release(&self, leases: Vec<Lease>) -> Result<(), Unreleased> {
+        let ids: Vec<i64> = leases.iter().map(|lease| lease.id().0).collect();
+        let dies_after = match self.weathered(StoreCall::Recording, &ids).await {
+            Ok(dies_after) => dies_after,
+            Err(error) => return Err(Unreleased { error, leases }),
+        };
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        to_its_end(async move {
+            uninterrupted(inner.release(leases)).await?;
+            let mut world = world.lock();
+            for id in ids {
+                world.oracle.released(id);
+            }
+            Ok::<_, Unreleased>(())
+        })
+        .await?;
+        dies(dies_after).await;
+        Ok(())
     }
 
     async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
@@ -179,6 +201,8 @@ impl Queue for SimulatedQueue {
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.weathered(StoreCall::Everything, &[]).await?;
+        // What the last dispatcher did, and did not live to tell.
+        self.world.lock().absorb_commands();
         let count = uninterrupted(self.inner.interrupt_in_flight(now)).await?;
         let mut world = self.world.lock();
         let ids = world.oracle.ids();
@@ -202,8 +226,16 @@ impl Queue for SimulatedQueue {
     }
 
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
-        self.weathered(StoreCall::Reading, &[]).await?;
-        uninterrupted(self.inner.carry_out(now)).await
+        let dies_after = self.weathered(StoreCall::CarryingOut, &[]).await?;
+        let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
+        let carried_out = to_its_end(async move {
+            let carried_out = uninterrupted(inner.carry_out(now)).await?;
+            world.lock().absorb_commands();
+            Ok::<_, StoreError>(carried_out)
+        })
+        .await?;
+        dies(dies_after).await;
+        Ok(carried_out)
     }
 
     async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {

@@ -23,6 +23,7 @@ const EVERYTHING: &[&str] = &[
     "attempts unsignable",
     "attempts not charged in an outage",
     "attempts given back",
+    "attempts released unsent",
     "callbacks pending",
     "callbacks delivered",
     "callbacks exhausted",
@@ -43,12 +44,16 @@ const EVERYTHING: &[&str] = &[
     "operation Crash",
     "operation CrashAt",
     "operation Stop",
+    "operation StopLoaded",
     "operation Prune",
     "operation Maintain",
     "operation Reload",
     "operation Cancel",
     "operation NetworkLost",
     "operation Resend",
+    "operation Command",
+    "attempts resent by a command",
+    "attempts cancelled by a command",
 ];
 
 /// Counts by name.

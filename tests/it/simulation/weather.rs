@@ -72,6 +72,7 @@ impl Weather {
         let (before, after) = match call {
             StoreCall::Claiming => (CrashPoint::BeforeClaim, CrashPoint::AfterClaim),
             StoreCall::Recording => (CrashPoint::BeforeRecord, CrashPoint::AfterRecord),
+            StoreCall::CarryingOut => (CrashPoint::BeforeCommand, CrashPoint::AfterCommand),
             StoreCall::Refunding | StoreCall::Reading | StoreCall::Everything => {
                 return Course::Goes;
             }

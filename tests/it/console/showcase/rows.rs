@@ -119,9 +119,9 @@ fn commands(now: Timestamp) -> String {
         "INSERT INTO operator_command (action, callback_id, actor, reason, created_at) VALUES \
            ('resend', 2, 'noy', 'their maintenance is over', {first}); \
          INSERT INTO operator_command (action, app_id, state, actor, reason, rate, created_at) VALUES \
-           ('resend', '42', 'exhausted', 'Khamla (console)', 'they have imported the missing orders', 20, {second}); \
+           ('resend', '42', 'exhausted', 'day shift (console)', 'they have imported the missing orders', 20, {second}); \
          INSERT INTO operator_command (action, origin, actor, reason, created_at) VALUES \
-           ('pause', 'https://api.pakse.example:8443', 'Noy (console)', 'they have asked us to, ticket 4711', {third}); \
+           ('pause', 'https://api.pakse.example:8443', 'night shift (console)', 'they have asked us to, ticket 4711', {third}); \
          INSERT INTO paused (scope, name, command_id, since) VALUES \
            ('origin', 'https://api.pakse.example:8443', 3, {third}); \
          UPDATE operator_command SET status = 'done', selected = 1, done = 1, answer = '1 callback has a new round.', \

@@ -49,14 +49,6 @@ impl Oracle {
         self.violations.append(&mut found);
     }
 
-    /// Callbacks that are claimed.
-    pub(in crate::simulation) fn claimed_now(&self) -> usize {
-        let callbacks = self.callbacks.values();
-        callbacks
-            .filter(|callback| callback.current_lease().is_some())
-            .count()
-    }
-
     /// After a stop that has cut nothing off, nothing is in flight.
     pub(in crate::simulation) fn expect_nothing_in_flight(&mut self) {
         let in_flight = |(_, callback): &(&i64, &Callback)| callback.current_lease().is_some();
