@@ -42,14 +42,14 @@ async fn a_running_dispatcher_carries_it_out_and_the_command_tells() {
     let reason = "their firewall is mended";
     let said = place
         .ask(&[
-            "resend", "--app", "6", "--reason", reason, "--actor", "alice", "--json",
+            "resend", "--app", "6", "--reason", reason, "--actor", "support", "--json",
         ])
         .json();
     assert_eq!(said["status"], "done");
     assert_eq!(said["selected"], 2);
     assert_eq!(said["done"], 1);
     assert_eq!(said["skipped_why"], json!({"acknowledged": 1}));
-    assert_eq!(said["actor"], "alice");
+    assert_eq!(said["actor"], "support");
     assert_eq!(said["reason"], reason);
     place.all_finished().await;
     assert_eq!(states(&place), json!(["delivered", "delivered"]));
@@ -60,7 +60,7 @@ async fn a_running_dispatcher_carries_it_out_and_the_command_tells() {
     );
     let shown = place.ask(&["show", "M1"]).done();
     assert!(
-        shown.contains("by alice, command 2: their firewall is mended"),
+        shown.contains("by support, command 2: their firewall is mended"),
         "{shown}"
     );
 

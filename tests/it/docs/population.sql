@@ -80,12 +80,12 @@ WHERE id = 10;
 
 -- What an operator did: a pause that lasts, and a resend that is done.
 INSERT INTO operator_command (id, action, app_id, state, actor, reason, created_at)
-SELECT 1, 'resend', '8', 'exhausted', 'alice', 'their outage is over', ms - 2000000 FROM at WHERE name = 'now';
+SELECT 1, 'resend', '8', 'exhausted', 'support', 'their outage is over', ms - 2000000 FROM at WHERE name = 'now';
 UPDATE operator_command SET status = 'done', selected = 3, done = 2, skipped = 1,
   skipped_why = '{"acknowledged":1}', answer = '2 resent, 1 skipped', started_at = created_at,
   finished_at = created_at + 40;
 INSERT INTO operator_command (id, action, app_id, actor, reason, created_at)
-SELECT 2, 'pause', '9', 'bob', 'waits for its key', ms - 1530000 FROM at WHERE name = 'now';
+SELECT 2, 'pause', '9', 'on-call', 'waits for its key', ms - 1530000 FROM at WHERE name = 'now';
 UPDATE operator_command SET status = 'done', answer = 'paused', started_at = created_at,
   finished_at = created_at + 10 WHERE id = 2;
 INSERT INTO paused SELECT 'app', '9', 2, ms - 1530000 FROM at WHERE name = 'now';

@@ -23,7 +23,7 @@ async fn answered(place: &Place, id: i64) -> String {
 fn command(columns: &str, values: &str) -> String {
     format!(
         "INSERT INTO operator_command ({columns}, actor, reason)
-         VALUES ({values}, 'alice', 'the merchant asked');"
+         VALUES ({values}, 'support', 'the merchant asked');"
     )
 }
 
@@ -82,7 +82,7 @@ async fn an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked(
     assert_eq!(notes.len(), 1);
     assert_eq!(
         (notes[0].actor.as_str(), notes[0].reason.as_str()),
-        ("alice", "the merchant asked")
+        ("support", "the merchant asked")
     );
     daemon.stop().await;
 }

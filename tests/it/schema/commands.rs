@@ -220,8 +220,8 @@ fn neither_a_request_nor_an_answer_nor_a_note_is_changed_or_deleted() {
     assert_eq!(
         queue.rows("SELECT actor, status, answer FROM operator_command ORDER BY id"),
         [
-            vec![json!("alice"), json!("done"), json!("a")],
-            vec![json!("alice"), json!("waiting"), json!("")]
+            vec![json!("support"), json!("done"), json!("a")],
+            vec![json!("support"), json!("waiting"), json!("")]
         ]
     );
 }
