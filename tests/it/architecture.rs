@@ -56,6 +56,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             "src/admin/server.rs",
             // Until the database takes an outcome again.
             "src/delivery/turn.rs",
+            // Between two tries of what the store has refused.
+            "src/delivery/dispatcher/drain.rs",
             // The deadline of a drain, and of a commit that waits for company.
             "src/delivery/dispatcher.rs",
             // Until a commit that was heard is to be seen.
