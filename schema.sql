@@ -27,7 +27,7 @@ PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 
 PRAGMA application_id = 0x4e504342; -- "NPCB"
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 CREATE TABLE callback_queue (
   -- Never reused, so that the dispatcher can tell new rows by their id.
@@ -129,8 +129,8 @@ CREATE TABLE callback_queue (
       WHEN 'protocol' THEN 1 WHEN 'blocked' THEN 1 WHEN 'interrupted' THEN 1 WHEN 'unsignable' THEN 1 ELSE 0 END)
 ) STRICT;
 
--- One callback for each final result.
-CREATE UNIQUE INDEX callback_one_per_payment ON callback_queue (newpay_order_no)        WHERE kind = 'payment';
+-- One callback for each final result. The first finds all callbacks of a payment as well.
+CREATE UNIQUE INDEX callback_one_per_payment ON callback_queue (newpay_order_no, coalesce(newpay_refund_order_no, ''));
 CREATE UNIQUE INDEX callback_one_per_refund  ON callback_queue (newpay_refund_order_no) WHERE kind = 'refund';
 
 -- What can be claimed, by origin: the dispatcher goes round the origins.
@@ -144,7 +144,6 @@ CREATE INDEX callback_in_flight ON callback_queue (leased_until) WHERE leased_un
 CREATE INDEX callback_finished  ON callback_queue (state, finished_at) WHERE finished_at IS NOT NULL;
 -- What people look for.
 CREATE INDEX callback_by_order         ON callback_queue (order_no);
-CREATE INDEX callback_by_newpay_order  ON callback_queue (newpay_order_no);
 CREATE INDEX callback_by_refund_order  ON callback_queue (refund_order_no) WHERE refund_order_no IS NOT NULL;
 CREATE INDEX callback_by_app           ON callback_queue (app_id);
 

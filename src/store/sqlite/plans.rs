@@ -84,7 +84,7 @@ fn a_search_goes_along_the_narrowest_index() {
                 order_number: Some("1".to_owned()),
                 ..select()
             },
-            "INDEX callback_by_newpay_order",
+            "INDEX callback_one_per_payment",
         ),
         (
             Selectors {

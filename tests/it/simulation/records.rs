@@ -181,6 +181,9 @@ impl Database {
 
     /// How far a command has come.
     pub(super) fn answer(&self, id: i64) -> (Answer, BTreeMap<i64, Item>) {
+        // Both as of one moment.
+        self.execute("SAVEPOINT answer", ())
+            .expect("it can be read");
         let sql = "SELECT status, selected, done, skipped, started_at, finished_at \
                    FROM operator_command WHERE id = ?1";
         let mut answers = self.query(sql, [id], |row| {
@@ -201,6 +204,7 @@ impl Database {
             };
             Ok((row.get(0)?, item))
         });
+        self.execute("RELEASE answer", ()).expect("it was read");
         (
             answers.pop().expect("it was asked for"),
             items.into_iter().collect(),

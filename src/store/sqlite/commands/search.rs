@@ -114,7 +114,7 @@ pub(in super::super) fn walk(
         values.push(Box::new(number.clone()));
         "NOT INDEXED WHERE id IN (
            SELECT id FROM callback_queue INDEXED BY callback_by_order WHERE order_no = ?3
-           UNION SELECT id FROM callback_queue INDEXED BY callback_by_newpay_order
+           UNION SELECT id FROM callback_queue INDEXED BY callback_one_per_payment
                  WHERE newpay_order_no = ?3
            UNION SELECT id FROM callback_queue INDEXED BY callback_by_refund_order
                  WHERE refund_order_no = ?3 AND refund_order_no IS NOT NULL
