@@ -24,7 +24,7 @@ SELECT id, attempts, attempt_seq, created_at, kind, callback_url, app_id, pay_me
   currency, newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra,
   result, trans_info, settlement_status
 FROM callback_queue
-WHERE state = 'pending' AND leased_until IS NULL AND origin = ?1 AND next_attempt_at <= ?2
+WHERE state = 'pending' AND leased_until IS NULL AND held = 0 AND origin = ?1 AND next_attempt_at <= ?2
 ORDER BY next_attempt_at, id LIMIT ?3";
 
 const CLAIM: &str = "
