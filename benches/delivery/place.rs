@@ -83,7 +83,7 @@ impl Place {
                    settlement_status, created_at, next_attempt_at)
                  SELECT 'payment', {origin} || '{CALLBACK_PATH}', {origin}, '6', 1, '188000.00', 'LAK', printf('2026%014d', n),
                    printf('M%014d', n), 'Lao coffee, one kilogram, roasted', 'table 12', 'success',
-                   'BCELONE', 1, {due}, {due}
+                   'BCELONE', 1, CAST(strftime('%s', 'now') AS INTEGER) * 1000, {due}
                  FROM counted",
                 origin = fill.origin,
                 due = fill.due,

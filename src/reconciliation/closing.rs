@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::walk::{Ids, Membership, Walk};
+use crate::clock::Stopwatch;
 use crate::domain::{
     CallbackId, Day, Fate, Lines, Link, LinkIds, NO_LINK, ReconciledCallback, Timestamp,
 };
@@ -11,6 +12,10 @@ use crate::store::{Ledger, LedgerEntry, LeftOpen, Queue, StoreError};
 /// How long after its end a day is closed: beyond the retries of the default schedule, so that
 /// little is left open.
 pub const CLOSING_DELAY: Duration = Duration::from_secs(3600);
+
+/// A page takes its time, and then a rest until that many times as long have passed: a start after
+/// an outage finds a long day to close, and has merchants to tell who matter more.
+const PACE: u32 = 10;
 
 /// Closes every day that ended [`CLOSING_DELAY`] or longer before `now` and is not closed yet. The
 /// first link takes everything up to the newest such day. Returns the new links.
@@ -62,6 +67,7 @@ async fn close(
     let mut next = None;
     let mut walk = Walk::new(ledger, ids, None);
     loop {
+        let watch = Stopwatch::start();
         let callbacks = walk.page().await?;
         if callbacks.is_empty() {
             break;
@@ -80,6 +86,7 @@ async fn close(
             let entry = LedgerEntry::LeftOpen(day, left_open);
             queue.write_ledger(entry).await?;
         }
+        tokio::time::sleep_until(watch.deadline(watch.elapsed() * PACE)).await;
     }
     let ids = LinkIds {
         first: previous.map_or(lowest.unwrap_or(CallbackId(1)), |link| link.next_id),

@@ -58,6 +58,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             "src/delivery/turn.rs",
             // Between two tries of what the store has refused.
             "src/delivery/dispatcher/drain.rs",
+            // Between two pages of a day that is closed.
+            "src/reconciliation/closing.rs",
             // The deadline of a drain, and of a commit that waits for company.
             "src/delivery/dispatcher.rs",
             // Until a commit that was heard is to be seen.
