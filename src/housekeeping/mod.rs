@@ -13,9 +13,11 @@ mod pruning;
 mod statistics;
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -109,9 +111,69 @@ impl Housekeeping {
 async fn work(chore: Arc<dyn Chore>, knock: Arc<Notify>) {
     loop {
         knock.notified().await;
-        if let Err(error) = chore.run().await {
-            let chore = chore.name();
-            tracing::warn!(chore, %error, "a chore was not done; it is tried again at its next time");
+        let name = chore.name();
+        // A chore keeps nothing from one run to the next that a panic could leave half-made.
+        match AssertUnwindSafe(chore.run()).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(chore = name, %error, "a chore was not done; it is tried again at its next time");
+            }
+            Err(_) => tracing::error!(
+                chore = name,
+                "a chore has panicked, see above; it is tried again at its next time"
+            ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Panics at its first run.
+    #[derive(Debug, Default)]
+    struct Stumbling {
+        has_stumbled: AtomicBool,
+        done: Notify,
+    }
+
+    #[async_trait]
+    impl Chore for Stumbling {
+        fn name(&self) -> &'static str {
+            "stumble"
+        }
+
+        fn cron(&self) -> &'static str {
+            "0 0 0 1 1 *"
+        }
+
+        async fn run(&self) -> Result<(), StoreError> {
+            let first = !self.has_stumbled.swap(true, Ordering::SeqCst);
+            self.done.notify_one();
+            assert!(!first, "a panic on purpose");
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_chore_that_has_panicked_is_done_the_next_time() {
+        let chore = Arc::new(Stumbling::default());
+        let knock = Arc::new(Notify::new());
+        let worker = tokio::spawn(work(
+            Arc::clone(&chore) as Arc<dyn Chore>,
+            Arc::clone(&knock),
+        ));
+        for _ in 0..2 {
+            knock.notify_one();
+            tokio::select! {
+                () = chore.done.notified() => {}
+                () = async { while !worker.is_finished() { tokio::task::yield_now().await } } => {
+                    panic!("its task has ended");
+                }
+            }
+        }
+        worker.abort();
     }
 }
