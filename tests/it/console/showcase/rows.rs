@@ -117,7 +117,7 @@ fn commands(now: Timestamp) -> String {
     let (first, second, third) = (asked(47), asked(12), asked(3));
     format!(
         "INSERT INTO operator_command (action, callback_id, actor, reason, created_at) VALUES \
-           ('resend', 2, 'noy', 'their maintenance is over', {first}); \
+           ('resend', 2, 'support', 'their maintenance is over', {first}); \
          INSERT INTO operator_command (action, app_id, state, actor, reason, rate, created_at) VALUES \
            ('resend', '42', 'exhausted', 'day shift (console)', 'they have imported the missing orders', 20, {second}); \
          INSERT INTO operator_command (action, origin, actor, reason, created_at) VALUES \
