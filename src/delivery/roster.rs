@@ -21,12 +21,16 @@
 //! below its limit. One at its limit stands nowhere, so work held back by a limit never makes the
 //! loop spin. A queue may also hold what has left it by another way: its lane says what counts.
 
+mod lane;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::domain::Timestamp;
 use crate::store::{Origin, OriginDue, Want};
+
+use lane::{Lane, Pace, Standing};
 
 /// Origins in one claim: bounds its transaction.
 const WANTS_MAX: usize = 64;
@@ -67,50 +71,6 @@ pub(super) struct Roster<T> {
     hungry: [usize; Pace::ALL.len()],
     /// Attempts that have ended since the last plan.
     ended: usize,
-}
-
-/// What an origin's last attempt tells of its next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Pace {
-    /// Its last attempt took long, or one that is under way does.
-    Slow,
-    /// None has ended yet.
-    #[default]
-    Unproven,
-    /// Its last attempt ended soon, however it ended.
-    Fast,
-}
-
-impl Pace {
-    const ALL: [Self; 3] = [Self::Slow, Self::Unproven, Self::Fast];
-}
-
-#[derive(Debug)]
-struct Lane<T> {
-    in_flight: usize,
-    stock: VecDeque<T>,
-    due: Option<Timestamp>,
-    pace: Pace,
-    standing: Standing,
-    is_hungry: bool,
-    is_stocked: bool,
-    /// Attempts that have ended since the last plan that it was part of.
-    ended: usize,
-    /// When the last one did.
-    last_end: Timestamp,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
-    /// In no queue: nothing due, or at the limit.
-    #[default]
-    Aside,
-    /// In `ready`, under its pace.
-    Ready,
-    /// In `waiting` under this moment.
-    Waiting(Timestamp),
-    /// Part of the claim under way.
-    Claiming,
 }
 
 /// An attempt under way.
@@ -170,45 +130,6 @@ impl<T> Default for Roster<T> {
             hungry: Default::default(),
             ended: 0,
         }
-    }
-}
-
-impl<T> Default for Lane<T> {
-    fn default() -> Self {
-        Self {
-            in_flight: 0,
-            stock: VecDeque::new(),
-            due: None,
-            pace: Pace::default(),
-            standing: Standing::default(),
-            is_hungry: false,
-            is_stocked: false,
-            ended: 0,
-            last_end: Timestamp::from_millis(0),
-        }
-    }
-}
-
-impl<T> Lane<T> {
-    fn held(&self) -> usize {
-        self.in_flight + self.stock.len()
-    }
-
-    /// How much may be claimed for it beyond its limit.
-    fn ahead(&self, rules: Rules) -> usize {
-        match self.pace {
-            Pace::Fast => rules.ahead(self.ended),
-            Pace::Slow | Pace::Unproven => 0,
-        }
-    }
-
-    /// How much may be claimed for it.
-    fn room(&self, rules: Rules) -> usize {
-        (rules.in_flight_per_origin_max + self.ahead(rules)).saturating_sub(self.held())
-    }
-
-    fn is_idle(&self) -> bool {
-        self.standing == Standing::Aside && self.held() == 0 && self.due.is_none()
     }
 }
 

@@ -11,15 +11,18 @@
 //! out in pieces, each a transaction that also notes how far it has come, so that a crash between
 //! two of them loses and doubles nothing.
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{OriginDue, StoreError};
-use crate::domain::{CallbackId, InvalidValue, Timestamp};
+use crate::domain::{CallbackId, Timestamp};
+
+pub use words::{Action, CommandStatus, PauseScope, StoredState, Touch};
 
 /// Resends per second where a command names no rate.
 pub const DEFAULT_RATE: u32 = 100;
@@ -32,116 +35,6 @@ pub struct CommandId(pub i64);
 impl fmt::Display for CommandId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A word of a column that only a few may stand in, and back.
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident, $column:literal, $expected:literal {
-        $($(#[$about_word:meta])* $variant:ident = $word:literal,)+
-    }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name {
-            $($(#[$about_word])* $variant,)+
-        }
-
-        impl $name {
-            /// Every one of them.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The word in the table.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidValue;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::ALL
-                    .iter()
-                    .copied()
-                    .find(|word| word.as_str() == text)
-                    .ok_or_else(|| InvalidValue::new($column, text, $expected))
-            }
-        }
-    };
-}
-
-words! {
-    /// What is to be done.
-    Action, "action", "resend, cancel, pause or resume" {
-        /// Open a new round with a full budget, due at once or paced.
-        Resend = "resend",
-        /// Call off what is pending, for good.
-        Cancel = "cancel",
-        /// Claim nothing more for an origin or an app.
-        Pause = "pause",
-        /// End a pause.
-        Resume = "resume",
-    }
-}
-
-words! {
-    /// The column `state`: what is in flight is pending, too.
-    StoredState, "state", "pending, delivered, exhausted or cancelled" {
-        /// Waiting for an attempt, or in flight.
-        Pending = "pending",
-        /// Acknowledged.
-        Delivered = "delivered",
-        /// Given up.
-        Exhausted = "exhausted",
-        /// Called off.
-        Cancelled = "cancelled",
-    }
-}
-
-words! {
-    /// How far a command has come.
-    CommandStatus, "status", "waiting, running, done or refused" {
-        /// No dispatcher has looked at it yet.
-        Waiting = "waiting",
-        /// A part of it is done.
-        Running = "running",
-        /// Carried out.
-        Done = "done",
-        /// Not carried out; the answer says why.
-        Refused = "refused",
-    }
-}
-
-words! {
-    /// What a command did with a callback.
-    Touch, "what", "awaited, resent, cancelled or skipped" {
-        /// It was in flight: the command goes on when that attempt has ended.
-        Awaited = "awaited",
-        /// It has a new round.
-        Resent = "resent",
-        /// It was called off.
-        Cancelled = "cancelled",
-        /// Its attempt in flight has made the command void.
-        Skipped = "skipped",
-    }
-}
-
-words! {
-    /// What a pause is about.
-    PauseScope, "scope", "origin or app" {
-        /// Scheme, host and port of the callback URL.
-        Origin = "origin",
-        /// An app id.
-        App = "app",
     }
 }
 
@@ -410,116 +303,4 @@ pub fn disposition(command: &NewCommand, callback: Standing, due: Timestamp) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_state_has_its_rule() {
-        use Disposition::{Act, Await, Skip};
-        let now = Timestamp::from_millis(1000);
-        let resend = NewCommand::new(Action::Resend, "a", "r");
-        let resend_all = NewCommand {
-            include_acknowledged: true,
-            ..resend.clone()
-        };
-        let cancel = NewCommand::new(Action::Cancel, "a", "r");
-        let standing = |state, in_flight, was_acknowledged, attempts, due: i64| Standing {
-            state,
-            in_flight,
-            was_acknowledged,
-            attempts,
-            next_attempt_at: (state == StoredState::Pending).then(|| Timestamp::from_millis(due)),
-        };
-        let table = [
-            // state, in flight, acknowledged, attempts, due: resend, resend all, cancel
-            (
-                standing(StoredState::Pending, false, false, 0, 2000),
-                Act,
-                Act,
-                Act,
-            ),
-            (
-                standing(StoredState::Pending, false, false, 2, 2000),
-                Act,
-                Act,
-                Act,
-            ),
-            (
-                standing(StoredState::Pending, false, false, 2, 500),
-                Act,
-                Act,
-                Act,
-            ),
-            (
-                standing(StoredState::Pending, false, false, 0, 1000),
-                Skip("due already"),
-                Skip("due already"),
-                Act,
-            ),
-            (
-                standing(StoredState::Pending, true, false, 1, 500),
-                Await,
-                Await,
-                Await,
-            ),
-            (
-                standing(StoredState::Pending, false, true, 1, 500),
-                Skip("acknowledged"),
-                Act,
-                Act,
-            ),
-            (
-                standing(StoredState::Pending, true, true, 1, 500),
-                Skip("acknowledged"),
-                Await,
-                Await,
-            ),
-            (
-                standing(StoredState::Delivered, false, true, 1, 0),
-                Skip("acknowledged"),
-                Act,
-                Skip("acknowledged"),
-            ),
-            (
-                // Its attempts are no longer in the log.
-                standing(StoredState::Delivered, false, false, 1, 0),
-                Skip("acknowledged"),
-                Act,
-                Skip("acknowledged"),
-            ),
-            (
-                standing(StoredState::Exhausted, false, false, 4, 0),
-                Act,
-                Act,
-                Skip("exhausted"),
-            ),
-            (
-                standing(StoredState::Cancelled, false, false, 1, 0),
-                Act,
-                Act,
-                Skip("cancelled already"),
-            ),
-        ];
-        for (callback, once, again, off) in table {
-            for (command, expected) in [(&resend, once), (&resend_all, again), (&cancel, off)] {
-                let found = disposition(command, callback, now);
-                assert_eq!(found, expected, "{:?} {callback:?}", command.action);
-            }
-        }
-    }
-
-    #[test]
-    fn words_go_both_ways() {
-        for action in Action::ALL {
-            assert_eq!(action.as_str().parse(), Ok(*action));
-        }
-        let error = "pending, please"
-            .parse::<StoredState>()
-            .expect_err("no such state");
-        assert!(
-            error
-                .to_string()
-                .contains("pending, delivered, exhausted or cancelled")
-        );
-    }
-}
+mod tests;

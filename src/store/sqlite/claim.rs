@@ -1,4 +1,4 @@
-//! Putting due callbacks in flight.
+//! Putting due callbacks in flight, and taking back those that were not sent.
 
 use rusqlite::Connection;
 
@@ -126,6 +126,22 @@ fn then_due(db: &Connection, origin: &Origin) -> rusqlite::Result<Option<Timesta
     let mut statement = db.prepare_cached(THEN_DUE)?;
     let mut rows = statement.query([origin.as_bytes()])?;
     rows.next()?.map(|row| rows::timestamp(row, 0)).transpose()
+}
+
+/// Only what is still claimed under this lease.
+pub(super) const RELEASE: &str = "
+UPDATE callback_queue SET leased_until = NULL, leased_at = NULL, lease_token = NULL
+WHERE id = ?1 AND lease_token = ?2";
+
+pub(super) fn release(db: &Connection, leases: &[Lease]) -> Result<(), StoreError> {
+    let write = || {
+        let mut statement = db.prepare_cached(RELEASE)?;
+        for lease in leases {
+            statement.execute((lease.id().0, lease.token()))?;
+        }
+        Ok(())
+    };
+    write().map_err(|error| store_error(&error))
 }
 
 fn new_token() -> Result<i64, StoreError> {

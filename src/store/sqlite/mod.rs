@@ -236,7 +236,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn release(&self, leases: Vec<Lease>) -> Result<(), Unreleased> {
-        let work = |db: &rusqlite::Connection, leases: &Vec<Lease>| record::release(db, leases);
+        let work = |db: &rusqlite::Connection, leases: &Vec<Lease>| claim::release(db, leases);
         match self.writer.write(leases, work).await {
             (leases, Err(error)) => Err(Unreleased { error, leases }),
             (_, Ok(())) => Ok(()),

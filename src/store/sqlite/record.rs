@@ -105,22 +105,6 @@ fn phases(times: &PhaseTimes) -> Option<String> {
     Some(text)
 }
 
-/// Only what is still claimed under this lease.
-pub(super) const RELEASE: &str = "
-UPDATE callback_queue SET leased_until = NULL, leased_at = NULL, lease_token = NULL
-WHERE id = ?1 AND lease_token = ?2";
-
-pub(super) fn release(db: &Connection, leases: &[Lease]) -> Result<(), StoreError> {
-    let write = || {
-        let mut statement = db.prepare_cached(RELEASE)?;
-        for lease in leases {
-            statement.execute((lease.id().0, lease.token()))?;
-        }
-        Ok(())
-    };
-    write().map_err(|error| store_error(&error))
-}
-
 pub(super) const LOG_INTERRUPTED: &str = "
 INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail)
 SELECT id, attempt_seq + 1, leased_at, 0, ?1, 0,

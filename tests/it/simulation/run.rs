@@ -2,7 +2,9 @@
 
 mod ending;
 mod gateway;
+mod operators;
 mod passing;
+mod stopping;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +18,8 @@ use callback_dispatcher::store::Queue;
 use tokio::sync::watch;
 
 use super::START;
-use super::operation::{Asked, Chosen, Operation, Reply, Way};
-use super::oracle::{Selected, State};
+use super::operation::{Operation, Reply, Way};
+use super::oracle::State;
 use super::order::{MERCHANTS, Order};
 use super::process::Process;
 use super::records::Database;
@@ -201,30 +203,6 @@ impl Run {
         Ok(())
     }
 
-    fn by_operator(&self, which: u8, act: impl FnOnce(&mut super::world::World, i64, i64)) {
-        let mut world = self.world.lock();
-        let now = world.now();
-        if let Some(id) = nth(&world.oracle.ids(), which) {
-            act(&mut world, id, now);
-        }
-        drop(world);
-        self.process().queue.nudge.notify_one();
-    }
-
-    fn command(&self, asked: Asked, chosen: Chosen, acknowledged: bool, dry_run: bool) {
-        let mut world = self.world.lock();
-        let now = world.now();
-        if let Some(chosen) = Selected::of(&world.oracle, chosen) {
-            let command = world
-                .database
-                .command(asked, chosen, acknowledged, dry_run, now);
-            world
-                .oracle
-                .commanded(command, asked, chosen, acknowledged, dry_run);
-            world.oracle.judge_skip(command, now);
-        }
-    }
-
     fn reload(&self, generation: Generation) {
         self.terms
             .send_replace(put_in_place(&self.world, generation));
@@ -298,75 +276,6 @@ impl Run {
             ));
         }
         Ok(())
-    }
-
-    async fn stop_loaded(&mut self, merchant: u8) -> Result<(), Violation> {
-        for (mood, count) in [(Some(Reply::Acknowledge), 2), (None, 8)] {
-            self.world.lock().moods[usize::from(merchant % MERCHANTS)] = mood;
-            for _ in 0..count {
-                self.orders += 1;
-                let order = Order::new(self.orders, 0, merchant, false);
-                self.enqueue(Way::Sql, order).await?;
-            }
-            self.process().queue.nudge.notify_one();
-            self.settle().await?;
-            self.restart_if_dead().await?;
-        }
-        self.stop().await
-    }
-
-    async fn stop(&mut self) -> Result<(), Violation> {
-        let process = self.process.take().expect("it runs");
-        // What was not sent is given back, and one deadline fits into a drain.
-        let is_fair = self.world.lock().weather.is_fair(RECOVERY);
-        let stopped = process.stop().await;
-        self.tally.add("stops", 1);
-        let mut world = self.world.lock();
-        world.weather.has_crashed = false;
-        match stopped {
-            Ok(0) => world.oracle.expect_nothing_in_flight(),
-            Ok(cut) if is_fair => {
-                world
-                    .oracle
-                    .violation(format!("a drain cut {cut} attempts off, for no reason"));
-            }
-            Err(error) if !world.weather.is_fatal => {
-                world.oracle.violation(format!("it stopped with {error}"));
-            }
-            Ok(_) | Err(_) => {}
-        }
-        drop(world);
-        self.start();
-        Ok(())
-    }
-
-    /// Starts anew what has died, as the service manager does.
-    async fn restart_if_dead(&mut self) -> Result<(), Violation> {
-        // A start may fail as well, as often as the store does.
-        for _ in 0..20 {
-            let has_crashed = std::mem::take(&mut self.world.lock().weather.has_crashed);
-            if !has_crashed && !self.process().has_ended() {
-                return Ok(());
-            }
-            let ended = self.process.take().expect("it was there").die().await;
-            let is_fatal = self.world.lock().weather.is_fatal;
-            if let Some(ended) = ended
-                && !is_fatal
-            {
-                return Err(format!("the dispatcher ended by itself: {ended:?}"));
-            }
-            self.tally.add(
-                if has_crashed {
-                    "crashes"
-                } else {
-                    "deaths by a store fault"
-                },
-                1,
-            );
-            self.start();
-            self.settle().await?;
-        }
-        Err("it can't be started".to_owned())
     }
 
     fn check(&mut self) -> Result<(), Violation> {

@@ -45,7 +45,7 @@ impl Run {
         }
     }
 
-    pub(super) async fn deliver_all(&mut self, owed: &BTreeSet<i64>) -> Result<(), Violation> {
+    async fn deliver_all(&mut self, owed: &BTreeSet<i64>) -> Result<(), Violation> {
         let mut overdue = Duration::ZERO;
         loop {
             let next = {

@@ -30,7 +30,7 @@ impl Run {
     }
 
     /// How long until something happens.
-    pub(super) fn hop(&self) -> Duration {
+    fn hop(&self) -> Duration {
         let mut world = self.world.lock();
         let now = world.now();
         let due = world.oracle.next_due_after(now).map(|due| due - now);

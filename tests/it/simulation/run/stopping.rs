@@ -1,0 +1,76 @@
+//! How a process ends, and the next one begins.
+
+use super::super::operation::{Reply, Way};
+use super::super::order::{MERCHANTS, Order};
+use super::{RECOVERY, Run, Violation};
+
+impl Run {
+    pub(super) async fn stop_loaded(&mut self, merchant: u8) -> Result<(), Violation> {
+        for (mood, count) in [(Some(Reply::Acknowledge), 2), (None, 8)] {
+            self.world.lock().moods[usize::from(merchant % MERCHANTS)] = mood;
+            for _ in 0..count {
+                self.orders += 1;
+                let order = Order::new(self.orders, 0, merchant, false);
+                self.enqueue(Way::Sql, order).await?;
+            }
+            self.process().queue.nudge.notify_one();
+            self.settle().await?;
+            self.restart_if_dead().await?;
+        }
+        self.stop().await
+    }
+
+    pub(super) async fn stop(&mut self) -> Result<(), Violation> {
+        let process = self.process.take().expect("it runs");
+        // What was not sent is given back, and one deadline fits into a drain.
+        let is_fair = self.world.lock().weather.is_fair(RECOVERY);
+        let stopped = process.stop().await;
+        self.tally.add("stops", 1);
+        let mut world = self.world.lock();
+        world.weather.has_crashed = false;
+        match stopped {
+            Ok(0) => world.oracle.expect_nothing_in_flight(),
+            Ok(cut) if is_fair => {
+                world
+                    .oracle
+                    .violation(format!("a drain cut {cut} attempts off, for no reason"));
+            }
+            Err(error) if !world.weather.is_fatal => {
+                world.oracle.violation(format!("it stopped with {error}"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        drop(world);
+        self.start();
+        Ok(())
+    }
+
+    /// Starts anew what has died, as the service manager does.
+    pub(super) async fn restart_if_dead(&mut self) -> Result<(), Violation> {
+        // A start may fail as well, as often as the store does.
+        for _ in 0..20 {
+            let has_crashed = std::mem::take(&mut self.world.lock().weather.has_crashed);
+            if !has_crashed && !self.process().has_ended() {
+                return Ok(());
+            }
+            let ended = self.process.take().expect("it was there").die().await;
+            let is_fatal = self.world.lock().weather.is_fatal;
+            if let Some(ended) = ended
+                && !is_fatal
+            {
+                return Err(format!("the dispatcher ended by itself: {ended:?}"));
+            }
+            self.tally.add(
+                if has_crashed {
+                    "crashes"
+                } else {
+                    "deaths by a store fault"
+                },
+                1,
+            );
+            self.start();
+            self.settle().await?;
+        }
+        Err("it can't be started".to_owned())
+    }
+}
