@@ -61,7 +61,7 @@ pub(super) fn inspect(db: &Connection, path: &Path) -> Result<Found, OpenError> 
         (APPLICATION_ID, _) => Ok(Found::Version(version)),
         (0, 0) => Ok(Found::Empty),
         _ => Err(OpenError::Foreign {
-            path: path.to_owned(),
+            database: path.display().to_string(),
             fault: format!("application_id {application_id:#x}, {objects} objects"),
         }),
     }
@@ -92,14 +92,14 @@ pub(super) fn require_current(db: &Connection, path: &Path) -> Result<(), OpenEr
         Found::Version(found) if found > SCHEMA_VERSION => Err(newer(path, found)),
         Found::Version(found) => Err(older(path, found)),
         Found::Empty => Err(OpenError::Missing {
-            path: path.to_owned(),
+            database: path.display().to_string(),
         }),
     }
 }
 
 fn newer(path: &Path, found: i64) -> OpenError {
     OpenError::Newer {
-        path: path.to_owned(),
+        database: path.display().to_string(),
         found,
         known: SCHEMA_VERSION,
     }
@@ -107,7 +107,7 @@ fn newer(path: &Path, found: i64) -> OpenError {
 
 fn older(path: &Path, found: i64) -> OpenError {
     OpenError::Older {
-        path: path.to_owned(),
+        database: path.display().to_string(),
         found,
         known: SCHEMA_VERSION,
     }

@@ -1,0 +1,253 @@
+//! The dispatchers of one queue: who they are, and that this one lives.
+//!
+//! Each has a row in the table `dispatcher` and says every [`BEAT`] that it lives. Who has not done
+//! so for [`SILENT`] is not counted any more: the limits that hold for all of them together are
+//! divided among the others. That is all that the table decides; leases go by their own moments.
+//!
+//! The same beat renews the leases of attempts that take long. What could not be renewed in time
+//! does not stand any more (see [`Term`]), whatever the database says.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::connection::{Pool, store_error};
+use crate::clock::Stopwatch;
+use crate::store::lease::Term;
+use crate::store::{Seat, StoreError};
+
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// After so long without one, a dispatcher is not counted.
+const SILENT: Duration = Duration::from_secs(10);
+
+/// How long a lease stands that is not renewed. Short, because it is renewed for as long as its
+/// dispatcher lives; long enough for a server that restarts.
+pub(super) const LEASE: Duration = Duration::from_secs(15);
+
+/// How much sooner than in the database a lease is taken for lapsed here.
+const MARGIN: Duration = Duration::from_secs(3);
+
+/// Older than this, it is renewed.
+const RENEWED_AT: Duration = Duration::from_secs(4);
+
+/// A beat that takes longer than this has been a gap.
+const GAP: Duration = Duration::from_secs(6);
+
+/// This dispatcher among the others.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    pool: Pool,
+    shared: Arc<Shared>,
+    beating: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Its row.
+    id: i64,
+    number: AtomicUsize,
+    of: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The terms that run, by their tokens.
+    terms: HashMap<i64, Weak<Term>>,
+    /// Since the last beat.
+    beat: Stopwatch,
+    /// Since when there has been no gap.
+    steady: Stopwatch,
+}
+
+impl Fleet {
+    /// Takes a seat.
+    pub(super) async fn join(pool: Pool, name: &str) -> Result<Self, StoreError> {
+        let client = pool.client().await?;
+        let joining = async {
+            client
+                .execute(
+                    "DELETE FROM dispatcher WHERE seen_at < callback_now() - 86400000",
+                    &[],
+                )
+                .await?;
+            client
+                .query_one(
+                    "INSERT INTO dispatcher (name) VALUES ($1) RETURNING id",
+                    &[&name],
+                )
+                .await
+        };
+        let row = joining.await.map_err(|error| store_error(&error))?;
+        let shared = Arc::new(Shared {
+            id: row.get(0),
+            number: AtomicUsize::new(0),
+            of: AtomicUsize::new(1),
+            state: Mutex::new(State {
+                terms: HashMap::new(),
+                beat: Stopwatch::start(),
+                steady: Stopwatch::start(),
+            }),
+        });
+        drop(client);
+        shared.beat(&pool).await?;
+        let beating = tokio::spawn(beat(pool.clone(), Arc::clone(&shared)));
+        Ok(Self {
+            pool,
+            shared,
+            beating,
+        })
+    }
+
+    /// This one's seat, as of the last beat.
+    pub(super) fn seat(&self) -> Seat {
+        Seat {
+            number: self.shared.number.load(Ordering::Relaxed),
+            of: self.shared.of.load(Ordering::Relaxed).max(1),
+        }
+    }
+
+    /// A term for a claim that is about to be asked for. It is renewed for as long as a lease of it
+    /// lives.
+    pub(super) fn begin_term(&self, token: i64) -> Arc<Term> {
+        let term = Arc::new(Term::new(Stopwatch::start(), LEASE - MARGIN));
+        let mut state = self.shared.lock();
+        state.terms.insert(token, Arc::downgrade(&term));
+        term
+    }
+
+    /// Whether lapsed leases may be taken over. Not before this one has been in touch for as long
+    /// as a lease stands: others may have been cut off with it, and have answers to record.
+    pub(super) fn may_take_over(&self) -> bool {
+        let state = self.shared.lock();
+        state.beat.elapsed() < GAP && state.steady.elapsed() >= LEASE
+    }
+
+    /// Whether a commit would go through now.
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        self.shared.beat(&self.pool).await
+    }
+
+    /// Gives the seat up.
+    pub(super) async fn leave(&self) {
+        self.beating.abort();
+        let leaving = async {
+            let client = self.pool.client().await?;
+            client
+                .execute("DELETE FROM dispatcher WHERE id = $1", &[&self.shared.id])
+                .await
+                .map_err(|error| store_error(&error))
+        };
+        if let Err(error) = leaving.await {
+            tracing::warn!(%error, "the others learn only by its silence that this dispatcher has left");
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.beating.abort();
+    }
+}
+
+/// Says that this one lives, and reads who else does. A row that somebody has deleted is made
+/// again.
+const SAY: &str = "
+WITH said AS (
+  INSERT INTO dispatcher (id, name) OVERRIDING SYSTEM VALUE
+  VALUES ($1, 'dispatcher ' || $1::bigint)
+  ON CONFLICT (id) DO UPDATE SET seen_at = callback_now()
+)
+SELECT count(*) FILTER (WHERE id < $1), count(*)
+FROM dispatcher WHERE seen_at > callback_now() - $2 AND id <> $1";
+
+const RENEW: &str = "
+UPDATE callback_queue SET leased_until = callback_now() + $2
+WHERE lease_token = ANY ($1) AND leased_until IS NOT NULL";
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn beat(&self, pool: &Pool) -> Result<(), StoreError> {
+        let client = pool.client().await?;
+        let said = async {
+            let statement = client.prepare_cached(SAY).await?;
+            client
+                .query_one(&statement, &[&self.id, &millis(SILENT)])
+                .await
+        };
+        let row = said.await.map_err(|error| store_error(&error))?;
+        let count = |column| usize::try_from(row.get::<_, i64>(column)).unwrap_or_default();
+        self.number.store(count(0), Ordering::Relaxed);
+        self.of.store(count(1) + 1, Ordering::Relaxed);
+        let mut state = self.lock();
+        if state.beat.elapsed() > GAP {
+            state.steady = Stopwatch::start();
+        }
+        state.beat = Stopwatch::start();
+        Ok(())
+    }
+
+    /// Renews the leases of terms that have run for a while.
+    async fn renew(&self, pool: &Pool) -> Result<(), StoreError> {
+        let mut tokens = Vec::new();
+        let mut terms = Vec::new();
+        self.lock().terms.retain(|token, term| {
+            let Some(term) = term.upgrade() else {
+                return false;
+            };
+            let age = term.age();
+            if age > RENEWED_AT {
+                tokens.push(*token);
+                terms.push((term, age));
+            }
+            true
+        });
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let client = pool.client().await?;
+        let renewing = async {
+            let statement = client.prepare_cached(RENEW).await?;
+            client.execute(&statement, &[&tokens, &millis(LEASE)]).await
+        };
+        renewing.await.map_err(|error| store_error(&error))?;
+        for (term, age) in terms {
+            term.renewed(age, LEASE - MARGIN);
+        }
+        Ok(())
+    }
+}
+
+async fn beat(pool: Pool, shared: Arc<Shared>) {
+    let mut again = tokio::time::interval(BEAT);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_silent = false;
+    loop {
+        again.tick().await;
+        let said = match shared.beat(&pool).await {
+            Ok(()) => shared.renew(&pool).await,
+            Err(error) => Err(error),
+        };
+        match said {
+            Err(error) if !is_silent => {
+                tracing::warn!(%error, "no sign of life to the other dispatchers, and no lease is renewed");
+                is_silent = true;
+            }
+            Err(_) => {}
+            Ok(()) => is_silent = false,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
