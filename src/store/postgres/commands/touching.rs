@@ -44,16 +44,17 @@ impl Due {
         *earliest = at.min(*earliest);
     }
 
-    /// Tells all dispatchers when the transaction is committed. A name that is too long for a
-    /// notification is found by a survey.
+    /// Tells all dispatchers when the transaction is committed. An origin that is too long for a
+    /// notice is found by a survey.
     pub(super) async fn notify(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         if self.0.is_empty() {
             return Ok(());
         }
         let statement = transaction
             .prepare_cached(
-                "SELECT pg_notify('callback_queue', origin) FROM unnest($1::text[]) AS due (origin)
-                 WHERE octet_length(origin) < 8000",
+                "SELECT pg_notify('callback_queue',
+                   CASE WHEN octet_length(origin) < 8000 THEN origin ELSE '' END)
+                 FROM unnest($1::text[]) AS due (origin)",
             )
             .await?;
         let origins: Vec<_> = self.0.keys().map(Origin::as_text).collect();
