@@ -38,8 +38,8 @@ WITH picked AS MATERIALIZED (
   UPDATE callback_queue q
   SET held = CASE WHEN is_paused THEN 1 ELSE 0 END,
       leased_until = CASE WHEN is_paused THEN NULL ELSE callback_now() + $5 END,
-      leased_at = CASE WHEN is_paused THEN NULL ELSE $3 END,
-      lease_token = CASE WHEN is_paused THEN NULL ELSE $4 END
+      leased_at = CASE WHEN is_paused THEN NULL ELSE $3::bigint END,
+      lease_token = CASE WHEN is_paused THEN NULL ELSE $4::bigint END
   FROM picked WHERE q.id = picked.id
   RETURNING place, is_paused, q.next_attempt_at, q.id, attempts, created_at, attempt_seq, {columns}
 )
