@@ -47,7 +47,7 @@ use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use connection::{Database, UrlError};
-pub use schema::{SCHEMA, SCHEMA_VERSION, init};
+pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
 
 use connection::{Pool, User};
 use fleet::Fleet;
