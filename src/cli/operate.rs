@@ -295,7 +295,8 @@ impl<'a> Waiting<'a> {
             let is_waiting = command.status == CommandStatus::Waiting;
             if is_waiting
                 && looks.is_multiple_of(LOOKS_BEFORE_TAKING_OVER)
-                && let Some(queue) = service::hold(&settings.store.url, "an operator's command").await?
+                && let Some(queue) =
+                    service::hold(&settings.store.url, "an operator's command").await?
             {
                 return self.carry_out(queue.as_ref()).await;
             }

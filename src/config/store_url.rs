@@ -31,7 +31,8 @@ impl StoreUrl {
         let Some(file) = text.strip_prefix("sqlite:") else {
             // The text is not quoted: it may be a URL with a password in it.
             return Err(Problem::Invalid(
-                "not a store; write it as \"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\"".to_owned(),
+                "not a store; write it as \"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\""
+                    .to_owned(),
             ));
         };
         let file = file.strip_prefix("//").unwrap_or(file);
