@@ -5,6 +5,7 @@
 //! | [`PostgresQueue`] | the side of a dispatcher, one of several |
 //! | [`PostgresProducer`] | queues and prunes rows from a command |
 //! | [`PostgresCommands`] | what operators ask for |
+//! | [`PostgresInspection`] | reads, for people and auditors |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
 //! | `listener` | hears other sessions' commits |
 //! | `fleet` | tells the dispatchers of each other, and renews this one's leases |
@@ -30,6 +31,9 @@ mod commands;
 mod connection;
 mod enqueue;
 mod fleet;
+mod glance;
+mod inspection;
+mod ledger;
 mod listener;
 mod prune;
 mod record;
@@ -51,7 +55,8 @@ use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use commands::PostgresCommands;
 pub use connection::{Database, UrlError};
-pub use schema::{SCHEMA, SCHEMA_VERSION, init};
+pub use inspection::PostgresInspection;
+pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
 
 use connection::{Pool, User};
 use fleet::Fleet;
@@ -233,8 +238,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
-        let _ = entry;
-        Ok(())
+        ledger::write(&self.slow_pool, entry).await
     }
 
     /// The server sees to its files itself: autovacuum, as the schema sets it up.
