@@ -193,7 +193,7 @@ CREATE INDEX callback_finished  ON callback_queue (state, finished_at) WHERE fin
 -- What people look for.
 CREATE INDEX callback_by_order         ON callback_queue (order_no);
 CREATE INDEX callback_by_refund_order  ON callback_queue (refund_order_no) WHERE refund_order_no IS NOT NULL;
-CREATE INDEX callback_by_app           ON callback_queue (app_id);
+CREATE INDEX callback_by_app           ON callback_queue (app_id, id); -- in the order of the ids, as SQLite's has them anyway
 
 -- Asked only by an UPDATE that names one of these columns: the dispatcher's do not.
 CREATE TRIGGER callback_queue_is_immutable
