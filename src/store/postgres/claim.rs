@@ -122,9 +122,10 @@ pub(super) async fn claim(
         }
         Ok((claimed, then_due))
     };
-    let (claimed, then_due) = asking
-        .await
-        .map_err(|error: tokio_postgres::Error| store_error(&error))?;
+    let (claimed, then_due) = asking.await.map_err(|error: tokio_postgres::Error| {
+        fleet.unheard(token);
+        store_error(&error)
+    })?;
     failpoint::here!("claim-before-commit");
     let mut shares: Vec<Share> = then_due
         .iter()
