@@ -1,160 +1,88 @@
-//! A PostgreSQL server of the tests' own: its data, its port and its sockets are nobody else's.
+//! PostgreSQL for the tests: a server of their own, made and ended by the test's process.
 //!
-//! As root it runs as the user `postgres`, which Debian's package makes: the server refuses root. It
-//! ends with this process, however that ends.
+//! [`Server::shared`] serves the tests that only want a database, [`Server::own`] those that stop
+//! it. Nothing of it is left when the process has ended, however it did; and nothing but the
+//! programs of the Debian packages `postgresql` and `postgresql-client` is needed.
 
-use std::fs::{self, File};
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+mod programs;
+mod server;
+mod template;
 
-use tempfile::TempDir;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
-/// How long the server may take to do what takes a moment.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) use server::Server;
 
-/// Between two looks whether it is there.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Between the values of a row, and between rows: no text of a test has them.
+const BETWEEN_VALUES: &str = "\u{1f}";
+const BETWEEN_ROWS: &str = "\u{1e}";
 
-/// A server.
-pub(crate) struct Server {
-    folder: TempDir,
-    port: u16,
-    process: Mutex<Option<Child>>,
-    databases: AtomicUsize,
-}
-
-/// A database of it.
+/// A database of a [`Server`], which goes away with it.
+#[derive(Debug)]
 pub(crate) struct Database {
-    name: String,
     port: u16,
-}
-
-impl Server {
-    /// The one that the tests of this process share.
-    pub(crate) fn shared() -> &'static Self {
-        static SERVER: OnceLock<Server> = OnceLock::new();
-        SERVER.get_or_init(Self::own)
-    }
-
-    /// One for whoever wants to stop it.
-    pub(crate) fn own() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        hand_over(folder.path());
-        copy_cluster(&folder.path().join("data"));
-        // Free at this moment. Others are given other ports for a while.
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let port = listener.local_addr().expect("its number").port();
-        drop(listener);
-        let server = Self {
-            folder,
-            port,
-            process: Mutex::new(None),
-            databases: AtomicUsize::new(0),
-        };
-        server.start();
-        server
-    }
-
-    /// A new, empty database.
-    pub(crate) fn create_database(&self) -> Database {
-        let number = self.databases.fetch_add(1, Ordering::Relaxed);
-        let name = format!("queue_{number}");
-        let database = Database {
-            name: "postgres".to_owned(),
-            port: self.port,
-        };
-        database.sql(&format!("CREATE DATABASE {name}"));
-        Database {
-            name,
-            port: self.port,
-        }
-    }
-
-    /// Starts it again after [`Server::stop`].
-    pub(crate) fn start(&self) {
-        let mut command = as_server("postgres");
-        command
-            .arg("-D")
-            .arg(self.folder.path().join("data"))
-            .arg("-k")
-            .arg(self.folder.path())
-            .args(["-p", &self.port.to_string()])
-            .args(["-c", "listen_addresses=127.0.0.1"])
-            .args(["-c", "max_connections=200"])
-            // A crash of the server's machine is not among what is tested here.
-            .args(["-c", "fsync=off"])
-            .stdin(Stdio::null())
-            .stdout(self.log())
-            .stderr(self.log());
-        let child = command.spawn().expect("the server starts");
-        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
-        let since = Instant::now();
-        while !self.is_ready() {
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(
-                since.elapsed() < PATIENCE,
-                "no PostgreSQL after {PATIENCE:?}:\n{log}"
-            );
-            std::thread::park_timeout(LOOK_EVERY);
-        }
-    }
-
-    /// Stops it as an administrator does who can't wait: clients are cut off, nothing is lost.
-    pub(crate) fn stop(&self) {
-        self.end("-INT");
-    }
-
-    /// Both, one after the other.
-    pub(crate) fn restart(&self) {
-        self.stop();
-        self.start();
-    }
-
-    fn end(&self, signal: &str) {
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mut child) = process.take() {
-            let told = Command::new("/bin/kill")
-                .args([signal, &child.id().to_string()])
-                .status();
-            assert!(
-                told.is_ok_and(|status| status.success()),
-                "the server is told to end"
-            );
-            child.wait().expect("the server ends");
-        }
-    }
-
-    fn is_ready(&self) -> bool {
-        let mut command = Command::new(program("pg_isready"));
-        command.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        command.status().is_ok_and(|status| status.success())
-    }
-
-    fn log(&self) -> File {
-        let path = self.folder.path().join("log");
-        let opened = File::options().create(true).append(true).open(path);
-        opened.expect("a file for the server's log")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.end("-QUIT");
-    }
+    name: String,
 }
 
 impl Database {
-    /// As `store.url` takes it.
-    pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{}", self.port, self.name)
+    fn new(port: u16, name: String) -> Self {
+        Self { port, name }
     }
 
-    /// Runs `sql` through `psql`; returns what it printed: a line for each row, columns apart by `|`.
+    /// As the superuser `postgres`.
+    pub(crate) fn url(&self) -> String {
+        self.url_as("postgres")
+    }
+
+    /// As another role, which needs no password.
+    pub(crate) fn url_as(&self, role: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{}", self.port, self.name)
+    }
+
+    /// What a script prints, and what it complains of; it goes on after a fault.
+    pub(crate) fn script(&self, script: &str) -> (String, String) {
+        let said = self.run("postgres", &[], script);
+        (said.printed, said.complaints)
+    }
+
+    fn run(&self, role: &str, options: &[&str], script: &str) -> Said {
+        let mut command = programs::command("psql", "postgresql-client");
+        command
+            .args(["-X", "-q", "-A", "-t", "-f", "-"])
+            .args(options)
+            .arg(self.url_as(role));
+        feed(command, script)
+    }
+
+    /// The rows of the one query that `sql` has, or the first complaint; NULL reads as nothing.
+    pub(crate) fn psql(&self, sql: &str) -> Result<Vec<Vec<String>>, String> {
+        self.psql_as("postgres", sql)
+    }
+
+    /// The same for another role.
+    pub(crate) fn psql_as(&self, role: &str, sql: &str) -> Result<Vec<Vec<String>>, String> {
+        let options = [
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-F",
+            BETWEEN_VALUES,
+            "-R",
+            BETWEEN_ROWS,
+        ];
+        let said = self.run(role, &options, sql);
+        if !said.succeeded {
+            return Err(said.complaints);
+        }
+        let printed = said.printed.strip_suffix('\n').unwrap_or(&said.printed);
+        if printed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values = |row: &str| row.split(BETWEEN_VALUES).map(str::to_owned).collect();
+        Ok(printed.split(BETWEEN_ROWS).map(values).collect())
+    }
+
+    /// Runs `sql`; returns what was printed: a line for each row, columns apart by `|`.
+    #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.try_sql(sql)
             .unwrap_or_else(|complaint| panic!("{sql}: {complaint}"))
@@ -162,123 +90,87 @@ impl Database {
 
     /// The same, or the complaint.
     pub(crate) fn try_sql(&self, sql: &str) -> Result<String, String> {
-        let mut command = Command::new(program("psql"));
-        command
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql])
-            .arg(self.url())
-            .env("PGCONNECT_TIMEOUT", "10");
-        let output = command.output().expect("psql runs");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        match output.status.success() {
-            true => Ok(text(&output.stdout)),
-            false => Err(text(&output.stderr)),
+        let said = self.run("postgres", &["-v", "ON_ERROR_STOP=1"], sql);
+        match said.succeeded {
+            true => Ok(said.printed.trim().to_owned()),
+            false => Err(said.complaints),
         }
     }
-}
 
-/// A program of the server's package, which puts most of them past the PATH.
-fn program(name: &str) -> PathBuf {
-    let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|version| version.path().join("bin").join(name))
-        .filter(|path| path.exists())
-        .collect();
-    found.sort();
-    found.pop().unwrap_or_else(|| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path)
-            .map(|folder| folder.join(name))
-            .find(|path| path.exists());
-        found.unwrap_or_else(|| panic!("{name} is missing; install the package postgresql"))
-    })
-}
-
-fn is_root() -> bool {
-    let output = Command::new("id").arg("-u").output().expect("id runs");
-    output.stdout.trim_ascii() == b"0"
-}
-
-/// A program run as the server's user, which ends with this process.
-fn as_server(name: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "INT"]);
-    if is_root() {
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+    /// The one value that `sql` gives.
+    #[track_caller]
+    pub(crate) fn value(&self, sql: &str) -> String {
+        let rows = self.psql(sql).unwrap_or_else(|error| panic!("{error}"));
+        assert!(rows.len() == 1 && rows[0].len() == 1, "{sql}: {rows:?}");
+        rows[0][0].clone()
     }
-    command.arg(program(name));
-    // Ctrl-C at a terminal is for this process.
-    command.process_group(0);
+}
+
+/// What a program has said.
+struct Said {
+    succeeded: bool,
+    printed: String,
+    complaints: String,
+}
+
+/// Gives `input` to a program.
+fn feed(mut command: Command, input: &str) -> Said {
     command
-}
-
-fn hand_over(path: &Path) {
-    if is_root() {
-        let mut command = Command::new("chown");
-        let status = command
-            .arg("-R")
-            .arg("postgres:postgres")
-            .arg(path)
-            .status();
-        assert!(
-            status.is_ok_and(|status| status.success()),
-            "chown {}",
-            path.display()
-        );
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it was found just now");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let input = input.to_owned();
+    // Apart from the reading below, so that neither side waits for the other's pipe. A program that
+    // can't connect reads nothing.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let output = child.wait_with_output().expect("the program ends");
+    writer.join().expect("the writer does not panic");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Said {
+        succeeded: output.status.success(),
+        printed: text(output.stdout),
+        complaints: text(output.stderr),
     }
 }
 
-/// A cluster is made once in the target folder, which takes a second, and copied from there.
-fn copy_cluster(to: &Path) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    fs::create_dir_all(folder).expect("a folder for the template");
-    let lock = File::create(folder.join("postgres.lock")).expect("a lock");
-    lock.lock().expect("the lock");
-    let template = folder.join("postgres-template");
-    if !template.join("complete").exists() {
-        // What a test that was killed has left.
-        let _ = fs::remove_dir_all(&template);
-        let made = TempDir::new().expect("a temporary folder");
-        hand_over(made.path());
-        let output = as_server("initdb")
-            .arg("-D")
-            .arg(made.path().join("data"))
-            .args([
-                "-U",
-                "postgres",
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-            ])
-            .output()
-            .expect("initdb runs");
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "initdb: {complaint}");
-        copy(&made.path().join("data"), &template);
-        File::create(template.join("complete")).expect("a mark");
-    }
-    copy(&template, to);
-    hand_over(to);
-}
-
-fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "cp {}",
-        from.display()
+#[test]
+fn a_database_answers_and_complains() {
+    let database = Server::shared().create_database();
+    let rows = database.psql("SELECT 1, 'a' || chr(10) || 'b' UNION ALL SELECT 2, NULL ORDER BY 1");
+    let expected = [["1", "a\nb"], ["2", ""]].map(|row| row.map(str::to_owned).to_vec());
+    assert_eq!(rows, Ok(expected.to_vec()));
+    let complaint = database.psql("SELECT 1 / 0").expect_err("infinity");
+    assert!(complaint.contains("division by zero"), "{complaint}");
+    assert_ne!(
+        Server::shared().create_database().url(),
+        database.url(),
+        "each has its own"
     );
 }
 
 #[test]
-fn a_server_serves_stops_and_goes_on() {
+fn a_server_stops_and_starts_with_what_it_had() {
     let server = Server::own();
     let database = server.create_database();
-    database.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (7)");
+    let made = database.psql("CREATE TABLE t AS SELECT 7 AS n");
+    assert_eq!(made, Ok(vec![]));
     server.restart();
-    assert_eq!(database.sql("SELECT a FROM t"), "7");
+    assert_eq!(database.value("SELECT n FROM t"), "7");
     server.stop();
-    assert!(database.try_sql("SELECT 1").is_err());
+    let complaint = database.psql("SELECT n FROM t").expect_err("stopped");
+    assert!(complaint.contains("onnection"), "{complaint}");
+    server.start();
+    assert_eq!(database.value("SELECT n FROM t"), "7");
+}
+
+#[test]
+fn nothing_is_left_of_a_server() {
+    let server = Server::own();
+    let (folder, database) = (server.folder().to_owned(), server.create_database());
+    assert!(folder.join("data/postmaster.pid").exists());
+    drop(server);
+    assert!(!folder.exists(), "{}", folder.display());
+    assert!(database.psql("SELECT 1").is_err());
 }
