@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::StoreUrl;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::postgres::{
-    self, Database, PostgresCommands, PostgresInspection, PostgresProducer, PostgresQueue,
+    self, Database, PostgresCommands, PostgresInspection, PostgresProducer, PostgresQueue, Times,
 };
 use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteProducer, SqliteQueue};
 use crate::store::{
@@ -18,14 +18,14 @@ use crate::store::{
 /// A database of either kind, ready to be opened.
 enum Store<'a> {
     Sqlite(&'a Path),
-    Postgres(Database),
+    Postgres(Box<Database>),
 }
 
 fn store(url: &StoreUrl) -> Result<Store<'_>, OpenError> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Store::Sqlite(path)),
         StoreUrl::Postgres(text) => match Database::parse(text) {
-            Ok(database) => Ok(Store::Postgres(database)),
+            Ok(database) => Ok(Store::Postgres(Box::new(database))),
             // It was good when the settings were read: a file that it names is gone.
             Err(error) => Err(OpenError::Database {
                 database: url.name(),
@@ -66,7 +66,8 @@ impl Sides {
                 }
             }
             Store::Postgres(database) => {
-                let queue = PostgresQueue::open(&database, &holder, observer).await?;
+                let queue =
+                    PostgresQueue::open(&database, &holder, Times::default(), observer).await?;
                 Self {
                     inspection: Arc::new(PostgresInspection::open(&database).await?),
                     commands: Arc::new(PostgresCommands::open(&database).await?),
@@ -139,7 +140,9 @@ pub async fn hold(url: &StoreUrl, as_whom: &str) -> Result<Option<Arc<dyn Queue>
             if postgres::has_dispatchers(&database).await? {
                 return Ok(None);
             }
-            let queue = PostgresQueue::open(&database, &holder, Arc::new(Unobserved)).await?;
+            let queue =
+                PostgresQueue::open(&database, &holder, Times::default(), Arc::new(Unobserved))
+                    .await?;
             Ok(Some(Arc::new(queue)))
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_postgres::Row;
 
 use super::connection::{Pool, store_error};
-use super::fleet::{Fleet, LEASE};
+use super::fleet::Fleet;
 use super::rows;
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
@@ -99,7 +99,7 @@ pub(super) async fn claim(
         .iter()
         .map(|want| i64::try_from(want.limit).unwrap_or(i64::MAX))
         .collect();
-    let lease = i64::try_from(claim.lease.min(LEASE).as_millis()).unwrap_or(i64::MAX);
+    let lease = i64::try_from(claim.lease.min(fleet.lease()).as_millis()).unwrap_or(i64::MAX);
     let now = claim.now.as_millis();
     let sql = CLAIM.replace("{columns}", rows::GATEWAY_COLUMNS);
     let asking = async {

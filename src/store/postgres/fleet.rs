@@ -1,7 +1,7 @@
 //! The dispatchers of one queue: who they are, and that this one lives.
 //!
-//! Each has a row in the table `dispatcher` and says every [`BEAT`] that it lives. Who has not done
-//! so for [`SILENT`] is not counted any more: the limits that hold for all of them together are
+//! Each has a row in the table `dispatcher` and says every two seconds that it lives. Who has not done
+//! so for ten is not counted any more: the limits that hold for all of them together are
 //! divided among the others. That is all that the table decides; leases go by their own moments.
 //!
 //! The same beat renews the leases of attempts that take long. What could not be renewed in time
@@ -20,24 +20,42 @@ use crate::clock::Stopwatch;
 use crate::store::lease::Term;
 use crate::store::{Seat, StoreError};
 
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_secs(2);
+/// How long the dispatchers of a queue wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Between two signs of life.
+    pub beat: Duration,
+    /// After so long without one, a dispatcher is not counted.
+    pub silent: Duration,
+    /// How long a lease stands that is not renewed. Short, because it is renewed for as long as its
+    /// dispatcher lives; long enough for a server that restarts.
+    pub lease: Duration,
+    /// How much sooner than in the database a lease is taken for lapsed here.
+    pub margin: Duration,
+}
 
-/// After so long without one, a dispatcher is not counted.
-const SILENT: Duration = Duration::from_secs(10);
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            beat: Duration::from_secs(2),
+            silent: Duration::from_secs(10),
+            lease: Duration::from_secs(15),
+            margin: Duration::from_secs(3),
+        }
+    }
+}
 
-/// How long a lease stands that is not renewed. Short, because it is renewed for as long as its
-/// dispatcher lives; long enough for a server that restarts.
-pub(super) const LEASE: Duration = Duration::from_secs(15);
+impl Times {
+    /// Older than this, a lease is renewed.
+    fn renewed_at(&self) -> Duration {
+        self.beat * 2
+    }
 
-/// How much sooner than in the database a lease is taken for lapsed here.
-const MARGIN: Duration = Duration::from_secs(3);
-
-/// Older than this, it is renewed.
-const RENEWED_AT: Duration = Duration::from_secs(4);
-
-/// A beat that takes longer than this has been a gap.
-const GAP: Duration = Duration::from_secs(6);
+    /// A beat that takes longer than this has been a gap.
+    fn gap(&self) -> Duration {
+        self.beat * 3
+    }
+}
 
 /// This dispatcher among the others.
 #[derive(Debug)]
@@ -49,6 +67,7 @@ pub(super) struct Fleet {
 
 #[derive(Debug)]
 struct Shared {
+    times: Times,
     /// Its row.
     id: i64,
     number: AtomicUsize,
@@ -70,7 +89,7 @@ struct State {
 
 impl Fleet {
     /// Takes a seat.
-    pub(super) async fn join(pool: Pool, name: &str) -> Result<Self, StoreError> {
+    pub(super) async fn join(pool: Pool, name: &str, times: Times) -> Result<Self, StoreError> {
         let client = pool.client().await?;
         let joining = async {
             client
@@ -88,6 +107,7 @@ impl Fleet {
         };
         let row = joining.await.map_err(|error| store_error(&error))?;
         let shared = Arc::new(Shared {
+            times,
             id: row.get(0),
             number: AtomicUsize::new(0),
             of: AtomicUsize::new(1),
@@ -119,7 +139,9 @@ impl Fleet {
     /// A term for a claim that is about to be asked for. It is renewed for as long as a lease of it
     /// lives.
     pub(super) fn begin_term(&self, token: i64) -> Arc<Term> {
-        let term = Arc::new(Term::new(Stopwatch::start(), LEASE - MARGIN));
+        let times = self.shared.times;
+        let good_for = times.lease.saturating_sub(times.margin);
+        let term = Arc::new(Term::new(Stopwatch::start(), good_for));
         let mut state = self.shared.lock();
         state.terms.insert(token, Arc::downgrade(&term));
         term
@@ -134,8 +156,14 @@ impl Fleet {
     /// Whether lapsed leases may be taken over. Not before this one has been in touch for as long
     /// as a lease stands: others may have been cut off with it, and have answers to record.
     pub(super) fn may_take_over(&self) -> bool {
+        let times = self.shared.times;
         let state = self.shared.lock();
-        state.beat.elapsed() < GAP && state.steady.elapsed() >= LEASE
+        state.beat.elapsed() < times.gap() && state.steady.elapsed() >= times.lease
+    }
+
+    /// How long a lease stands.
+    pub(super) fn lease(&self) -> Duration {
+        self.shared.times.lease
     }
 
     /// Whether a commit would go through now.
@@ -194,7 +222,7 @@ impl Shared {
         let said = async {
             let statement = client.prepare_cached(SAY).await?;
             client
-                .query_one(&statement, &[&self.id, &millis(SILENT)])
+                .query_one(&statement, &[&self.id, &millis(self.times.silent)])
                 .await
         };
         let row = said.await.map_err(|error| store_error(&error))?;
@@ -202,7 +230,7 @@ impl Shared {
         self.number.store(count(0), Ordering::Relaxed);
         self.of.store(count(1) + 1, Ordering::Relaxed);
         let mut state = self.lock();
-        if state.beat.elapsed() > GAP {
+        if state.beat.elapsed() > self.times.gap() {
             state.steady = Stopwatch::start();
         }
         state.beat = Stopwatch::start();
@@ -243,7 +271,7 @@ impl Shared {
                 return false;
             };
             let age = term.age();
-            if age > RENEWED_AT {
+            if age > self.times.renewed_at() {
                 tokens.push(*token);
                 terms.push((term, age));
             }
@@ -255,18 +283,20 @@ impl Shared {
         let client = pool.client().await?;
         let renewing = async {
             let statement = client.prepare_cached(RENEW).await?;
-            client.execute(&statement, &[&tokens, &millis(LEASE)]).await
+            client
+                .execute(&statement, &[&tokens, &millis(self.times.lease)])
+                .await
         };
         renewing.await.map_err(|error| store_error(&error))?;
         for (term, age) in terms {
-            term.renewed(age, LEASE - MARGIN);
+            term.renewed(age, self.times.lease.saturating_sub(self.times.margin));
         }
         Ok(())
     }
 }
 
 async fn beat(pool: Pool, shared: Arc<Shared>) {
-    let mut again = tokio::time::interval(BEAT);
+    let mut again = tokio::time::interval(shared.times.beat);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_silent = false;
     loop {

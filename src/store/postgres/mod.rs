@@ -55,6 +55,7 @@ use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use commands::PostgresCommands;
 pub use connection::{Database, UrlError};
+pub use fleet::Times;
 pub use inspection::PostgresInspection;
 pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
 
@@ -75,7 +76,7 @@ pub struct PostgresQueue {
 
 impl PostgresQueue {
     /// Joins the dispatchers of `database`; makes the schema if there is none. `name` tells people
-    /// who this is.
+    /// who this is. All of them must go by the same `times`.
     ///
     /// # Errors
     ///
@@ -83,12 +84,15 @@ impl PostgresQueue {
     pub async fn open(
         database: &Database,
         name: &str,
+        times: Times,
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self, OpenError> {
         schema::init(database).await?;
         let pool = database.pool(User::Dispatcher);
         let failed = |error| database.open_error(error);
-        let fleet = Fleet::join(pool.clone(), name).await.map_err(failed)?;
+        let fleet = Fleet::join(pool.clone(), name, times)
+            .await
+            .map_err(failed)?;
         let listener = Listener::start(database.clone()).await.map_err(failed)?;
         Ok(Self {
             slow_pool: database.pool(User::People),

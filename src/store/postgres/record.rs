@@ -17,7 +17,7 @@ WITH ended AS MATERIALIZED (
       $6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
       $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[],
       $19::text[], $20::text[])
-    AS e (id, token, seq, state, counted, next_attempt_at, finished_at, outcome, started_at,
+    AS e (callback_id, token, seq, state, counted, next_attempt_at, finished_at, outcome, started_at,
       duration_ms, http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id,
       body_sha256, phase, phases)
 ), moved AS (
@@ -26,18 +26,17 @@ WITH ended AS MATERIALIZED (
       finished_at = e.finished_at, last_outcome = e.outcome, attempt_seq = e.seq,
       leased_until = NULL, leased_at = NULL, lease_token = NULL
   FROM ended e
-  WHERE q.id = e.id AND q.state = 'pending' AND q.lease_token = e.token
-  RETURNING e.id, e.token
+  WHERE q.id = e.callback_id AND q.state = 'pending' AND q.lease_token = e.token
+  RETURNING e.*
 ), logged AS (
   INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
     http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256,
     phase, phases)
-  SELECT e.id, e.seq, e.started_at, e.duration_ms, e.outcome, e.counted, e.http_status, e.detail,
-    e.response_excerpt, e.remote_addr, e.sent_timestamp, e.sign, e.key_id, e.body_sha256, e.phase,
-    e.phases
-  FROM moved JOIN ended e ON e.id = moved.id AND e.token = moved.token
+  SELECT callback_id, seq, started_at, duration_ms, outcome, counted, http_status, detail,
+    response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256, phase, phases
+  FROM moved
 )
-SELECT id, token FROM moved";
+SELECT callback_id, token FROM moved";
 
 /// One column for each parameter of [`RECORD`].
 #[derive(Default)]

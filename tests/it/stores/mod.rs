@@ -1,18 +1,31 @@
 //! What holds of the queue whatever the database: each test runs on SQLite and on PostgreSQL.
 
 mod commands;
+mod queue;
+mod reading;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use callback_dispatcher::store::postgres::{self, PostgresCommands, PostgresQueue};
-use callback_dispatcher::store::sqlite::{self, SqliteCommands, SqliteQueue};
-use callback_dispatcher::store::{Commands, CommitObserver, Queue};
+use callback_dispatcher::store::postgres::{
+    self, PostgresCommands, PostgresInspection, PostgresQueue, Times,
+};
+use callback_dispatcher::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
+use callback_dispatcher::store::{Commands, CommitObserver, Inspection, Ledger, Queue};
 use tempfile::TempDir;
 
 use crate::postgres::Server;
+
+/// Of a fleet that waits for nobody: a lease is taken over as soon as the database says that it has
+/// lapsed.
+const TIMES: Times = Times {
+    beat: Duration::from_secs(2),
+    silent: Duration::from_secs(10),
+    lease: Duration::ZERO,
+    margin: Duration::ZERO,
+};
 
 /// An empty queue in a database of its own.
 enum Backend {
@@ -65,8 +78,34 @@ impl Backend {
             }
             Self::Postgres(_) => {
                 let database = self.database();
-                let opening = PostgresQueue::open(&database, "this test", Arc::new(Deaf));
+                let opening = PostgresQueue::open(&database, "this test", TIMES, Arc::new(Deaf));
                 Arc::new(opening.await.expect("opened"))
+            }
+        }
+    }
+
+    async fn inspection(&self) -> Arc<dyn Inspection> {
+        match self {
+            Self::Sqlite(folder) => {
+                let path = folder.path().join("queue.db");
+                Arc::new(SqliteInspection::open(&path).expect("opened"))
+            }
+            Self::Postgres(_) => {
+                let opened = PostgresInspection::open(&self.database()).await;
+                Arc::new(opened.expect("opened"))
+            }
+        }
+    }
+
+    async fn ledger(&self) -> Arc<dyn Ledger> {
+        match self {
+            Self::Sqlite(folder) => {
+                let path = folder.path().join("queue.db");
+                Arc::new(SqliteInspection::open(&path).expect("opened"))
+            }
+            Self::Postgres(_) => {
+                let opened = PostgresInspection::open(&self.database()).await;
+                Arc::new(opened.expect("opened"))
             }
         }
     }
