@@ -52,7 +52,7 @@ impl Backend {
 
     async fn postgres() -> Self {
         let database = Server::shared().create_database();
-        let backend = Self::Postgres(database.url().to_owned());
+        let backend = Self::Postgres(database.url());
         let database = backend.database();
         postgres::init(&database).await.expect("a queue");
         backend
