@@ -186,7 +186,7 @@ fn operate(
     let operated = queue::block_on(async {
         let url = &settings.store.url;
         let inspection = service::inspection(url).await?;
-        let commands = service::commands(url).await?;
+        let commands = service::operators(url).await?;
         command.selectors = selectors(which, inspection.as_ref()).await?;
         let id = commands.submit(command, SystemClock.now()).await?;
         let mut waiting = Waiting::new(commands.as_ref(), id);
@@ -295,7 +295,8 @@ impl<'a> Waiting<'a> {
             let is_waiting = command.status == CommandStatus::Waiting;
             if is_waiting
                 && looks.is_multiple_of(LOOKS_BEFORE_TAKING_OVER)
-                && let Some(queue) = service::hold(&settings.store.url, "an operator's command").await?
+                && let Some(queue) =
+                    service::hold(&settings.store.url, "an operator's command").await?
             {
                 return self.carry_out(queue.as_ref()).await;
             }

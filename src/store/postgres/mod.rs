@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`PostgresQueue`] | the side of a dispatcher, one of several |
 //! | [`PostgresProducer`] | queues and prunes rows from a command |
+//! | [`PostgresMovable`] | a queue at either end of a transfer |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
 //! | `listener` | hears other sessions' commits |
 //! | `fleet` | tells the dispatchers of each other, and renews this one's leases |
@@ -28,11 +29,13 @@ mod connection;
 mod enqueue;
 mod fleet;
 mod listener;
+mod marks;
 mod prune;
 mod record;
 mod refund;
 mod rows;
 mod schema;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -47,7 +50,9 @@ use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use connection::{Database, UrlError};
+pub use marks::check_in_use;
 pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
+pub use transfer::PostgresMovable;
 
 use connection::{Pool, User};
 use fleet::Fleet;
@@ -80,6 +85,11 @@ impl PostgresQueue {
         let pool = database.pool(User::Dispatcher);
         let failed = |error| database.open_error(error);
         let fleet = Fleet::join(pool.clone(), name).await.map_err(failed)?;
+        // After it has a seat: see `transfer`.
+        if let Err(error) = marks::require_in_use(database, &pool).await {
+            fleet.leave().await;
+            return Err(error);
+        }
         let listener = Listener::start(database.clone()).await.map_err(failed)?;
         Ok(Self {
             slow_pool: database.pool(User::People),
@@ -107,6 +117,7 @@ impl PostgresQueue {
 pub async fn check(database: &Database) -> Result<String, OpenError> {
     let pool = database.pool(User::People);
     schema::require_current(database, &pool).await?;
+    marks::require_in_use(database, &pool).await?;
     schema::check_writable(&pool)
         .await
         .map_err(|error| database.open_error(error))
@@ -127,6 +138,7 @@ impl PostgresProducer {
     pub async fn open(database: &Database) -> Result<Self, OpenError> {
         let pool = database.pool(User::People);
         schema::require_current(database, &pool).await?;
+        marks::require_in_use(database, &pool).await?;
         Ok(Self { pool })
     }
 
