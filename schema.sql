@@ -497,7 +497,7 @@ END;
 -- stand triggers, which `transfer` makes because their text tells where to, and which refuse every
 -- change of callback_queue and operator_command.
 CREATE TABLE queue_moved (
-  one         INTEGER NOT NULL PRIMARY KEY DEFAULT 1,
+  one         INTEGER NOT NULL UNIQUE DEFAULT 1,
   source      TEXT    NOT NULL, -- names this transfer; random
   to_name     TEXT    NOT NULL,
   at          INTEGER NOT NULL,
@@ -509,7 +509,7 @@ CREATE TABLE queue_moved (
 -- This queue is being filled from another database, and is none before this row is gone: at most
 -- one row.
 CREATE TABLE queue_arriving (
-  one       INTEGER NOT NULL PRIMARY KEY DEFAULT 1,
+  one       INTEGER NOT NULL UNIQUE DEFAULT 1,
   source    TEXT    NOT NULL,           -- as in queue_moved over there
   from_name TEXT    NOT NULL,
   at        INTEGER NOT NULL,
