@@ -139,6 +139,11 @@ pub async fn abandon(route: &Route, clock: &dyn Clock) -> Result<String, Transfe
 async fn read_mark(source: &mut dyn Movable, to: &str) -> Result<Option<Moved>, TransferError> {
     let moved = source.moved().await.map_err(at(source))?;
     match moved {
+        Some(moved) if moved.to != to && moved.is_verified => Err(OpenError::Moved {
+            database: source.name().to_owned(),
+            to: moved.to,
+        }
+        .into()),
         Some(moved) if moved.to != to => Err(TransferError::OtherTarget {
             database: source.name().to_owned(),
             to: moved.to,

@@ -101,9 +101,7 @@ impl PostgresMovable {
         now: Timestamp,
     ) -> Result<bool, tokio_postgres::Error> {
         let transaction = self.client.transaction().await?;
-        // Waits for those who are inserting. Who comes later finds the mark.
-        let lock = "LOCK TABLE callback_queue, operator_command IN SHARE ROW EXCLUSIVE MODE";
-        transaction.batch_execute(lock).await?;
+        marks::lock(&transaction).await?;
         let standing = "SELECT EXISTS (SELECT 1 FROM callback_queue
             WHERE leased_until IS NOT NULL AND leased_until >= callback_now())";
         if transaction.query_one(standing, &[]).await?.get(0) {
@@ -118,12 +116,7 @@ impl PostgresMovable {
                 &[&moment, &interrupted, &i64::MAX],
             )
             .await?;
-        transaction
-            .execute(
-                "INSERT INTO queue_moved (source, to_name, at) VALUES ($1, $2, $3)",
-                &[&moved.source, &moved.to, &moment],
-            )
-            .await?;
+        marks::leave(&transaction, moved, now).await?;
         transaction.commit().await.map(|()| true)
     }
 }
@@ -224,7 +217,13 @@ impl Movable for PostgresMovable {
     }
 
     async fn stay(&mut self) -> Result<(), StoreError> {
-        self.execute("DELETE FROM queue_moved", &[]).await
+        let staying = async {
+            let transaction = self.client.transaction().await?;
+            marks::stay(&transaction).await?;
+            transaction.commit().await
+        };
+        let stayed: Result<(), tokio_postgres::Error> = staying.await;
+        stayed.map_err(|error| store_error(&error))
     }
 
     async fn is_empty(&mut self) -> Result<bool, StoreError> {
@@ -234,18 +233,12 @@ impl Movable for PostgresMovable {
     async fn expect(&mut self, arriving: &Arriving, now: Timestamp) -> Result<bool, StoreError> {
         let expecting = async {
             let transaction = self.client.transaction().await?;
-            let lock = "LOCK TABLE callback_queue, operator_command IN SHARE ROW EXCLUSIVE MODE";
-            transaction.batch_execute(lock).await?;
+            marks::lock(&transaction).await?;
             let is_full = format!("SELECT {}", has_rows());
             if transaction.query_one(&is_full, &[]).await?.get(0) {
                 return Ok(false);
             }
-            transaction
-                .execute(
-                    "INSERT INTO queue_arriving (source, from_name, at) VALUES ($1, $2, $3)",
-                    &[&arriving.source, &arriving.from, &now.as_millis()],
-                )
-                .await?;
+            marks::expect(&transaction, arriving, now).await?;
             transaction.commit().await.map(|()| true)
         };
         let expected: Result<_, tokio_postgres::Error> = expecting.await;
@@ -322,7 +315,13 @@ impl Movable for PostgresMovable {
     }
 
     async fn arrived(&mut self) -> Result<(), StoreError> {
-        self.execute("DELETE FROM queue_arriving", &[]).await
+        let arriving = async {
+            let transaction = self.client.transaction().await?;
+            marks::arrived(&transaction).await?;
+            transaction.commit().await
+        };
+        let arrived: Result<(), tokio_postgres::Error> = arriving.await;
+        arrived.map_err(|error| store_error(&error))
     }
 }
 

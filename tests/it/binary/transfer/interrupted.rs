@@ -69,6 +69,13 @@ async fn an_altered_copy_is_found_and_the_transfer_taken_back() {
     place.use_store(OLD);
     place.refuses_all_work(&["is being moved to"]);
 
+    for other in [
+        place.transfer(OLD, "sqlite:other.db"),
+        place.abandon(OLD, "sqlite:other.db"),
+    ] {
+        other.failed(78, &["moves to", "new.db", "not to", "other.db"]);
+    }
+
     let back = place.abandon(OLD, NEW).done();
     assert!(
         back.contains("is in use again") && back.contains("new.db"),
