@@ -1,27 +1,15 @@
 //! A transfer that is cut off goes on when it is run again, or is taken back.
 
-use super::{Place, arguments, with_rows};
-use crate::binary::{Daemon, payment, until};
+use super::with_rows;
+use crate::binary::{Place, payment};
 
 const OLD: &str = "sqlite:queue.db";
 const NEW: &str = "sqlite:new.db";
 
 const ROWS: u64 = 20_000;
 
-/// Begins or goes on with the transfer, and kills it once there are so many rows in the copy.
 async fn cut_off(place: &Place, rows: u64) {
-    let mut transfer = Daemon::spawn(place.command(&arguments(OLD, NEW)));
-    until(&format!("{rows} rows are copied"), || {
-        let is_there = place.path("new.db").exists() && has_schema(place);
-        (is_there && place.count("new.db", "callback_queue") >= rows).then_some(())
-    })
-    .await;
-    transfer.kill();
-    assert_eq!(transfer.said(), "", "it was not done yet");
-}
-
-fn has_schema(place: &Place) -> bool {
-    place.count("new.db", "sqlite_schema WHERE name = 'queue_arriving'") == 1
+    super::cut_off(place, OLD, NEW, rows, || place.callbacks_so_far("new.db")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

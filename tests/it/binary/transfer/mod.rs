@@ -1,12 +1,15 @@
 //! `transfer`: a queue moves to another database, whole and once, whatever happens on the way.
 
 mod interrupted;
+mod postgres;
 mod refused;
 mod whole;
 
 use std::process::Command;
 
-use super::{Place, Said};
+use serde_json::Value;
+
+use super::{Daemon, Place, Said, until};
 
 /// What a transfer carries, and by what its rows are in order.
 const TABLES: &[(&str, &str)] = &[
@@ -40,6 +43,35 @@ fn with_rows(rows: usize) -> Place {
 
 fn arguments<'a>(from: &'a str, to: &'a str) -> [&'a str; 5] {
     ["transfer", "--from", from, "--to", to]
+}
+
+/// The lines of the tables in what a transfer says when it is done.
+fn digests(said: &str) -> Vec<&str> {
+    let is_a_table = |line: &&str| {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        TABLES.iter().any(|(table, _)| *table == name)
+    };
+    said.lines().filter(is_a_table).collect()
+}
+
+/// The callback that a POST is about.
+fn about(line: &Value) -> String {
+    let body = &line["body"];
+    let number = body
+        .get("newpayRefundOrderNo")
+        .unwrap_or(&body["newpayOrderNo"]);
+    number.as_str().expect("text").to_owned()
+}
+
+/// Begins or goes on with a transfer, and kills it once there are so many rows in the copy.
+async fn cut_off(place: &Place, from: &str, to: &str, rows: u64, copied: impl Fn() -> u64) {
+    let mut transfer = Daemon::spawn(place.command(&arguments(from, to)));
+    until(&format!("{rows} rows are copied"), || {
+        (copied() >= rows).then_some(())
+    })
+    .await;
+    transfer.kill();
+    assert_eq!(transfer.said(), "", "it was not done yet");
 }
 
 impl Place {
@@ -104,6 +136,16 @@ impl Place {
             .expect("sqlite3 is installed by scripts/check");
         assert!(!output.status.success(), "{sql}: {output:?}");
         String::from_utf8(output.stderr).expect("UTF-8")
+    }
+
+    /// Callbacks in a file that is perhaps just being made.
+    fn callbacks_so_far(&self, database: &str) -> u64 {
+        let is_there = self.path(database).exists()
+            && self.count(database, "sqlite_schema WHERE name = 'queue_arriving'") == 1;
+        match is_there {
+            true => self.count(database, "callback_queue"),
+            false => 0,
+        }
     }
 
     fn count(&self, database: &str, table: &str) -> u64 {

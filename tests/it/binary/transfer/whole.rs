@@ -5,23 +5,11 @@ use std::collections::BTreeMap;
 use callback_dispatcher::merchant::Answer;
 use serde_json::json;
 
-use super::{TABLES, populated};
-use crate::binary::{Place, payment};
+use super::{TABLES, about, digests, populated};
+use crate::binary::{Place, payment, until};
 
 const OLD: &str = "sqlite:queue.db";
 const NEW: &str = "sqlite:new.db";
-
-/// The lines of the tables, without the sentence behind them.
-fn digests(out: &str) -> Vec<&str> {
-    out.lines()
-        .filter(|line| {
-            line.contains(" callback_")
-                || line.contains(" op")
-                || line.contains(" pa")
-                || line.contains(" rec")
-        })
-        .collect()
-}
 
 fn assert_same(place: &Place, from: &str, to: &str) {
     for (table, key) in TABLES {
@@ -116,7 +104,7 @@ async fn the_daemon_over_there_sends_what_is_due_once() {
     let daemon = place.run().ready().await;
     let waiting = "SELECT 1 FROM callback_queue WHERE state = 'pending' AND held = 0 AND id <> 11
                    UNION ALL SELECT 1 FROM operator_command WHERE finished_at IS NULL";
-    super::super::until("all that may be sent is sent", || {
+    until("all that may be sent is sent", || {
         place.rows_of("new.db", waiting).is_empty().then_some(())
     })
     .await;
@@ -128,13 +116,7 @@ async fn the_daemon_over_there_sends_what_is_due_once() {
 
     let mut sent = BTreeMap::new();
     for line in place.journal() {
-        let body = &line["body"];
-        let number = body
-            .get("newpayRefundOrderNo")
-            .unwrap_or(&body["newpayOrderNo"]);
-        *sent
-            .entry(number.as_str().expect("text").to_owned())
-            .or_insert(0) += 1;
+        *sent.entry(about(&line)).or_insert(0) += 1;
     }
     let once = ["N1", "N5", "N7", "N8", "NR2"].map(|number| (number.to_owned(), 1));
     assert_eq!(sent, BTreeMap::from(once));
