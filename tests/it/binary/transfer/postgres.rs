@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use callback_dispatcher::merchant::Answer;
+use callback_dispatcher::store::transfer::TABLES as TABLES_CARRIED;
 
 use super::{TABLES, cut_off, digests, populated, with_rows};
 use crate::binary::{Place, payment, until};
@@ -72,6 +73,22 @@ fn there_and_back_it_is_the_same() {
     }
     let again = place.transfer(OLD, one.url()).done();
     assert!(again.contains("before; nothing was changed"), "{again}");
+}
+
+/// A column that is new must not be left behind.
+#[test]
+fn every_column_is_carried() {
+    let place = populated("http://127.0.0.1:9/");
+    let one = database();
+    place.transfer(OLD, one.url()).done();
+    for table in &TABLES_CARRIED {
+        let columns = format!(
+            "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
+             WHERE attrelid = '{}'::regclass AND attnum > 0 AND NOT attisdropped",
+            table.name
+        );
+        assert_eq!(done(&one, &columns), table.column_names(), "{}", table.name);
+    }
 }
 
 #[test]

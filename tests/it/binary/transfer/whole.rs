@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use callback_dispatcher::merchant::Answer;
-use serde_json::json;
+use callback_dispatcher::store::transfer::TABLES as TABLES_CARRIED;
+use serde_json::{Value, json};
 
 use super::{TABLES, about, digests, populated};
 use crate::binary::{Place, payment, until};
 
 const OLD: &str = "sqlite:queue.db";
 const NEW: &str = "sqlite:new.db";
+
+const DOCUMENT: &str = include_str!("../../../../docs/transfer.md");
 
 fn assert_same(place: &Place, from: &str, to: &str) {
     for (table, key) in TABLES {
@@ -44,25 +47,13 @@ fn every_kind_of_row_arrives_and_goes_back() {
     assert_same(&place, "queue.db", "third.db");
 }
 
-/// Written anew in another language, from the documentation alone.
+/// As the program in the documentation computes it.
 #[test]
 fn the_digest_is_the_documented_one() {
     let place = populated("http://127.0.0.1:9/");
     let out = place.transfer(OLD, NEW).done();
-    let program = "
-import hashlib, sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-db.text_factory = bytes
-digest = hashlib.sha256()
-for row in db.execute('SELECT * FROM callback_attempt ORDER BY callback_id, seq'):
-    for value in row:
-        if value is None: digest.update(b'-')
-        elif isinstance(value, int): digest.update(b'i%d' % value)
-        else: digest.update(b't%d:' % len(value) + value)
-        digest.update(b'\\n')
-    digest.update(b'\\n')
-print(digest.hexdigest())
-";
+    let (_, program) = DOCUMENT.split_once("```python\n").expect("a program");
+    let (program, _) = program.split_once("```").expect("its end");
     let said = std::process::Command::new("python3")
         .args(["-c", program])
         .arg(place.path("new.db"))
@@ -71,6 +62,29 @@ print(digest.hexdigest())
     let digest = String::from_utf8(said.stdout).expect("UTF-8");
     assert_eq!(digest.trim().len(), 64, "{digest}");
     assert!(out.contains(digest.trim()), "{digest} in {out}");
+}
+
+/// A table or a column that is new must not be left behind.
+#[test]
+fn all_that_a_queue_consists_of_is_carried() {
+    let place = Place::new();
+    let carried = |table: &Value| TABLES_CARRIED.iter().any(|carried| *table == carried.name);
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table'
+        AND name NOT IN ('callback_in_the_way', 'queue_moved', 'queue_arriving', 'sqlite_sequence')";
+    for table in place.rows(tables) {
+        assert!(carried(&table["name"]), "{table}");
+    }
+    for table in &TABLES_CARRIED {
+        let columns = place.rows(&format!(
+            "SELECT name, pk FROM pragma_table_info('{}')",
+            table.name
+        ));
+        let names: Vec<_> = columns.iter().map(|column| &column["name"]).collect();
+        let carried: Vec<_> = table.columns.iter().map(|column| column.name).collect();
+        assert_eq!(names, carried, "{}", table.name);
+        let key = columns.iter().filter(|column| column["pk"] != 0).count();
+        assert_eq!(key, table.key_columns, "{}", table.name);
+    }
 }
 
 #[test]
