@@ -5,6 +5,7 @@
 //! | [`PostgresQueue`] | the side of a dispatcher, one of several |
 //! | [`PostgresProducer`] | queues and prunes rows from a command |
 //! | [`PostgresMovable`] | a queue at either end of a transfer |
+//! | [`PostgresCommands`] | what operators ask for |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
 //! | `listener` | hears other sessions' commits |
 //! | `fleet` | tells the dispatchers of each other, and renews this one's leases |
@@ -20,11 +21,13 @@
 //! A dispatcher that could not reach the database for a while takes over nothing at first: those
 //! who were cut off with it have answers to record.
 //!
-//! Each call is one statement, and so one transaction; the planner of a dispatcher's sessions is
+//! Each call is one statement, and so one transaction, except for operators' commands, of which each
+//! piece is a transaction of several; the planner of a dispatcher's sessions is
 //! kept to the indexes (see `connection`).
 
 mod arrivals;
 mod claim;
+mod commands;
 mod connection;
 mod enqueue;
 mod fleet;
@@ -49,6 +52,7 @@ use super::{
 use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
+pub use commands::PostgresCommands;
 pub use connection::{Database, UrlError};
 pub use marks::check_in_use;
 pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
@@ -225,8 +229,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
-        let _ = now;
-        Ok(CarriedOut::default())
+        commands::carry_out::carry_out(&self.pool, now).await
     }
 
     async fn enqueue(
