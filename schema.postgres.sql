@@ -610,7 +610,7 @@ CREATE TABLE queue_moved (
 
 -- This queue is being filled from another database, and is none before this row is gone: at most
 -- one row. Beside it stand triggers, which `transfer` makes and removes, and which let nobody else
--- insert.
+-- change callback_queue and operator_command.
 CREATE TABLE queue_arriving (
   one       BIGINT NOT NULL UNIQUE DEFAULT 1,
   source    TEXT   NOT NULL,           -- as in queue_moved over there

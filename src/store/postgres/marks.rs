@@ -41,7 +41,8 @@ pub(super) async fn stay(db: &Transaction<'_>) -> Done {
     db.batch_execute("DELETE FROM queue_moved").await
 }
 
-/// Marks the queue as being filled. From then on a transfer alone inserts.
+/// Marks the queue as being filled. From then on a transfer alone writes; a dispatcher that was cut
+/// off all the while claims nothing either.
 pub(super) async fn expect(db: &Transaction<'_>, arriving: &Arriving, now: Timestamp) -> Done {
     let mark = "INSERT INTO queue_arriving (source, from_name, at) VALUES ($1, $2, $3)";
     db.execute(mark, &[&arriving.source, &arriving.from, &now.as_millis()])
@@ -49,7 +50,7 @@ pub(super) async fn expect(db: &Transaction<'_>, arriving: &Arriving, now: Times
     for table in WRITTEN {
         let trigger = format!(
             "CREATE TRIGGER {table}_waits_for_its_transfer
-             BEFORE INSERT ON {table} FOR EACH STATEMENT
+             BEFORE INSERT OR UPDATE OR DELETE ON {table} FOR EACH STATEMENT
              EXECUTE FUNCTION queue_refuse_unless_copying(
                '{table}: a transfer into this queue is not finished; run it again')"
         );

@@ -93,6 +93,18 @@ impl PostgresMovable {
         done.map(|_| ()).map_err(|error| store_error(&error))
     }
 
+    /// Insists that no dispatcher has come since the queue was held. After a mark was made: one that
+    /// comes later sees it.
+    async fn require_no_dispatcher(&self) -> Result<(), StoreError> {
+        let joined = dispatchers(&self.client).await;
+        match joined.map_err(|error| store_error(&error))? {
+            None => Ok(()),
+            Some(dispatchers) => Err(StoreError::Busy(format!(
+                "a dispatcher has just come ({dispatchers}); stop it if it does not leave by itself"
+            ))),
+        }
+    }
+
     /// Ends what is in flight and marks the queue. Returns false, and has done nothing, while
     /// leases stand.
     async fn try_to_leave(
@@ -202,13 +214,7 @@ impl Movable for PostgresMovable {
             }
             self.execute("SELECT pg_sleep(0.5)", &[]).await?;
         }
-        let joined = dispatchers(&self.client).await;
-        match joined.map_err(|error| store_error(&error))? {
-            None => Ok(()),
-            Some(dispatchers) => Err(StoreError::Busy(format!(
-                "a dispatcher has just come ({dispatchers}); it leaves by itself"
-            ))),
-        }
+        self.require_no_dispatcher().await
     }
 
     async fn left(&mut self, now: Timestamp) -> Result<(), StoreError> {
@@ -242,7 +248,8 @@ impl Movable for PostgresMovable {
             transaction.commit().await.map(|()| true)
         };
         let expected: Result<_, tokio_postgres::Error> = expecting.await;
-        expected.map_err(|error| store_error(&error))
+        let is_expected = expected.map_err(|error| store_error(&error))?;
+        self.require_no_dispatcher().await.map(|()| is_expected)
     }
 
     async fn last_key(&mut self, table: &'static Table) -> Result<Option<Row>, StoreError> {

@@ -12,7 +12,7 @@ use crate::postgres::{Database, Server};
 
 const OLD: &str = "sqlite:queue.db";
 
-const ROWS: u64 = 20_000;
+const ROWS: u64 = 10_000;
 
 fn database() -> Database {
     Server::shared().create_database()
@@ -135,6 +135,36 @@ fn the_queue_that_is_left_takes_nothing_more() {
         .failed(78, &["that one is complete"]);
 }
 
+/// Who may only INSERT is told why not, at either end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_needs_no_further_rights_to_be_told() {
+    let place = with_rows(ROWS as usize);
+    let (one, two) = (database(), database());
+    place.transfer(OLD, one.url()).done();
+    cut_off(&place, one.url(), two.url(), 5000, || {
+        callbacks_so_far(&two)
+    })
+    .await;
+    let role = format!("gateway_{}", std::process::id());
+    done(&one, &format!("CREATE ROLE {role}"));
+    for (database, words) in [
+        (&one, "this queue has moved to"),
+        (&two, "a transfer into this queue is not finished"),
+    ] {
+        done(
+            database,
+            &format!("GRANT INSERT ON callback_queue TO {role}"),
+        );
+        let as_gateway = format!("SET ROLE {role}; {CALLBACK}");
+        let error = psql(database, &as_gateway).expect_err("refused");
+        assert!(error.contains(words), "{error}");
+    }
+    place.transfer(one.url(), two.url()).done();
+    done(&two, &format!("SET ROLE {role}; {CALLBACK}"));
+    done(&one, &format!("DROP OWNED BY {role}"));
+    done(&two, &format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
 /// A transaction that has begun before the mark was made does not slip past it.
 #[test]
 fn an_old_snapshot_is_refused_as_well() {
@@ -198,10 +228,12 @@ async fn an_altered_copy_is_found_and_the_transfer_taken_back() {
         callbacks_so_far(&two)
     })
     .await;
-    done(
-        &two,
-        "UPDATE callback_queue SET attempts = 2 WHERE id = 4321",
-    );
+    let alter = "UPDATE callback_queue SET attempts = 2 WHERE id = 4321";
+    let error = psql(&two, alter).expect_err("it is not complete");
+    let words = "a transfer into this queue is not finished";
+    assert!(error.contains(words), "{error}");
+    let copying = |value| format!("UPDATE queue_arriving SET copying = {value}");
+    done(&two, &format!("{}; {alter}; {}", copying(1), copying(0)));
     place
         .transfer(one.url(), two.url())
         .failed(1, &["table callback_queue differs at id 4321", "--abandon"]);
