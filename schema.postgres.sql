@@ -206,7 +206,7 @@ CREATE INDEX callback_finished  ON callback_queue (state, finished_at) WHERE fin
 -- What people look for.
 CREATE INDEX callback_by_order         ON callback_queue (order_no);
 CREATE INDEX callback_by_refund_order  ON callback_queue (refund_order_no) WHERE refund_order_no IS NOT NULL;
-CREATE INDEX callback_by_app           ON callback_queue (app_id);
+CREATE INDEX callback_by_app           ON callback_queue (app_id, id); -- in the order of the ids, as SQLite's has them anyway
 
 -- Asked only by an UPDATE that names one of these columns: the dispatcher's do not.
 CREATE TRIGGER callback_queue_is_immutable
@@ -380,7 +380,7 @@ CREATE TABLE operator_command (
       OR (num_nonnulls(origin, app_id) = 1
         AND num_nonnulls(callback_id, order_number, state, since, until, rate) = 0)),
   CONSTRAINT no_selector_is_empty
-    CHECK (order_number IS DISTINCT FROM '' AND app_id IS DISTINCT FROM '' AND origin IS DISTINCT FROM ''),
+    CHECK (order_number <> '' IS NOT FALSE AND app_id <> '' IS NOT FALSE AND origin <> '' IS NOT FALSE),
   CONSTRAINT command_state_is_known
     CHECK (state IN ('pending', 'delivered', 'exhausted', 'cancelled')), -- or NULL
   CONSTRAINT since_is_before_until

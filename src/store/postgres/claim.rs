@@ -62,11 +62,12 @@ WITH met AS MATERIALIZED (
   ) q
   WHERE EXISTS (SELECT 1 FROM paused WHERE scope = 'app' AND name = q.app_id FOR KEY SHARE)
 ), locked AS MATERIALIZED (
-  SELECT q.id FROM met JOIN callback_queue q ON q.id = met.id
-  WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.held = 0
-  FOR UPDATE OF q SKIP LOCKED
+  SELECT q.id FROM met CROSS JOIN LATERAL (
+    SELECT id FROM callback_queue WHERE id = met.id FOR UPDATE SKIP LOCKED
+  ) q
 )
-UPDATE callback_queue q SET held = 1 FROM locked WHERE q.id = locked.id";
+UPDATE callback_queue q SET held = 1 FROM locked
+WHERE q.id = locked.id AND q.state = 'pending' AND q.leased_until IS NULL";
 
 /// Callbacks that are looked at for that in one claim, for each origin.
 const SET_ASIDE_MAX: i64 = 1000;
@@ -121,9 +122,10 @@ pub(super) async fn claim(
         }
         Ok((claimed, then_due))
     };
-    let (claimed, then_due) = asking
-        .await
-        .map_err(|error: tokio_postgres::Error| store_error(&error))?;
+    let (claimed, then_due) = asking.await.map_err(|error: tokio_postgres::Error| {
+        fleet.unheard(token);
+        store_error(&error)
+    })?;
     failpoint::here!("claim-before-commit");
     let mut shares: Vec<Share> = then_due
         .iter()

@@ -60,6 +60,8 @@ struct Shared {
 struct State {
     /// The terms that run, by their tokens.
     terms: HashMap<i64, Weak<Term>>,
+    /// Tokens of claims whose answer was lost: perhaps they stand, and nobody here has them.
+    unheard: Vec<i64>,
     /// Since the last beat.
     beat: Stopwatch,
     /// Since when there has been no gap.
@@ -91,6 +93,7 @@ impl Fleet {
             of: AtomicUsize::new(1),
             state: Mutex::new(State {
                 terms: HashMap::new(),
+                unheard: Vec::new(),
                 beat: Stopwatch::start(),
                 steady: Stopwatch::start(),
             }),
@@ -120,6 +123,12 @@ impl Fleet {
         let mut state = self.shared.lock();
         state.terms.insert(token, Arc::downgrade(&term));
         term
+    }
+
+    /// A claim failed, and perhaps only on the way back. What it has put in flight is given back with
+    /// the next beat, before it would lapse and end as interrupted.
+    pub(super) fn unheard(&self, token: i64) {
+        self.shared.lock().unheard.push(token);
     }
 
     /// Whether lapsed leases may be taken over. Not before this one has been in touch for as long
@@ -171,6 +180,10 @@ const RENEW: &str = "
 UPDATE callback_queue SET leased_until = callback_now() + $2
 WHERE lease_token = ANY ($1) AND leased_until IS NOT NULL";
 
+const GIVE_BACK: &str = "
+UPDATE callback_queue SET leased_until = NULL, leased_at = NULL, lease_token = NULL
+WHERE lease_token = ANY ($1) AND leased_until IS NOT NULL";
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,6 +207,31 @@ impl Shared {
         }
         state.beat = Stopwatch::start();
         Ok(())
+    }
+
+    /// Gives back what claims have put in flight whose answer was lost.
+    async fn give_back_unheard(&self, pool: &Pool) -> Result<(), StoreError> {
+        let tokens = std::mem::take(&mut self.lock().unheard);
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let giving_back = async {
+            let client = pool.client().await?;
+            Ok(client.execute(GIVE_BACK, &[&tokens]).await?)
+        };
+        let given_back: Result<u64, StoreError> = giving_back.await;
+        match given_back {
+            Ok(callbacks) => {
+                if callbacks > 0 {
+                    tracing::warn!(callbacks, "claims whose answer was lost are given back");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.lock().unheard.extend(tokens);
+                Err(error)
+            }
+        }
     }
 
     /// Renews the leases of terms that have run for a while.
@@ -234,7 +272,10 @@ async fn beat(pool: Pool, shared: Arc<Shared>) {
     loop {
         again.tick().await;
         let said = match shared.beat(&pool).await {
-            Ok(()) => shared.renew(&pool).await,
+            Ok(()) => match shared.renew(&pool).await {
+                Ok(()) => shared.give_back_unheard(&pool).await,
+                failed => failed,
+            },
             Err(error) => Err(error),
         };
         match said {

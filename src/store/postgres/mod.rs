@@ -6,6 +6,7 @@
 //! | [`PostgresProducer`] | queues and prunes rows from a command |
 //! | [`PostgresMovable`] | a queue at either end of a transfer |
 //! | [`PostgresCommands`] | what operators ask for |
+//! | [`PostgresInspection`] | reads, for people and auditors |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
 //! | `listener` | hears other sessions' commits |
 //! | `fleet` | tells the dispatchers of each other, and renews this one's leases |
@@ -31,6 +32,9 @@ mod commands;
 mod connection;
 mod enqueue;
 mod fleet;
+mod glance;
+mod inspection;
+mod ledger;
 mod listener;
 mod marks;
 mod prune;
@@ -54,6 +58,7 @@ use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use commands::PostgresCommands;
 pub use connection::{Database, UrlError};
+pub use inspection::PostgresInspection;
 pub use marks::check_in_use;
 pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
 pub use transfer::PostgresMovable;
@@ -245,8 +250,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
-        let _ = entry;
-        Ok(())
+        ledger::write(&self.slow_pool, entry).await
     }
 
     /// The server sees to its files itself: autovacuum, as the schema sets it up.

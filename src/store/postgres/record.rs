@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use deadpool_postgres::Client;
+
 use super::connection::{Pool, store_error};
 use crate::domain::{Next, Outcome, Phase, Timestamp};
 use crate::failpoint;
@@ -150,7 +152,10 @@ pub(super) async fn record(
     };
     let moved = recording.await.map_err(|error| store_error(&error))?;
     failpoint::here!("record-before-commit");
-    let moved: HashSet<(i64, i64)> = moved.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut moved: HashSet<(i64, i64)> = moved.iter().map(|row| (row.get(0), row.get(1))).collect();
+    if moved.len() < ended.len() {
+        moved.extend(recorded_before(&client, &columns).await?);
+    }
     Ok(ended
         .iter()
         .map(
@@ -160,6 +165,37 @@ pub(super) async fn record(
             },
         )
         .collect())
+}
+
+/// Those of the attempts that the log has already: the connection broke behind the commit, so it is
+/// asked for again. No other attempt has the same number, moment and body.
+const RECORDED_BEFORE: &str = "
+SELECT e.id, e.token
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
+  AS e (id, token, seq, started_at, outcome, body_sha256)
+JOIN callback_attempt a ON a.callback_id = e.id AND a.seq = e.seq
+WHERE a.started_at = e.started_at AND a.outcome = e.outcome
+  AND a.body_sha256 IS NOT DISTINCT FROM e.body_sha256";
+
+async fn recorded_before(
+    client: &Client,
+    columns: &Columns<'_>,
+) -> Result<Vec<(i64, i64)>, StoreError> {
+    let statement = client.prepare_cached(RECORDED_BEFORE).await?;
+    let rows = client
+        .query(
+            &statement,
+            &[
+                &columns.id,
+                &columns.token,
+                &columns.seq,
+                &columns.started_at,
+                &columns.outcome,
+                &columns.body_sha256,
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Attempts that one statement ends.

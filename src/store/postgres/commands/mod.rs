@@ -14,7 +14,7 @@
 //! shows.
 
 pub(super) mod carry_out;
-mod pausing;
+pub(super) mod pausing;
 mod rows;
 mod search;
 mod touching;

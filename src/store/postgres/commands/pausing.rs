@@ -18,7 +18,9 @@ use crate::store::{
 };
 
 /// What is paused now, with who asked for it.
-pub(super) async fn standing(client: &impl GenericClient) -> Result<Vec<Pause>, StoreError> {
+pub(in super::super) async fn standing(
+    client: &impl GenericClient,
+) -> Result<Vec<Pause>, StoreError> {
     let statement = client
         .prepare_cached(
             "SELECT p.scope, p.name, p.since, p.command_id, coalesce(c.actor, ''),

@@ -1,10 +1,11 @@
 //! The same with PostgreSQL at either end or at both.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use callback_dispatcher::merchant::Answer;
 use callback_dispatcher::store::transfer::TABLES as TABLES_CARRIED;
+
+use tokio_postgres::{Client, NoTls};
 
 use super::{TABLES, cut_off, digests, populated, with_rows};
 use crate::binary::{Place, payment, until};
@@ -18,27 +19,18 @@ fn database() -> Database {
     Server::shared().create_database()
 }
 
-/// What the `psql` program says to a statement: rows of values with `|` between, or the error.
-fn psql(database: &Database, sql: &str) -> Result<String, String> {
-    let output = Command::new("psql")
-        .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, database.url()])
-        .output()
-        .expect("psql is installed by scripts/check");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    match output.status.success() {
-        true => Ok(text(&output.stdout)),
-        false => Err(text(&output.stderr)),
-    }
-}
-
-#[track_caller]
-fn done(database: &Database, sql: &str) -> String {
-    psql(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+/// A connection of its own.
+async fn session(database: &Database) -> Client {
+    let (client, connection) = tokio_postgres::connect(&database.url(), NoTls)
+        .await
+        .expect("the server runs");
+    tokio::spawn(connection);
+    client
 }
 
 /// Callbacks in a database whose tables are perhaps just being made.
 fn callbacks_so_far(database: &Database) -> u64 {
-    let count = psql(database, "SELECT count(*) FROM callback_queue");
+    let count = database.try_sql("SELECT count(*) FROM callback_queue");
     count.map_or(0, |count| count.parse().expect("a count"))
 }
 
@@ -51,7 +43,7 @@ const COMMAND: &str = "INSERT INTO operator_command (action, callback_id, actor,
 #[track_caller]
 fn refuses_rows(database: &Database, words: &str) {
     for sql in [CALLBACK, COMMAND] {
-        let error = psql(database, sql).expect_err(sql);
+        let error = database.try_sql(sql).expect_err(sql);
         assert!(error.contains(words), "{error}");
     }
 }
@@ -60,18 +52,18 @@ fn refuses_rows(database: &Database, words: &str) {
 fn there_and_back_it_is_the_same() {
     let place = populated("http://127.0.0.1:9/");
     let (one, two) = (database(), database());
-    let to_one = place.transfer(OLD, one.url()).done();
+    let to_one = place.transfer(OLD, &one.url()).done();
     assert_eq!(digests(&to_one).len(), TABLES.len(), "{to_one}");
-    let to_two = place.transfer(one.url(), two.url()).done();
+    let to_two = place.transfer(&one.url(), &two.url()).done();
     assert_eq!(digests(&to_two), digests(&to_one));
-    let back = place.transfer(two.url(), "sqlite:back.db").done();
+    let back = place.transfer(&two.url(), "sqlite:back.db").done();
     assert_eq!(digests(&back), digests(&to_one));
     for (table, key) in TABLES {
         let sql = format!("SELECT * FROM {table} ORDER BY {key}");
         let (old, back) = (place.rows(&sql), place.rows_of("back.db", &sql));
         assert_eq!(old, back, "{table}");
     }
-    let again = place.transfer(OLD, one.url()).done();
+    let again = place.transfer(OLD, &one.url()).done();
     assert!(again.contains("before; nothing was changed"), "{again}");
 }
 
@@ -80,14 +72,14 @@ fn there_and_back_it_is_the_same() {
 fn every_column_is_carried() {
     let place = populated("http://127.0.0.1:9/");
     let one = database();
-    place.transfer(OLD, one.url()).done();
+    place.transfer(OLD, &one.url()).done();
     for table in &TABLES_CARRIED {
         let columns = format!(
             "SELECT string_agg(attname, ', ' ORDER BY attnum) FROM pg_attribute
              WHERE attrelid = '{}'::regclass AND attnum > 0 AND NOT attisdropped",
             table.name
         );
-        assert_eq!(done(&one, &columns), table.column_names(), "{}", table.name);
+        assert_eq!(one.sql(&columns), table.column_names(), "{}", table.name);
     }
 }
 
@@ -95,30 +87,28 @@ fn every_column_is_carried() {
 fn ids_go_on_behind_the_highest_ever_given() {
     let place = populated("http://127.0.0.1:9/");
     let (one, two) = (database(), database());
-    place.transfer(OLD, one.url()).done();
-    place.transfer(one.url(), two.url()).done();
-    place.use_store(two.url());
+    place.transfer(OLD, &one.url()).done();
+    place.transfer(&one.url(), &two.url()).done();
+    place.use_store(&two.url());
     let ids = place.enqueue(&[payment("http://127.0.0.1:9/", 99)]);
     assert_eq!(ids, [13], "12 was given and pruned");
-    assert_eq!(done(&two, &format!("{COMMAND} RETURNING id")), "6");
+    assert_eq!(two.sql(&format!("{COMMAND} RETURNING id")), "6");
 }
 
 #[test]
 fn the_queue_that_is_left_takes_nothing_more() {
     let place = populated("http://127.0.0.1:9/");
     let (one, two) = (database(), database());
-    place.transfer(OLD, one.url()).done();
+    place.transfer(OLD, &one.url()).done();
     // In flight, of a dispatcher that has died.
-    done(
-        &one,
-        "UPDATE callback_queue SET leased_until = callback_now() + 1500, leased_at = callback_now(),
+    one.sql("UPDATE callback_queue SET leased_until = callback_now() + 1500, leased_at = callback_now(),
            lease_token = 8 WHERE id = 1",
     );
-    place.transfer(one.url(), two.url()).done();
+    place.transfer(&one.url(), &two.url()).done();
     let outcome = "SELECT outcome FROM callback_attempt WHERE callback_id = 1";
-    assert_eq!(done(&two, outcome), "interrupted");
+    assert_eq!(two.sql(outcome), "interrupted");
 
-    place.use_store(one.url());
+    place.use_store(&one.url());
     place.refuses_all_work(&["has moved to", "store.url", "To go back"]);
     refuses_rows(&one, "this queue has moved to postgres://");
     // A dispatcher that was cut off all the while claims nothing, and records nothing.
@@ -127,11 +117,11 @@ fn the_queue_that_is_left_takes_nothing_more() {
         "DELETE FROM callback_queue WHERE id = 2",
         "UPDATE operator_command SET status = 'refused', finished_at = 1 WHERE id = 4",
     ] {
-        let error = psql(&one, sql).expect_err(sql);
+        let error = one.try_sql(sql).expect_err(sql);
         assert!(error.contains("this queue has moved to"), "{error}");
     }
     place
-        .abandon(one.url(), two.url())
+        .abandon(&one.url(), &two.url())
         .failed(78, &["that one is complete"]);
 }
 
@@ -140,61 +130,41 @@ fn the_queue_that_is_left_takes_nothing_more() {
 async fn a_gateway_needs_no_further_rights_to_be_told() {
     let place = with_rows(ROWS as usize);
     let (one, two) = (database(), database());
-    place.transfer(OLD, one.url()).done();
-    cut_off(&place, one.url(), two.url(), 5000, || {
+    place.transfer(OLD, &one.url()).done();
+    cut_off(&place, &one.url(), &two.url(), 5000, || {
         callbacks_so_far(&two)
     })
     .await;
     let role = format!("gateway_{}", std::process::id());
-    done(&one, &format!("CREATE ROLE {role}"));
+    one.sql(&format!("CREATE ROLE {role}"));
     for (database, words) in [
         (&one, "this queue has moved to"),
         (&two, "a transfer into this queue is not finished"),
     ] {
-        done(
-            database,
-            &format!("GRANT INSERT ON callback_queue TO {role}"),
-        );
+        database.sql(&format!("GRANT INSERT ON callback_queue TO {role}"));
         let as_gateway = format!("SET ROLE {role}; {CALLBACK}");
-        let error = psql(database, &as_gateway).expect_err("refused");
+        let error = database.try_sql(&as_gateway).expect_err("refused");
         assert!(error.contains(words), "{error}");
     }
-    place.transfer(one.url(), two.url()).done();
-    done(&two, &format!("SET ROLE {role}; {CALLBACK}"));
-    done(&one, &format!("DROP OWNED BY {role}"));
-    done(&two, &format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    place.transfer(&one.url(), &two.url()).done();
+    two.sql(&format!("SET ROLE {role}; {CALLBACK}"));
+    one.sql(&format!("DROP OWNED BY {role}"));
+    two.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 /// A transaction that has begun before the mark was made does not slip past it.
-#[test]
-fn an_old_snapshot_is_refused_as_well() {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_snapshot_is_refused_as_well() {
     let place = populated("http://127.0.0.1:9/");
     let (one, two) = (database(), database());
-    place.transfer(OLD, one.url()).done();
-    let mut gateway = Command::new("psql")
-        .args(["-XqAt", "-v", "ON_ERROR_STOP=1", one.url()])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("psql is installed by scripts/check");
-    let mut input = gateway.stdin.take().expect("it is piped");
-    let mut said = std::io::BufReader::new(gateway.stdout.take().expect("it is piped"));
-    let mut line = String::new();
-    std::io::Write::write_all(
-        &mut input,
-        b"BEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT count(*) FROM paused;\n",
-    )
-    .expect("it reads");
-    std::io::BufRead::read_line(&mut said, &mut line).expect("it answers");
-    assert_eq!(line, "2\n");
-    place.transfer(one.url(), two.url()).done();
-    std::io::Write::write_all(&mut input, format!("{CALLBACK};\nCOMMIT;\n").as_bytes())
-        .expect("it reads");
-    drop(input);
-    let output = gateway.wait_with_output().expect("psql ends");
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("this queue has moved to"), "{error}");
+    place.transfer(OLD, &one.url()).done();
+    let gateway = session(&one).await;
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM paused";
+    gateway.batch_execute(begin).await.expect("a snapshot");
+    place.transfer(&one.url(), &two.url()).done();
+    let error = gateway.batch_execute(CALLBACK).await.expect_err("refused");
+    let said = error.as_db_error().expect("the server says so").message();
+    assert!(said.contains("this queue has moved to"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,20 +172,20 @@ async fn killed_again_and_again_it_arrives_whole() {
     let place = with_rows(ROWS as usize);
     let one = database();
     for rows in [1, ROWS / 2, ROWS] {
-        cut_off(&place, OLD, one.url(), rows, || callbacks_so_far(&one)).await;
+        cut_off(&place, OLD, &one.url(), rows, || callbacks_so_far(&one)).await;
         place.use_store(OLD);
         place.refuses_all_work(&["is being moved to", "--abandon"]);
-        place.use_store(one.url());
+        place.use_store(&one.url());
         place.refuses_all_work(&["is not complete"]);
         refuses_rows(&one, "a transfer into this queue is not finished");
     }
-    let there = place.transfer(OLD, one.url()).done();
+    let there = place.transfer(OLD, &one.url()).done();
     for rows in [1, ROWS / 2, ROWS] {
         let copied = || place.callbacks_so_far("back.db");
-        cut_off(&place, one.url(), "sqlite:back.db", rows, copied).await;
+        cut_off(&place, &one.url(), "sqlite:back.db", rows, copied).await;
         refuses_rows(&one, "this queue has moved to");
     }
-    let back = place.transfer(one.url(), "sqlite:back.db").done();
+    let back = place.transfer(&one.url(), "sqlite:back.db").done();
     assert_eq!(digests(&back), digests(&there));
 }
 
@@ -223,30 +193,30 @@ async fn killed_again_and_again_it_arrives_whole() {
 async fn an_altered_copy_is_found_and_the_transfer_taken_back() {
     let place = with_rows(ROWS as usize);
     let (one, two, three) = (database(), database(), database());
-    place.transfer(OLD, one.url()).done();
-    cut_off(&place, one.url(), two.url(), 5000, || {
+    place.transfer(OLD, &one.url()).done();
+    cut_off(&place, &one.url(), &two.url(), 5000, || {
         callbacks_so_far(&two)
     })
     .await;
     let alter = "UPDATE callback_queue SET attempts = 2 WHERE id = 4321";
-    let error = psql(&two, alter).expect_err("it is not complete");
+    let error = two.try_sql(alter).expect_err("it is not complete");
     let words = "a transfer into this queue is not finished";
     assert!(error.contains(words), "{error}");
     let copying = |value| format!("UPDATE queue_arriving SET copying = {value}");
-    done(&two, &format!("{}; {alter}; {}", copying(1), copying(0)));
+    two.sql(&format!("{}; {alter}; {}", copying(1), copying(0)));
     place
-        .transfer(one.url(), two.url())
+        .transfer(&one.url(), &two.url())
         .failed(1, &["table callback_queue differs at id 4321", "--abandon"]);
-    place.use_store(two.url());
+    place.use_store(&two.url());
     place.refuses_all_work(&["is not complete"]);
-    place.abandon(one.url(), two.url()).done();
-    done(&one, CALLBACK);
+    place.abandon(&one.url(), &two.url()).done();
+    one.sql(CALLBACK);
     place
-        .transfer(one.url(), two.url())
+        .transfer(&one.url(), &two.url())
         .failed(78, &["unfinished copy", "remove"]);
-    place.transfer(one.url(), three.url()).done();
+    place.transfer(&one.url(), &three.url()).done();
     assert_eq!(callbacks_so_far(&three), ROWS + 1);
-    done(&three, COMMAND);
+    three.sql(COMMAND);
 }
 
 /// Cut off behind the moment at which the other one became the queue.
@@ -254,61 +224,48 @@ async fn an_altered_copy_is_found_and_the_transfer_taken_back() {
 fn the_last_step_is_taken_again() {
     let place = populated("http://127.0.0.1:9/");
     let one = database();
-    place.transfer(OLD, one.url()).done();
+    place.transfer(OLD, &one.url()).done();
     let source = place.rows("SELECT source FROM queue_moved");
     let source = source[0]["source"].as_str().expect("text");
-    done(
-        &one,
-        &format!("INSERT INTO queue_arriving (source, from_name, at) VALUES ('{source}', 'x', 1)"),
-    );
-    place.transfer(OLD, one.url()).done();
-    assert_eq!(done(&one, "SELECT count(*) FROM queue_arriving"), "0");
+    one.sql(&format!(
+        "INSERT INTO queue_arriving (source, from_name, at) VALUES ('{source}', 'x', 1)"
+    ));
+    place.transfer(OLD, &one.url()).done();
+    assert_eq!(one.sql("SELECT count(*) FROM queue_arriving"), "0");
 }
 
 #[test]
 fn a_queue_at_work_is_not_moved() {
     let place = populated("http://127.0.0.1:9/");
     let (one, two) = (database(), database());
-    place.transfer(OLD, one.url()).done();
-    done(
-        &one,
-        "INSERT INTO dispatcher (name) VALUES ('process 7 on alpha')",
-    );
+    place.transfer(OLD, &one.url()).done();
+    one.sql("INSERT INTO dispatcher (name) VALUES ('process 7 on alpha')");
     let words = ["held by another dispatcher", "process 7 on alpha"];
-    place.transfer(one.url(), two.url()).failed(75, &words);
+    place.transfer(&one.url(), &two.url()).failed(75, &words);
     place
-        .transfer(one.url(), "sqlite:new.db")
+        .transfer(&one.url(), "sqlite:new.db")
         .failed(75, &words);
     assert!(!place.path("new.db").exists());
-    done(&one, "DELETE FROM dispatcher");
-    done(&one, CALLBACK);
+    one.sql("DELETE FROM dispatcher");
+    one.sql(CALLBACK);
 }
 
-#[test]
-fn two_transfers_exclude_each_other() {
+#[tokio::test(flavor = "multi_thread")]
+async fn two_transfers_exclude_each_other() {
     let place = populated("http://127.0.0.1:9/");
     let (one, two) = (database(), database());
-    place.transfer(OLD, one.url()).done();
-    // As a transfer holds it. The session ends with its input.
-    let mut other = Command::new("psql")
-        .args(["-XqAt", one.url()])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("psql is installed by scripts/check");
-    let mut input = other.stdin.take().expect("it is piped");
-    std::io::Write::write_all(&mut input, b"SELECT pg_try_advisory_lock(1313882946);\n")
-        .expect("it reads");
-    let mut line = String::new();
-    let mut said = std::io::BufReader::new(other.stdout.take().expect("it is piped"));
-    std::io::BufRead::read_line(&mut said, &mut line).expect("it answers");
-    assert_eq!(line, "t\n");
+    place.transfer(OLD, &one.url()).done();
+    let other = session(&one).await;
+    let lock = "SELECT pg_advisory_lock(1313882946)";
+    other
+        .batch_execute(lock)
+        .await
+        .expect("as a transfer holds it");
     place
-        .transfer(one.url(), two.url())
+        .transfer(&one.url(), &two.url())
         .failed(75, &["another transfer"]);
-    drop(input);
-    other.wait().expect("psql ends");
-    done(&one, CALLBACK);
+    drop(other);
+    one.sql(CALLBACK);
 }
 
 #[test]
@@ -323,13 +280,14 @@ fn what_postgres_can_not_hold_is_named_and_may_be_replaced() {
         "table callback_attempt, callback_id 4, seq 1, column detail: the text has a NUL in it",
         "--replace-unfit",
     ];
-    place.transfer(OLD, one.url()).failed(1, &words);
-    place.transfer(OLD, one.url()).failed(1, &words);
-    let mut replacing = super::arguments(OLD, one.url()).to_vec();
+    place.transfer(OLD, &one.url()).failed(1, &words);
+    place.transfer(OLD, &one.url()).failed(1, &words);
+    let url = one.url();
+    let mut replacing = super::arguments(OLD, &url).to_vec();
     replacing.push("--replace-unfit");
     place.ask(&replacing).done();
     let stored = "SELECT detail, response_excerpt FROM callback_attempt WHERE callback_id = 4";
-    assert_eq!(done(&one, stored), "a\u{fffd}b|\u{fffd}a");
+    assert_eq!(one.sql(stored), "a\u{fffd}b|\u{fffd}a");
 }
 
 #[test]
@@ -341,7 +299,8 @@ fn what_a_merchant_is_told_is_not_replaced() {
          VALUES ('payment', 'http://127.0.0.1:9/', '6', 1, '1', 'LAK', 'NX', 'MX', CAST(x'6fff' AS TEXT), 'success', 1)",
     );
     let one = database();
-    let mut replacing = super::arguments(OLD, one.url()).to_vec();
+    let url = one.url();
+    let mut replacing = super::arguments(OLD, &url).to_vec();
     replacing.push("--replace-unfit");
     let words = [
         "table callback_queue, id 13, column subject: the text is not UTF-8",
@@ -349,10 +308,10 @@ fn what_a_merchant_is_told_is_not_replaced() {
     ];
     place.ask(&replacing).failed(1, &words);
     // The remedy.
-    place.abandon(OLD, one.url()).done();
+    place.abandon(OLD, &one.url()).done();
     place.ask(&["cancel", "13", "--reason", "not UTF-8"]).done();
     place.rows("DELETE FROM callback_queue WHERE id = 13");
-    place.transfer(OLD, database().url()).done();
+    place.transfer(OLD, &database().url()).done();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,16 +321,16 @@ async fn the_daemon_over_there_sends_what_is_due_once() {
     let url = merchant.url("/callback");
     place.rows(&include_str!("population.sql").replace("MERCHANT", &url));
     let one = database();
-    place.transfer(OLD, one.url()).done();
-    place.use_store(one.url());
+    place.transfer(OLD, &one.url()).done();
+    place.use_store(&one.url());
     let daemon = place.run().ready().await;
     let waiting = "SELECT 1 FROM callback_queue WHERE state = 'pending' AND held = 0 AND id <> 11
                    UNION ALL SELECT 1 FROM operator_command WHERE finished_at IS NULL";
     until("all that may be sent is sent", || {
-        done(&one, waiting).is_empty().then_some(())
+        one.sql(waiting).is_empty().then_some(())
     })
     .await;
-    let again = place.transfer(OLD, one.url()).done();
+    let again = place.transfer(OLD, &one.url()).done();
     assert!(again.contains("before; nothing was changed"), "{again}");
     daemon.stops().await;
     let mut sent = BTreeMap::new();
