@@ -185,8 +185,8 @@ fn operate(
     let settings = Settings::load(inputs)?;
     let operated = queue::block_on(async {
         let url = &settings.store.url;
+        let commands = service::operators(url).await?;
         let inspection = service::inspection(url).await?;
-        let commands = service::commands(url).await?;
         command.selectors = selectors(which, inspection.as_ref()).await?;
         let id = commands.submit(command, SystemClock.now()).await?;
         let mut waiting = Waiting::new(commands.as_ref(), id);

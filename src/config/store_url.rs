@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::fault::Problem;
+use super::inputs::Inputs;
 use super::settings::without_password;
 use crate::store::postgres::Database;
 
@@ -19,6 +20,15 @@ pub enum StoreUrl {
 }
 
 impl StoreUrl {
+    /// Reads what was given on the command line instead of in `store.url`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words that don't quote a password.
+    pub fn of_argument(text: &str, inputs: &Inputs) -> Result<Self, String> {
+        Self::parse(text, &inputs.working_directory).map_err(|problem| problem.to_string())
+    }
+
     /// Reads `sqlite:FILE`, `postgres://...` or `postgresql://...`; a relative FILE is joined to
     /// `working_directory`. `sqlite://FILE` is taken as `sqlite:FILE`, as other programs write it.
     pub(super) fn parse(text: &str, working_directory: &Path) -> Result<Self, Problem> {

@@ -9,6 +9,7 @@ mod counts;
 mod probe;
 mod reload;
 mod stores;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,7 +40,12 @@ use stores::Sides;
 
 pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
-pub use stores::{Producer, check_store, commands, hold, init_store, inspection, ledger};
+pub use stores::{
+    Producer, check_store, commands, hold, init_store, inspection, ledger, operators,
+};
+pub use transfer::{
+    Route, TransferError, TransferProgress, Transferred, VerifiedTable, Watcher, abandon, transfer,
+};
 
 /// Why the daemon can't start.
 #[derive(Debug, Error)]

@@ -7,9 +7,13 @@ use std::time::Duration;
 use crate::config::StoreUrl;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::postgres::{
-    self, Database, PostgresCommands, PostgresInspection, PostgresProducer, PostgresQueue, Times,
+    self, Database, PostgresCommands, PostgresInspection, PostgresMovable, PostgresProducer,
+    PostgresQueue, Times,
 };
-use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteProducer, SqliteQueue};
+use crate::store::sqlite::{
+    self, SqliteCommands, SqliteInspection, SqliteMovable, SqliteProducer, SqliteQueue,
+};
+use crate::store::transfer::Movable;
 use crate::store::{
     Commands, CommitObserver, EnqueueError, Inspection, Ledger, OpenError, Queue, Retention,
     StoreError,
@@ -119,6 +123,46 @@ pub async fn commands(url: &StoreUrl) -> Result<Arc<dyn Commands>, OpenError> {
     Ok(match store(url)? {
         Store::Sqlite(path) => Arc::new(SqliteCommands::open(path)?),
         Store::Postgres(database) => Arc::new(PostgresCommands::open(&database).await?),
+    })
+}
+
+/// The same, of a queue that takes orders: not one that has moved to another database, nor one that
+/// is still on its way.
+///
+/// # Errors
+///
+/// What the database said, and where the queue is.
+pub async fn operators(url: &StoreUrl) -> Result<Arc<dyn Commands>, OpenError> {
+    match store(url)? {
+        Store::Sqlite(path) => sqlite::check_in_use(path)?,
+        Store::Postgres(database) => postgres::check_in_use(&database).await?,
+    }
+    commands(url).await
+}
+
+/// The one name of a database by which a transfer knows it again, without a password.
+pub(super) fn name(url: &StoreUrl) -> Result<String, OpenError> {
+    Ok(match store(url)? {
+        Store::Sqlite(path) => sqlite::true_path(path)?.display().to_string(),
+        Store::Postgres(database) => database.name().to_owned(),
+    })
+}
+
+/// Holds the queue that a transfer takes out of a database.
+pub(super) async fn source(url: &StoreUrl, now: Timestamp) -> Result<Box<dyn Movable>, OpenError> {
+    let holder = format!("a transfer by {}", holder(now));
+    Ok(match store(url)? {
+        Store::Sqlite(path) => Box::new(SqliteMovable::source(path, &holder)?),
+        Store::Postgres(database) => Box::new(PostgresMovable::source(&database).await?),
+    })
+}
+
+/// Holds the queue that a transfer fills; makes it if it is missing.
+pub(super) async fn target(url: &StoreUrl, now: Timestamp) -> Result<Box<dyn Movable>, OpenError> {
+    let holder = format!("a transfer by {}", holder(now));
+    Ok(match store(url)? {
+        Store::Sqlite(path) => Box::new(SqliteMovable::target(path, &holder)?),
+        Store::Postgres(database) => Box::new(PostgresMovable::target(&database).await?),
     })
 }
 

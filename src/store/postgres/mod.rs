@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`PostgresQueue`] | the side of a dispatcher, one of several |
 //! | [`PostgresProducer`] | queues and prunes rows from a command |
+//! | [`PostgresMovable`] | a queue at either end of a transfer |
 //! | [`PostgresCommands`] | what operators ask for |
 //! | [`PostgresInspection`] | reads, for people and auditors |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
@@ -35,11 +36,13 @@ mod glance;
 mod inspection;
 mod ledger;
 mod listener;
+mod marks;
 mod prune;
 mod record;
 mod refund;
 mod rows;
 mod schema;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -57,7 +60,9 @@ pub use commands::PostgresCommands;
 pub use connection::{Database, UrlError};
 pub use fleet::Times;
 pub use inspection::PostgresInspection;
+pub use marks::check_in_use;
 pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
+pub use transfer::PostgresMovable;
 
 use connection::{Pool, User};
 use fleet::Fleet;
@@ -93,6 +98,11 @@ impl PostgresQueue {
         let fleet = Fleet::join(pool.clone(), name, times)
             .await
             .map_err(failed)?;
+        // After it has a seat: see `transfer`.
+        if let Err(error) = marks::require_in_use(database, &pool).await {
+            fleet.leave().await;
+            return Err(error);
+        }
         let listener = Listener::start(database.clone()).await.map_err(failed)?;
         Ok(Self {
             slow_pool: database.pool(User::People),
@@ -120,6 +130,7 @@ impl PostgresQueue {
 pub async fn check(database: &Database) -> Result<String, OpenError> {
     let pool = database.pool(User::People);
     schema::require_current(database, &pool).await?;
+    marks::require_in_use(database, &pool).await?;
     schema::check_writable(&pool)
         .await
         .map_err(|error| database.open_error(error))
@@ -140,6 +151,7 @@ impl PostgresProducer {
     pub async fn open(database: &Database) -> Result<Self, OpenError> {
         let pool = database.pool(User::People);
         schema::require_current(database, &pool).await?;
+        marks::require_in_use(database, &pool).await?;
         Ok(Self { pool })
     }
 

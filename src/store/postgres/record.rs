@@ -202,7 +202,7 @@ const INTERRUPTED_MAX: i64 = 1000;
 
 /// Takes over what nobody has renewed, by the database's clock. Two dispatchers that do so at once
 /// pass each other's rows over.
-const INTERRUPT_LAPSED: &str = "
+pub(super) const INTERRUPT_LAPSED: &str = "
 WITH lapsed AS MATERIALIZED (
   SELECT id, attempt_seq + 1 AS seq, leased_at FROM callback_queue
   WHERE leased_until IS NOT NULL AND leased_until < callback_now()

@@ -8,6 +8,7 @@ mod commands;
 mod file;
 mod guards;
 mod ledger;
+mod marks;
 mod migration;
 mod origin;
 mod rows;
