@@ -39,9 +39,10 @@ impl Database {
         format!("postgres://{role}@127.0.0.1:{}/{}", self.port, self.name)
     }
 
-    /// What a script prints, and what it complains of; it goes on after a fault.
-    pub(crate) fn script(&self, script: &str) -> (String, String) {
-        let said = self.run("postgres", &[], script);
+    /// What a script prints, and what it complains of; it goes on after a fault. `options` are of
+    /// `psql`.
+    pub(crate) fn script(&self, options: &[&str], script: &str) -> (String, String) {
+        let said = self.run("postgres", options, script);
         (said.printed, said.complaints)
     }
 
