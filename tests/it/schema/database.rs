@@ -106,7 +106,7 @@ fn the_queue_may_live_in_any_schema() {
         VALUES (1, 1, 1, 1, 'acknowledged', 1);
         INSERT INTO "The Queue".operator_command (action, app_id, actor, reason) VALUES ('pause', '6', 'a', 'r');
         INSERT INTO "The Queue".reconciliation_open VALUES ('2026-11-24', 1, 'unknown', 0);
-        SELECT count(*) FROM "The Queue".callback_status, "The Queue".merchant_health;
+        SELECT count(*) FROM "The Queue".callback_status;
         DELETE FROM "The Queue".callback_queue;
         SELECT (SELECT count(*) FROM "The Queue".callback_attempt), (SELECT count(*) FROM callback_attempt);
     "#;
@@ -168,9 +168,12 @@ fn the_dispatchers_questions_are_answered_by_an_index() {
         let row = Row::payment().with("newpay_order_no", serde_json::json!(number.to_string()));
         statements.push(row.insert());
     }
-    // A few wait; what else there is has been delivered.
+    // A few wait, a few are in flight; what else there is has been delivered.
     statements.push(plain(
-        "UPDATE callback_queue SET state = 'delivered', next_attempt_at = NULL, finished_at = 9 WHERE id > 9",
+        "UPDATE callback_queue SET state = 'delivered', next_attempt_at = NULL, finished_at = 9 WHERE id > 60",
+    ));
+    statements.push(plain(
+        "UPDATE callback_queue SET leased_until = id, leased_at = 1, lease_token = id WHERE id <= 50",
     ));
     statements.push(plain("ANALYZE"));
     let answers = queue.ask(Client::Psql, &statements);

@@ -319,7 +319,8 @@ fn every_named_rule_has_a_case_here() {
 fn rules_of(script: &str) -> BTreeSet<&str> {
     let lines = script.lines().map(str::trim);
     let rules = lines.filter_map(|line| line.strip_prefix("CONSTRAINT "));
-    rules.filter_map(|rule| rule.split(' ').next()).collect()
+    let names = rules.filter_map(|rule| rule.split(' ').next());
+    names.map(|name| name.trim_matches('"')).collect()
 }
 
 #[test]
