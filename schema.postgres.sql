@@ -136,7 +136,7 @@ CREATE TABLE callback_queue (
     CHECK (pay_method IN (1, 4)),
   CONSTRAINT amount_is_decimal_with_at_most_two_decimals
     CHECK (amount ~ '^[0-9]+(\.[0-9]{1,2})?$'),
-  CONSTRAINT currency_is_LAK_or_USD
+  CONSTRAINT "currency_is_LAK_or_USD"
     CHECK (currency IN ('LAK', 'USD')),
   CONSTRAINT newpay_order_no_is_not_empty
     CHECK (length(newpay_order_no) > 0),

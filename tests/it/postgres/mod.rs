@@ -39,9 +39,10 @@ impl Database {
         format!("postgres://{role}@127.0.0.1:{}/{}", self.port, self.name)
     }
 
-    /// What a script prints, and what it complains of; it goes on after a fault.
-    pub(crate) fn script(&self, script: &str) -> (String, String) {
-        let said = self.run("postgres", &[], script);
+    /// What a script prints, and what it complains of; it goes on after a fault. `options` are of
+    /// `psql`.
+    pub(crate) fn script(&self, options: &[&str], script: &str) -> (String, String) {
+        let said = self.run("postgres", options, script);
         (said.printed, said.complaints)
     }
 
@@ -158,11 +159,13 @@ fn a_server_stops_and_starts_with_what_it_had() {
     assert_eq!(made, Ok(vec![]));
     server.restart();
     assert_eq!(database.value("SELECT n FROM t"), "7");
-    server.stop();
+    let inserted = database.psql("INSERT INTO t VALUES (8)");
+    assert_eq!(inserted, Ok(vec![]));
+    server.crash();
     let complaint = database.psql("SELECT n FROM t").expect_err("stopped");
     assert!(complaint.contains("onnection"), "{complaint}");
     server.start();
-    assert_eq!(database.value("SELECT n FROM t"), "7");
+    assert_eq!(database.value("SELECT sum(n) FROM t"), "15");
 }
 
 #[test]
