@@ -24,6 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(crate) struct Server {
     folder: TempDir,
     port: u16,
+    settings: Vec<&'static str>,
     process: Mutex<Option<Child>>,
     databases: AtomicUsize,
 }
@@ -43,6 +44,12 @@ impl Server {
 
     /// One for whoever wants to stop it.
     pub(crate) fn own() -> Self {
+        // A crash of the server's machine is not among what is tested here.
+        Self::with(&["fsync=off"])
+    }
+
+    /// One with `settings` of its own.
+    pub(crate) fn with(settings: &[&'static str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         hand_over(folder.path());
         copy_cluster(&folder.path().join("data"));
@@ -53,6 +60,7 @@ impl Server {
         let server = Self {
             folder,
             port,
+            settings: settings.to_vec(),
             process: Mutex::new(None),
             databases: AtomicUsize::new(0),
         };
@@ -86,8 +94,7 @@ impl Server {
             .args(["-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "max_connections=200"])
-            // A crash of the server's machine is not among what is tested here.
-            .args(["-c", "fsync=off"])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::null())
             .stdout(self.log())
             .stderr(self.log());
