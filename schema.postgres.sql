@@ -754,7 +754,7 @@ COMMIT;
 --   ON callback_queue TO gateway;
 --
 -- GRANT SELECT ON callback_queue, callback_attempt, operator_command, operator_command_item, paused,
---   reconciliation, reconciliation_open, dispatcher, queue_schema,
+--   reconciliation, reconciliation_open, dispatcher, queue_schema, queue_moved, queue_arriving,
 --   callback_status, callback_stuck, callback_exhausted, merchant_health TO operator;
 -- GRANT INSERT (action, callback_id, order_number, app_id, origin, state, since, until,
 --   include_acknowledged, dry_run, rate, actor, reason) ON operator_command TO operator;

@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use callback_dispatcher::clock::Stopwatch;
 use callback_dispatcher::merchant::MockMerchant;
 
-use crate::daemon::{Daemon, Setup};
+use crate::common::daemon::{Daemon, Setup};
+use crate::common::merchants::{self, all_arrived};
+use crate::common::place::{Fill, PAST, Place};
+use crate::common::report::{self, Figures, Goal, Spread};
 use crate::drain::rate;
-use crate::merchants::{self, all_arrived};
-use crate::place::{Fill, PAST, Place};
-use crate::report::{self, Figures, Goal, Spread};
 
 /// Peak memory while a small and a large backlog are drained, of the same origin.
 pub(crate) async fn memory(large: usize, figures: &mut Figures) -> Result<()> {

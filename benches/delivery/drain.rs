@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use callback_dispatcher::merchant::MockMerchant;
 
-use crate::daemon::{Daemon, Setup};
-use crate::merchants::{self, all_arrived};
-use crate::place::{CALLBACK_PATH, Fill, PAST, Place};
-use crate::process::{self, end, role};
-use crate::report::{self, Figures, Goal, Spread};
+use crate::common::daemon::{Daemon, Setup};
+use crate::common::merchants::{self, all_arrived};
+use crate::common::place::{CALLBACK_PATH, Fill, PAST, Place};
+use crate::common::process::{self, end, role};
+use crate::common::report::{self, Figures, Goal, Spread};
 
 /// How much is measured.
 #[derive(Clone)]

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use callback_dispatcher::clock::Stopwatch;
 use rusqlite::Connection;
 
-use crate::place::{CALLBACK_PATH, Place};
-use crate::process::{role, wall_nanos};
+use crate::common::place::{CALLBACK_PATH, Place};
+use crate::common::process::{role, wall_nanos};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {

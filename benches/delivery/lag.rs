@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use callback_dispatcher::clock::Stopwatch;
 
-use crate::daemon::{Daemon, Setup};
+use crate::common::daemon::{Daemon, Setup};
+use crate::common::merchants::{self, Arrivals};
+use crate::common::place::Place;
+use crate::common::report::{self, Figures, Goal, percentile};
 use crate::gateway::{self, Commit, Load};
-use crate::merchants::{self, Arrivals};
-use crate::place::Place;
-use crate::report::{self, Figures, Goal, percentile};
 
 /// How long what was committed may take to arrive at last.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -14,22 +14,19 @@
 
 mod bare_http;
 mod bare_sqlite;
-mod daemon;
+#[path = "../common/mod.rs"]
+mod common;
 mod depth;
 mod drain;
 mod gateway;
 mod lag;
-mod merchants;
-mod place;
-mod process;
-mod report;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use report::Figures;
+use common::report::Figures;
 
 /// Measures the dispatcher against the bare HTTP client and the bare database.
 #[derive(Debug, Parser)]

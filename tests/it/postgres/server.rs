@@ -44,6 +44,7 @@ wait "$server"
 pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
+    settings: Vec<&'static str>,
     running: Mutex<Option<Running>>,
     databases: AtomicUsize,
 }
@@ -64,16 +65,23 @@ impl Server {
 
     /// One that the test may stop; it ends when this is dropped.
     pub(crate) fn own() -> Self {
+        // A crash of the machine is not among what is tested.
+        Self::with(&["fsync=off", "full_page_writes=off", "shared_buffers=32MB"])
+    }
+
+    /// One with `settings` of its own.
+    pub(crate) fn with(settings: &[&'static str]) -> Self {
         // Removed by the keeper, which outlives us.
         let folder = template::folder("postgres-").keep();
         template::copy_to(&folder);
         // Another process may take a port between our looking and the server's.
         for _ in 0..5 {
             let port = free_port();
-            if let Some(running) = Running::start(&folder, port) {
+            if let Some(running) = Running::start(&folder, port, settings) {
                 return Self {
                     folder,
                     port,
+                    settings: settings.to_vec(),
                     running: Mutex::new(Some(running)),
                     databases: AtomicUsize::new(0),
                 };
@@ -117,7 +125,7 @@ impl Server {
     pub(crate) fn start(&self) {
         let mut running = self.running.lock().expect("no test panics with it");
         assert!(running.is_none(), "it runs already");
-        let started = Running::start(&self.folder, self.port);
+        let started = Running::start(&self.folder, self.port, &self.settings);
         *running = Some(started.unwrap_or_else(|| {
             let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             panic!("PostgreSQL does not start again:\n{log}")
@@ -149,7 +157,7 @@ impl Drop for Server {
 
 impl Running {
     /// Returns once it takes connections; `None` if it ends before.
-    fn start(folder: &Path, port: u16) -> Option<Self> {
+    fn start(folder: &Path, port: u16, settings: &[&str]) -> Option<Self> {
         let postgres = programs::server_command("postgres");
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "sh"]).arg(folder);
@@ -167,13 +175,13 @@ impl Running {
             port.as_str(),
             "listen_addresses=127.0.0.1",
             "max_connections=200",
-            "shared_buffers=32MB",
-            "fsync=off",
-            "full_page_writes=off",
             "lc_messages=C",
             "log_destination=stderr",
             "logging_collector=off",
-        ] {
+        ]
+        .iter()
+        .chain(settings)
+        {
             command.arg("-c").arg(setting);
         }
         let spawned = command

@@ -41,13 +41,19 @@ const CHUNK: usize = 100_000;
 impl Place {
     /// A folder with keys and an empty queue.
     pub(crate) fn new() -> Result<Self> {
+        let place = Self::without_queue()?;
+        sqlite::init(&place.queue())?;
+        Ok(place)
+    }
+
+    /// A folder with keys.
+    pub(crate) fn without_queue() -> Result<Self> {
         let place = Self {
             folder: TempDir::new().context("a temporary folder")?,
         };
         let keys = place.path("keys.toml");
         fs::write(&keys, KEYS)?;
         fs::set_permissions(&keys, Permissions::from_mode(0o600))?;
-        sqlite::init(&place.queue())?;
         Ok(place)
     }
 

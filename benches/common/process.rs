@@ -11,12 +11,18 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// CPU time of all threads so far, in user and kernel mode.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+    // The 12th and 13th field behind the name.
+    ticks(pid, 11)
+}
+
+/// The sum of two fields of /proc/PID/stat, of which the `first` counts from the name.
+pub(crate) fn ticks(pid: u32, first: usize) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, in parentheses, may have spaces in it; the 12th and 13th field behind it count.
+    // The name, in parentheses, may have spaces in it.
     let (_, fields) = stat.rsplit_once(')').context("a name in /proc/PID/stat")?;
     let ticks = fields
         .split_whitespace()
-        .skip(11)
+        .skip(first)
         .take(2)
         .map(str::parse::<u32>)
         .sum::<Result<u32, _>>()?;

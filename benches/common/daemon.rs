@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::place::Place;
-use crate::process;
+use super::place::Place;
+use super::process;
 
 /// How the dispatcher is set up.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) log: String,
     /// A file in the place's folder.
     pub(crate) ca_file: &'static str,
+    /// Where the queue is.
+    pub(crate) store: String,
 }
 
 /// The defaults of `dispatcher.toml`.
@@ -31,6 +33,7 @@ impl Default for Setup {
             drain_timeout: Duration::from_secs(30),
             log: "info".to_owned(),
             ca_file: "",
+            store: "sqlite:queue.db".to_owned(),
         }
     }
 }
@@ -42,7 +45,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it on the queue of `place`, with its log in a file there.
+    /// Starts it in the folder of `place`, with its log in a file there.
     pub(crate) fn start(place: &Place, setup: &Setup) -> Result<Self> {
         let admin = free_port()?;
         let Setup {
@@ -51,9 +54,11 @@ impl Daemon {
             drain_timeout,
             log,
             ca_file,
+            store,
         } = setup;
         let settings = format!(
-            "[delivery]\nmax_in_flight = {in_flight}\n\
+            "[store]\nurl = \"{store}\"\n\
+             [delivery]\nmax_in_flight = {in_flight}\n\
              max_in_flight_per_merchant = {in_flight_per_merchant}\n\
              drain_timeout = \"{}ms\"\n\
              [egress]\nallow_http = true\nallow_networks = [\"127.0.0.0/8\"]\n\

@@ -13,7 +13,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::process::wall_nanos;
+use super::process::wall_nanos;
 
 /// No step of a benchmark takes longer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -41,7 +41,7 @@ pub(crate) async fn watching(arrivals: &Arc<Arrivals>) -> Result<MockMerchant> {
 }
 
 /// On every loopback address, so that one merchant can be many origins.
-async fn start(script: Script, tls: Option<Arc<ServerConfig>>) -> Result<MockMerchant> {
+pub(crate) async fn start(script: Script, tls: Option<Arc<ServerConfig>>) -> Result<MockMerchant> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     let settings = MerchantSettings {
         script,
@@ -57,11 +57,12 @@ pub(crate) fn origin(merchant: &MockMerchant) -> String {
     format!("http://127.0.0.1:{}", merchant.addr().port())
 }
 
-/// An SQL expression: one of `origins` origins of `merchant`, by the expression `by`.
+/// An expression in the SQL of SQLite and PostgreSQL: one of `origins` origins of `merchant`, by the
+/// expression `by`.
 pub(crate) fn one_of(merchant: &MockMerchant, origins: usize, by: &str) -> String {
     let port = merchant.addr().port();
     format!(
-        "printf('http://127.1.%d.%d:{port}', ({by}) % {origins} / 250, ({by}) % {origins} % 250 + 1)"
+        "'http://127.1.' || (({by}) % {origins} / 250) || '.' || (({by}) % {origins} % 250 + 1) || ':{port}'"
     )
 }
 

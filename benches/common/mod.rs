@@ -1,0 +1,7 @@
+//! What the benchmarks share.
+
+pub(crate) mod daemon;
+pub(crate) mod merchants;
+pub(crate) mod place;
+pub(crate) mod process;
+pub(crate) mod report;
