@@ -9,6 +9,7 @@
 //! | [`docs`] | the operator: what the documents say is so |
 //! | [`domain`] | the merchant: bodies, signatures, acknowledgements |
 //! | [`egress`] | the platform beside us: nobody is called who may not be |
+//! | [`fleet`] | everyone: several dispatchers of one queue, and what becomes of them |
 //! | [`fuzz`] | whoever sends garbage: what holds of any input at all |
 //! | [`hostile`] | everyone: what a merchant's server can do to the daemon, and what comes of it |
 //! | [`live`] | everyone: the whole daemon, from the row to the merchant and back |
@@ -29,6 +30,7 @@ mod console;
 mod docs;
 mod domain;
 mod egress;
+mod fleet;
 mod fuzz;
 mod hostile;
 mod live;

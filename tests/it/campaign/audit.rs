@@ -202,6 +202,7 @@ mod tests {
 
     fn post(timestamp: i64, answer: Answer) -> Post {
         Post {
+            came_at: timestamp,
             number: "N1".to_owned(),
             timestamp,
             sign: format!("sign-{timestamp}"),

@@ -1,10 +1,11 @@
 //! Merchants with a journal of their own: what came, whether its signature holds, and what was
 //! answered. Nothing of the product is used here; the signature is worked out anew.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -18,7 +19,7 @@ use super::SECRET;
 
 /// How a merchant behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     /// Acknowledges at once.
     Healthy,
     /// Acknowledges after this long at most.
@@ -29,11 +30,13 @@ pub(super) enum Manner {
     Closing,
     /// Any of these.
     Fickle,
+    /// Refuses each callback once, then as [`Manner::Slow`].
+    Reluctant(Duration),
 }
 
 /// What a merchant answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Nothing yet.
     None,
     Acknowledged,
@@ -44,38 +47,47 @@ pub(super) enum Answer {
 
 /// A POST that came.
 #[derive(Clone, Debug)]
-pub(super) struct Post {
+pub(crate) struct Post {
+    /// When it was read, in Unix milliseconds.
+    pub(crate) came_at: i64,
     /// The row's number at NewPay, of the refund if it is one.
-    pub(super) number: String,
+    pub(crate) number: String,
     /// The body's.
-    pub(super) timestamp: i64,
-    pub(super) sign: String,
-    pub(super) sign_holds: bool,
-    pub(super) body_sha256: String,
+    pub(crate) timestamp: i64,
+    pub(crate) sign: String,
+    pub(crate) sign_holds: bool,
+    pub(crate) body_sha256: String,
     /// The body's, but for `timestamp` and `sign`.
-    pub(super) members: Map<String, Value>,
-    pub(super) answer: Answer,
+    pub(crate) members: Map<String, Value>,
+    pub(crate) answer: Answer,
 }
 
 /// All POSTs in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     posts: Mutex<Vec<Post>>,
+    refused: Mutex<HashSet<String>>,
     garbled: AtomicUsize,
 }
 
 impl Journal {
-    pub(super) fn posts(&self) -> MutexGuard<'_, Vec<Post>> {
+    pub(crate) fn posts(&self) -> MutexGuard<'_, Vec<Post>> {
         self.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// POSTs whose bodies were no messages.
-    pub(super) fn garbled(&self) -> usize {
+    pub(crate) fn garbled(&self) -> usize {
         self.garbled.load(Ordering::SeqCst)
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.posts().len()
+    }
+
+    /// Whether it is the first time that `number` is refused.
+    fn refuses(&self, number: &str) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(number.to_owned())
     }
 
     fn note(&self, post: Post) -> usize {
@@ -92,14 +104,14 @@ impl Journal {
 
 /// A merchant on a port of its own; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Merchant {
-    pub(super) manner: Manner,
-    pub(super) url: String,
+pub(crate) struct Merchant {
+    pub(crate) manner: Manner,
+    pub(crate) url: String,
     door: JoinHandle<()>,
 }
 
 impl Merchant {
-    pub(super) async fn start(manner: Manner, journal: Arc<Journal>) -> Self {
+    pub(crate) async fn start(manner: Manner, journal: Arc<Journal>) -> Self {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = bound.expect("a free port on loopback");
         let address = listener.local_addr().expect("it is bound");
@@ -117,8 +129,11 @@ impl Merchant {
     }
 
     /// Whether each of its callbacks is delivered in the end.
-    pub(super) fn acknowledges(&self) -> bool {
-        matches!(self.manner, Manner::Healthy | Manner::Slow(_))
+    pub(crate) fn acknowledges(&self) -> bool {
+        matches!(
+            self.manner,
+            Manner::Healthy | Manner::Slow(_) | Manner::Reluctant(_)
+        )
     }
 }
 
@@ -138,12 +153,16 @@ async fn serve(mut stream: TcpStream, manner: Manner, journal: Arc<Journal>) -> 
         };
         // Differs from attempt to attempt, and is the same for the same attempt.
         let chance = post.sign.bytes().map(u64::from).sum::<u64>();
+        let refuses = matches!(manner, Manner::Reluctant(_)) && journal.refuses(&post.number);
         let position = journal.note(post);
         let answer = match manner {
             Manner::Healthy => Answer::Acknowledged,
-            Manner::Slow(at_most) => {
+            Manner::Slow(at_most) | Manner::Reluctant(at_most) => {
                 tokio::time::sleep(at_most * u32::try_from(chance % 8).ok()? / 7).await;
-                Answer::Acknowledged
+                match refuses {
+                    true => Answer::Refused,
+                    false => Answer::Acknowledged,
+                }
             }
             Manner::Refusing => Answer::Refused,
             Manner::Closing => Answer::Closed,
@@ -200,6 +219,7 @@ fn post(body: &[u8]) -> Option<Post> {
     let refund = members.get("newpayRefundOrderNo");
     let number = refund.or_else(|| members.get("newpayOrderNo"))?;
     Some(Post {
+        came_at: now(),
         number: number.as_str()?.to_owned(),
         timestamp: timestamp.parse().ok()?,
         sign,
@@ -208,6 +228,12 @@ fn post(body: &[u8]) -> Option<Post> {
         members,
         answer: Answer::None,
     })
+}
+
+/// The clock of this host, which the dispatchers share.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292 million")
 }
 
 /// As the document has it: `name=value`, sorted by name, joined with `&`, HMAC-SHA256, Base64.

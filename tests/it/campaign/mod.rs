@@ -21,7 +21,7 @@ mod disk;
 mod kills;
 mod limits;
 mod locks;
-mod merchants;
+pub(crate) mod merchants;
 mod program;
 mod tally;
 mod world;
@@ -30,13 +30,13 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-const SECRET: &str = "newpay-demo-secret";
+pub(crate) const SECRET: &str = "newpay-demo-secret";
 
 /// For everything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the campaign as a whole is told by its script, as a number.
-fn told(variable: &str) -> Option<u64> {
+/// What a campaign as a whole is told by its script, as a number.
+pub(crate) fn told(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
     let number = value.parse();
     Some(number.unwrap_or_else(|_| panic!("{variable} is {value:?}, not a number")))
@@ -57,7 +57,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Numbers that look random and follow from a seed (SplitMix64).
 #[derive(Clone, Debug)]
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     /// From [`told`]'s seed, or a new one, which is printed so that a failure can be run again.
@@ -82,7 +82,12 @@ impl Chance {
     }
 
     /// One of `0..end`.
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
+    }
+
+    /// A place among `count`.
+    pub(crate) fn index(&mut self, count: u32) -> usize {
+        usize::try_from(self.below(u64::from(count))).expect("few")
     }
 }

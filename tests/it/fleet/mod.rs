@@ -1,0 +1,179 @@
+//! Several dispatchers of one queue, and what becomes of them: one is killed with `kill -9`, one is
+//! stopped for longer than a lease and woken, the server is restarted. In the end every row must have
+//! ended once, and nothing that was acknowledged may have been sent again: the merchants' journal is
+//! held against the database, callback by callback ([`audit`]).
+//!
+//! `scripts/fleet-campaign` runs many rounds against the release build. A plain test run has a short
+//! one.
+
+mod audit;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, sleep};
+
+use crate::campaign::{Chance, told};
+use world::{Dispatcher, World};
+
+/// For everything that is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Rows of the round in a plain test run.
+const FEW: u64 = 2000;
+
+/// Rows of a round of the campaign.
+const MANY: u64 = 20_000;
+
+/// Rounds of the campaign.
+const ROUNDS: u64 = 20;
+
+/// The kill, the stop and the restart are each begun by then, in milliseconds, while most of the
+/// rows are still there.
+const EVENTS_WITHIN: u64 = 7000;
+
+/// How long a dispatcher is stopped at least: longer than a lease, and than the look for lapsed ones
+/// that comes after it.
+const STOPPED_FOR: Duration = Duration::from_secs(20);
+
+/// How long the server is away.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// What comes of it, added up.
+#[derive(Debug, Default)]
+struct Counts {
+    rounds: u64,
+    rows: u64,
+    posts: usize,
+    interrupted: u64,
+    violations: Vec<String>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_loses_members_and_its_server_ends_every_row_once() {
+    campaign(1, FEW).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes many minutes: scripts/fleet-campaign runs it"]
+async fn many_fleets() {
+    let rounds = told("FLEET_ROUNDS").unwrap_or(ROUNDS);
+    campaign(rounds, told("FLEET_ROWS").unwrap_or(MANY)).await;
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the seed and the counts are for whoever runs the campaign"
+)]
+async fn campaign(rounds: u64, rows: u64) {
+    let seed = told("FLEET_SEED").unwrap_or_else(|| getrandom::u64().expect("randomness"));
+    println!("FLEET_SEED={seed}");
+    let mut chance = Chance(seed);
+    let mut counts = Counts::default();
+    let since = Instant::now();
+    for number in 1..=rounds {
+        let begun = Instant::now();
+        round(rows, &mut chance, &mut counts).await;
+        println!(
+            "round {number}: {} POSTs, {} interrupted, {} violations so far; {:.0} s",
+            counts.posts,
+            counts.interrupted,
+            counts.violations.len(),
+            begun.elapsed().as_secs_f64()
+        );
+    }
+    println!(
+        "fleet: {} rounds, {} rows, {} POSTs, {} interrupted, {} violations, {:.0} s",
+        counts.rounds,
+        counts.rows,
+        counts.posts,
+        counts.interrupted,
+        counts.violations.len(),
+        since.elapsed().as_secs_f64()
+    );
+    let shown = &counts.violations[..counts.violations.len().min(20)];
+    assert!(
+        shown.is_empty(),
+        "{} violations:\n{}",
+        counts.violations.len(),
+        shown.join("\n")
+    );
+    assert!(counts.interrupted > 0, "nobody had an attempt in flight");
+}
+
+async fn round(rows: u64, chance: &mut Chance, counts: &mut Counts) {
+    let world = World::new(rows).await;
+    let mut dispatchers = Vec::new();
+    for number in 0..3 {
+        dispatchers.push(world.dispatcher(number).await);
+    }
+    let mut killed = dispatchers.remove(chance.index(3));
+    let stopped = dispatchers.remove(chance.index(2));
+    let moments = [(); 3].map(|()| Duration::from_millis(chance.below(EVENTS_WITHIN)));
+    let longer = Duration::from_millis(chance.below(3000));
+    tokio::join!(
+        async {
+            sleep(moments[0]).await;
+            killed.kill();
+        },
+        async {
+            sleep(moments[1]).await;
+            stopped.signal("STOP");
+            sleep(STOPPED_FOR + longer).await;
+            stopped.signal("CONT");
+        },
+        async {
+            sleep(moments[2]).await;
+            tokio::task::block_in_place(|| world.server.stop());
+            sleep(AWAY).await;
+            tokio::task::block_in_place(|| world.server.start());
+        },
+    );
+    dispatchers.push(stopped);
+    all_end(&world, &dispatchers).await;
+    for dispatcher in &mut dispatchers {
+        dispatcher.stops().await;
+    }
+    dispatchers.push(killed);
+    let (interrupted, mut faults) = world.faults();
+    faults.extend(world.faults_of_the_table());
+    for dispatcher in &dispatchers {
+        let said = dispatcher.said();
+        let panics = said.lines().filter(|line| line.contains("panicked"));
+        faults.extend(panics.map(str::to_owned));
+    }
+    counts.rounds += 1;
+    counts.rows += rows;
+    counts.posts += world.journal.count();
+    counts.interrupted += interrupted;
+    counts.violations.extend(faults);
+}
+
+/// Returns when no row is pending.
+async fn all_end(world: &World, dispatchers: &[Dispatcher]) {
+    let since = Instant::now();
+    while world.pending() != Some(0) {
+        if since.elapsed() > PATIENCE {
+            let said: Vec<String> = dispatchers.iter().map(Dispatcher::said).collect();
+            panic!(
+                "pending after {PATIENCE:?}:\n{}\n{}",
+                world.some_pending(),
+                said.join("\n")
+            );
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Asks until `holds` says yes, [`PATIENCE`] long.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut again = tokio::time::interval(Duration::from_millis(10));
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let asking = async {
+        while !holds() {
+            again.tick().await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, asking).await;
+    assert!(waited.is_ok(), "not within {PATIENCE:?}: {what}");
+}
