@@ -49,7 +49,7 @@ struct Flags {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Callbacks drained from instant merchants; from slow ones a quarter of it for each dispatcher
-    #[arg(long, default_value_t = 40_000)]
+    #[arg(long, default_value_t = 20_000)]
     rows: usize,
     /// Attempts in flight of each dispatcher
     #[arg(long, default_value_t = 64)]
