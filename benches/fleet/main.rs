@@ -1,6 +1,6 @@
 //! How fast several dispatchers drain one queue in PostgreSQL, against SQLite in the same run.
 //!
-//! `cargo bench --bench fleet` takes under three minutes; `-- --help` tells the rest. It needs the
+//! `cargo bench --bench fleet` takes about three minutes; `-- --help` tells the rest. It needs the
 //! package of a PostgreSQL server with its contrib modules, and starts servers of its own.
 //!
 //! This process is the merchants and the judge. The dispatchers are the real program, `run` with
