@@ -48,13 +48,21 @@ impl Cost {
     }
 
     pub(crate) fn statements(&self) -> f64 {
-        self.asked.iter().map(|asked| asked.calls).sum::<f64>() / self.rows as f64
+        self.all(|asked| asked.calls) / self.rows as f64
+    }
+
+    /// Of all statements.
+    pub(crate) fn all(&self, value: fn(&Asked) -> f64) -> f64 {
+        self.asked
+            .iter()
+            .map(value)
+            .fold(0.0, |sum, value| sum + value)
     }
 
     /// Of one kind of statement.
     pub(crate) fn sum(&self, kind: &str, value: fn(&Asked) -> f64) -> f64 {
         let asked = self.asked.iter().filter(|asked| asked.kind == kind);
-        asked.map(value).sum()
+        asked.map(value).fold(0.0, |sum, value| sum + value)
     }
 }
 

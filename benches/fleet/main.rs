@@ -1,6 +1,6 @@
 //! How fast several dispatchers drain one queue in PostgreSQL, against SQLite in the same run.
 //!
-//! `cargo bench --bench fleet` takes under three minutes; `-- --help` tells the rest. It needs the
+//! `cargo bench --bench fleet` takes about three minutes; `-- --help` tells the rest. It needs the
 //! package of a PostgreSQL server with its contrib modules, and starts servers of its own.
 //!
 //! This process is the merchants and the judge. The dispatchers are the real program, `run` with
@@ -45,7 +45,7 @@ struct Flags {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Callbacks drained from instant merchants; from slow ones a quarter of it for each dispatcher
-    #[arg(long, default_value_t = 40_000)]
+    #[arg(long, default_value_t = 20_000)]
     rows: usize,
     /// Attempts in flight of each dispatcher
     #[arg(long, default_value_t = 64)]

@@ -136,9 +136,12 @@ impl Queue {
         asked.collect()
     }
 
-    /// How many rows are in `state`.
+    /// How many rows are in `state`, and have their newest attempt in the log.
     pub(crate) fn count(&self, state: &str) -> Result<usize> {
-        let sql = format!("SELECT count(*) FROM callback_queue WHERE state = '{state}'");
+        let sql = format!(
+            "SELECT count(*) FROM callback_queue q JOIN callback_attempt a
+             ON a.callback_id = q.id AND a.seq = q.attempt_seq WHERE state = '{state}'"
+        );
         Ok(self.database.sql(&sql).parse()?)
     }
 }

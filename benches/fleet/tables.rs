@@ -114,7 +114,7 @@ pub(crate) fn print(title: &str, in_flight: usize, rounds: &[Round]) {
         ),
         each(
             "WAL, bytes each",
-            &|cost| cost.asked.iter().map(|asked| asked.wal_bytes).sum::<f64>() / cost.rows as f64,
+            &|cost| cost.all(|asked| asked.wal_bytes) / cost.rows as f64,
             0,
         ),
     ];
