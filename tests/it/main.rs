@@ -15,8 +15,9 @@
 //! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
+//! | [`postgres`] | nobody: a PostgreSQL server for the tests of the others |
 //! | [`reconcile`] | the auditor: nothing was left out or altered |
-//! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
+//! | [`schema`] | the gateway and the operator, in `sqlite3`, Python and `psql` |
 //! | [`secrets`] | who must not see: no secret gets out |
 //! | [`simulation`] | nobody: whatever may happen, drawn from seeds, against an oracle |
 
@@ -33,6 +34,7 @@ mod live;
 mod merchants;
 mod model;
 mod monitoring;
+mod postgres;
 mod program;
 mod reconcile;
 mod schema;

@@ -1,4 +1,4 @@
-//! The database file as a whole.
+//! The SQLite file as a whole; `database.rs` is for PostgreSQL.
 
 use callback_dispatcher::store::sqlite;
 
@@ -8,7 +8,7 @@ const VERSION: i64 = sqlite::SCHEMA_VERSION;
 
 #[test]
 fn the_file_says_whose_it_is_and_how_it_is_kept() {
-    let queue = Queue::new();
+    let queue = Queue::file();
     assert_eq!(queue.value("PRAGMA application_id"), 0x4e50_4342, "NPCB");
     assert_eq!(queue.value("PRAGMA user_version"), VERSION);
     assert_eq!(queue.value("PRAGMA auto_vacuum"), 2, "incremental");
@@ -19,8 +19,8 @@ fn the_file_says_whose_it_is_and_how_it_is_kept() {
 #[test]
 fn an_empty_file_is_as_good_as_none() {
     // How packaging/callback-dispatcher.tmpfiles gives the queue its mode.
-    let queue = Queue::new();
-    let path = queue.directory.path().join("other.db");
+    let queue = Queue::file();
+    let path = queue.folder().join("other.db");
     std::fs::write(&path, b"").expect("a writable directory");
     let mut command = std::process::Command::new("sqlite3");
     command.arg("-batch").arg(&path);
@@ -34,7 +34,7 @@ fn an_empty_file_is_as_good_as_none() {
 
 #[test]
 fn a_second_run_of_the_schema_changes_nothing() {
-    let queue = Queue::new();
+    let queue = Queue::file();
     let answer = queue
         .ask(Client::Python, &[Row::payment().insert()])
         .remove(0);
@@ -47,7 +47,7 @@ fn a_second_run_of_the_schema_changes_nothing() {
 
 #[test]
 fn the_dispatchers_questions_are_answered_by_an_index() {
-    let queue = Queue::new();
+    let queue = Queue::file();
     let questions = [
         (
             "SELECT id FROM callback_queue WHERE origin = 'https://m' AND state = 'pending' \

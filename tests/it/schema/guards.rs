@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::{CLIENTS, Queue, Row, Statement, plain};
+use super::{CLIENTS, Client, DATABASES, FILE_CLIENTS, Queue, Row, Statement, plain};
 
 const IMMUTABLE: &str = "the gateway's columns do not change after the INSERT";
 const OWED: &str = "a pending callback is owed to a merchant";
 const LOG: &str = "what happened does not change";
 
 /// A queue with a payment (1) and a refund (2).
-fn queue_of_two() -> Queue {
-    let queue = Queue::new();
+fn queue_of_two(client: Client) -> Queue {
+    let queue = Queue::of(client);
     let inserts = [Row::payment().insert(), Row::refund().insert()];
-    for answer in queue.ask(super::Client::Python, &inserts) {
+    for answer in queue.ask(client, &inserts) {
         answer.expect("a good row");
     }
     queue
@@ -72,7 +72,7 @@ fn the_gateways_columns_never_change() {
         )));
     }
     for client in CLIENTS {
-        let queue = queue_of_two();
+        let queue = queue_of_two(client);
         let before = queue.rows("SELECT * FROM callback_queue");
         for ((sql, _), answer) in statements.iter().zip(queue.ask(client, &statements)) {
             let error = answer.expect_err(sql);
@@ -84,26 +84,30 @@ fn the_gateways_columns_never_change() {
 
 #[test]
 fn they_do_not_change_once_delivered_either() {
-    let queue = queue_of_two();
     let redirect = plain("UPDATE callback_queue SET callback_url = 'https://other.example/'");
-    let answers = queue.ask(super::Client::Python, &[finish(1), redirect]);
-    assert!(answers[0].is_ok(), "{answers:?}");
-    assert!(
-        answers[1]
-            .as_ref()
-            .is_err_and(|error| error.contains(IMMUTABLE))
-    );
+    for client in DATABASES {
+        let queue = queue_of_two(client);
+        let answers = queue.ask(client, &[finish(1), redirect.clone()]);
+        assert!(answers[0].is_ok(), "{client:?}: {answers:?}");
+        assert!(
+            answers[1]
+                .as_ref()
+                .is_err_and(|error| error.contains(IMMUTABLE)),
+            "{client:?}: {answers:?}"
+        );
+    }
 }
 
 #[test]
 fn an_update_that_changes_nothing_of_the_gateways_goes_through() {
-    let queue = queue_of_two();
     let statements = [
         plain("UPDATE callback_queue SET app_id = app_id, next_attempt_at = 5, attempts = 1"),
         finish(1),
     ];
-    for answer in queue.ask(super::Client::Python, &statements) {
-        answer.expect("the dispatcher's columns may change");
+    for client in DATABASES {
+        for answer in queue_of_two(client).ask(client, &statements) {
+            answer.expect("the dispatcher's columns may change");
+        }
     }
 }
 
@@ -112,7 +116,7 @@ fn what_is_owed_cannot_be_deleted() {
     let in_flight = "UPDATE callback_queue SET leased_until = 9, leased_at = 1, lease_token = 1 \
                      WHERE id = 2";
     for client in CLIENTS {
-        let queue = queue_of_two();
+        let queue = queue_of_two(client);
         let statements = [
             plain(in_flight),
             plain("DELETE FROM callback_queue WHERE id = 1"),
@@ -129,6 +133,7 @@ fn what_is_owed_cannot_be_deleted() {
     }
 }
 
+/// SQLite's alone: PostgreSQL has no INSERT OR REPLACE.
 #[test]
 fn what_is_queued_cannot_be_replaced() {
     let replacing = |row: Row| {
@@ -136,8 +141,8 @@ fn what_is_queued_cannot_be_replaced() {
         (insert.replacen("INSERT", "INSERT OR REPLACE", 1), values)
     };
     let failure = |row: Row| row.with("result", json!("failure"));
-    for client in CLIENTS {
-        let queue = queue_of_two();
+    for client in FILE_CLIENTS {
+        let queue = queue_of_two(client);
         let before = queue.rows("SELECT * FROM callback_queue");
         let other = Row::payment().with("newpay_order_no", json!("other"));
         let ignoring = |row: Row| (row.insert().0 + " ON CONFLICT DO NOTHING", row.insert().1);
@@ -169,9 +174,24 @@ fn what_is_queued_cannot_be_replaced() {
 }
 
 #[test]
+fn what_is_queued_cannot_be_turned_into_another_result() {
+    let (insert, values) = Row::payment().with("result", json!("failure")).insert();
+    let upsert = format!(
+        "{insert} ON CONFLICT (newpay_order_no, coalesce(newpay_refund_order_no, '')) \
+         DO UPDATE SET result = excluded.result"
+    );
+    for client in CLIENTS {
+        let queue = queue_of_two(client);
+        let upsert = (upsert.clone(), values.clone());
+        let error = queue.ask(client, &[upsert]).remove(0).expect_err("changed");
+        assert!(error.contains(IMMUTABLE), "{client:?}: {error}");
+    }
+}
+
+#[test]
 fn what_is_finished_is_deleted_with_its_attempts() {
     for client in CLIENTS {
-        let queue = queue_of_two();
+        let queue = queue_of_two(client);
         let statements = [
             attempt(1, 1, json!("acknowledged"), json!(1)),
             attempt(2, 1, json!("timeout"), json!(1)),
@@ -181,8 +201,7 @@ fn what_is_finished_is_deleted_with_its_attempts() {
         for answer in queue.ask(client, &statements) {
             answer.unwrap_or_else(|error| panic!("{client:?}: {error}"));
         }
-        let left = "SELECT group_concat(callback_id) FROM callback_attempt";
-        assert_eq!(queue.value(left), "2");
+        assert_eq!(queue.value("SELECT callback_id FROM callback_attempt"), 2);
     }
 }
 
@@ -205,7 +224,7 @@ fn the_log_of_attempts_only_grows() {
         "body_sha256",
     ];
     for client in CLIENTS {
-        let queue = queue_of_two();
+        let queue = queue_of_two(client);
         let mut statements = vec![attempt(1, 1, json!("refused"), json!(1))];
         for column in columns {
             statements.push(plain(&format!(
@@ -246,7 +265,7 @@ fn an_attempt_can_be_uncounted_once_and_for_a_reason() {
     ];
     statements.extend(refused.map(plain));
     for client in CLIENTS {
-        let mut answers = queue_of_two().ask(client, &statements).into_iter();
+        let mut answers = queue_of_two(client).ask(client, &statements).into_iter();
         for allowed in answers.by_ref().take(4) {
             assert!(allowed.is_ok(), "{client:?}: {allowed:?}");
         }
@@ -259,32 +278,37 @@ fn an_attempt_can_be_uncounted_once_and_for_a_reason() {
 
 #[test]
 fn an_attempt_has_a_known_outcome_and_a_number_of_its_own() {
-    let table = [
-        (attempt(1, 1, json!("lost"), json!(1)), "outcome_is_known"),
-        (attempt(1, 1, json!(""), json!(1)), "outcome_is_known"),
-        (
-            attempt(1, 1, Value::Null, json!(1)),
-            "NOT NULL constraint failed",
-        ),
-        (attempt(1, 1, json!("dns"), json!(2)), "counted_is_0_or_1"),
-        (
-            attempt(1, 1, json!("dns"), Value::Null),
-            "NOT NULL constraint failed",
-        ),
-        (
-            attempt(1, 1, json!("dns"), json!("yes")),
-            "cannot store TEXT value in INTEGER column",
-        ),
-        (
-            plain(
-                "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, \
-                 counted, phase) VALUES (1, 1, 1, 1, 'dns', 1, 'name')",
-            ),
-            "phase_is_known",
-        ),
-    ];
     for client in CLIENTS {
-        let queue = queue_of_two();
+        let (no_number, twice) = match client {
+            Client::Shell | Client::Python => {
+                ("cannot store TEXT value in INTEGER column", "UNIQUE")
+            }
+            Client::Psql => (
+                "invalid input syntax for type bigint",
+                "callback_attempt_pkey",
+            ),
+        };
+        let no_outcome = client.null_in("callback_attempt", "outcome");
+        let not_counted = client.null_in("callback_attempt", "counted");
+        let table = [
+            (attempt(1, 1, json!("lost"), json!(1)), "outcome_is_known"),
+            (attempt(1, 1, json!(""), json!(1)), "outcome_is_known"),
+            (attempt(1, 1, Value::Null, json!(1)), no_outcome.as_str()),
+            (attempt(1, 1, json!("dns"), json!(2)), "counted_is_0_or_1"),
+            (
+                attempt(1, 1, json!("dns"), Value::Null),
+                not_counted.as_str(),
+            ),
+            (attempt(1, 1, json!("dns"), json!("yes")), no_number),
+            (
+                plain(
+                    "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, \
+                 counted, phase) VALUES (1, 1, 1, 1, 'dns', 1, 'name')",
+                ),
+                "phase_is_known",
+            ),
+        ];
+        let queue = queue_of_two(client);
         let statements: Vec<_> = table
             .iter()
             .map(|(statement, _)| statement.clone())
@@ -293,20 +317,20 @@ fn an_attempt_has_a_known_outcome_and_a_number_of_its_own() {
             let error = answer.expect_err(rule);
             assert!(error.contains(rule), "{client:?}: {error}, not {rule}");
         }
-        let twice = vec![attempt(1, 1, json!("dns"), json!(1)); 2];
-        let answers = queue.ask(client, &twice);
+        let same = vec![attempt(1, 1, json!("dns"), json!(1)); 2];
+        let answers = queue.ask(client, &same);
         assert!(answers[0].is_ok(), "{client:?}: {answers:?}");
         assert!(
             answers[1]
                 .as_ref()
-                .is_err_and(|error| error.contains("UNIQUE"))
+                .is_err_and(|error| error.contains(twice)),
+            "{client:?}: {answers:?}"
         );
     }
 }
 
 #[test]
 fn every_outcome_of_the_program_may_be_recorded() {
-    let queue = queue_of_two();
     let outcomes = callback_dispatcher::domain::Outcome::ALL;
     let mut statements = Vec::new();
     for (seq, outcome) in (1..).zip(outcomes) {
@@ -315,7 +339,9 @@ fn every_outcome_of_the_program_may_be_recorded() {
             "UPDATE callback_queue SET last_outcome = '{outcome}' WHERE id = 1"
         )));
     }
-    for answer in queue.ask(super::Client::Python, &statements) {
-        answer.expect("the schema knows the outcome");
+    for client in DATABASES {
+        for answer in queue_of_two(client).ask(client, &statements) {
+            answer.expect("the schema knows the outcome");
+        }
     }
 }

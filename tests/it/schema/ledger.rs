@@ -57,7 +57,7 @@ fn a_link_is_whole_and_of_a_day() {
         ),
     ];
     for client in CLIENTS {
-        let queue = Queue::new();
+        let queue = Queue::of(client);
         let statements: Vec<_> = table.iter().map(|(sql, _)| plain(sql)).collect();
         for (answer, (sql, rule)) in queue.ask(client, &statements).into_iter().zip(&table) {
             let error = answer.expect_err(sql);

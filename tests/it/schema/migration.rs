@@ -1,4 +1,5 @@
-//! Files of older versions become what a new one is, with all that was in them.
+//! Files of older versions become what a new one is, with all that was in them. On PostgreSQL there
+//! is no older version.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,11 +19,7 @@ const OLDER: &[(i64, &str)] = &[
 
 /// A queue as an older program made it, with a callback in each state and an attempt.
 fn older(schema: &str) -> Queue {
-    let queue = Queue {
-        directory: tempfile::TempDir::new().expect("a temporary directory"),
-    };
-    let (_, complaints) = queue.shell(schema);
-    assert_eq!(complaints, "");
+    let queue = Queue::file_of(schema);
     let mut rows = vec![Row::payment().insert(), Row::refund().insert()];
     rows.push(plain(
         "UPDATE callback_queue SET state = 'delivered', next_attempt_at = NULL, finished_at = 1 WHERE id = 1",
@@ -72,7 +69,7 @@ fn bare(sql: &str) -> String {
 
 #[test]
 fn an_older_file_becomes_what_a_new_one_is() {
-    let fresh = objects(&Queue::new().path());
+    let fresh = objects(&Queue::file().path());
     assert!(fresh.len() > 30, "{fresh:?}");
     for (version, schema) in OLDER {
         let queue = older(schema);

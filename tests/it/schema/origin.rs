@@ -78,7 +78,7 @@ const TABLE: &[(&str, &str)] = &[
 #[test]
 fn origin_of_a_url() {
     for client in CLIENTS {
-        let queue = Queue::new();
+        let queue = Queue::of(client);
         let inserts: Vec<_> = TABLE
             .iter()
             .enumerate()
@@ -98,5 +98,34 @@ fn origin_of_a_url() {
             // What an operator gives for an origin is read by the same rule.
             assert_eq!(Origin::of_url(url), Some(Origin::new(origin)), "{url}");
         }
+    }
+}
+
+#[test]
+fn a_given_origin_is_the_right_one() {
+    let row = Row::payment().with("callback_url", json!("https://Merchant.example:443/a"));
+    let given = |origin: &str| row.clone().with("origin", json!(origin)).insert();
+    for client in CLIENTS {
+        let queue = Queue::of(client);
+        let answers = queue.ask(
+            client,
+            &[
+                given("https://other.example"),
+                given("https://merchant.example"),
+                plain("UPDATE callback_queue SET origin = 'https://other.example'"),
+                plain("UPDATE callback_queue SET origin = 'https://merchant.example'"),
+            ],
+        );
+        for position in [0, 2] {
+            let error = answers[position].as_ref().expect_err("a wrong origin");
+            assert!(
+                error.contains("the origin is that of callback_url"),
+                "{client:?}: {error}"
+            );
+        }
+        assert!(
+            answers[1].is_ok() && answers[3].is_ok(),
+            "{client:?}: {answers:?}"
+        );
     }
 }

@@ -3,12 +3,12 @@
 use callback_dispatcher::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
-use super::{CLIENTS, Client, Queue, Row, plain};
+use super::{CLIENTS, Client, DATABASES, Queue, Row, plain};
 
 #[test]
 fn a_gateway_writes_only_what_it_knows() {
     for client in CLIENTS {
-        let queue = Queue::new();
+        let queue = Queue::of(client);
         let before = SystemClock.now().as_millis();
         for answer in queue.ask(client, &[Row::payment().insert(), Row::refund().insert()]) {
             answer.unwrap_or_else(|error| panic!("{client:?}: {error}"));
@@ -50,7 +50,7 @@ fn what_was_written_is_read_back_unchanged() {
         .with("extra", json!(text))
         .with("trans_info", json!(text));
     for client in CLIENTS {
-        let queue = Queue::new();
+        let queue = Queue::of(client);
         let answers = queue.ask(client, &[row.insert()]);
         assert!(answers[0].is_ok(), "{client:?}: {answers:?}");
         let read = queue.rows("SELECT amount, subject, extra, trans_info FROM callback_queue");
@@ -100,7 +100,7 @@ fn everything_that_the_rules_allow_gets_in() {
     );
     rows.push(payment.with("created_at", json!(1_663_738_614_280_i64)));
     for client in CLIENTS {
-        let queue = Queue::new();
+        let queue = Queue::of(client);
         let numbered = rows.iter().enumerate().map(|(number, row)| {
             let mut row = row
                 .clone()
@@ -121,9 +121,9 @@ fn everything_that_the_rules_allow_gets_in() {
 #[test]
 fn each_result_is_queued_once() {
     for client in CLIENTS {
-        let queue = Queue::new();
+        let queue = Queue::of(client);
         let again = Row::payment().with("order_no", json!("another"));
-        let refund_again = Row::refund().with("order_no", json!("another"));
+        let refund_again = Row::refund().with("newpay_order_no", json!("another"));
         let second_refund = Row::refund().with("newpay_refund_order_no", json!("another"));
         let answers = queue.ask(
             client,
@@ -140,10 +140,16 @@ fn each_result_is_queued_once() {
             answers[..3].iter().all(Result::is_ok),
             "{client:?}: {answers:?}"
         );
-        let rules = [
-            "UNIQUE constraint failed: index 'callback_one_per_payment'",
-            "UNIQUE constraint failed: callback_queue.newpay_refund_order_no",
-        ];
+        let rules = match client {
+            Client::Shell | Client::Python => [
+                "UNIQUE constraint failed: index 'callback_one_per_payment'",
+                "UNIQUE constraint failed: callback_queue.newpay_refund_order_no",
+            ],
+            Client::Psql => [
+                "violates unique constraint \"callback_one_per_payment\"",
+                "violates unique constraint \"callback_one_per_refund\"",
+            ],
+        };
         for (answer, rule) in answers[3..].iter().zip(rules) {
             let error = answer.as_ref().expect_err("queued twice");
             assert!(error.contains(rule), "{client:?}: {error}");
@@ -155,7 +161,7 @@ fn each_result_is_queued_once() {
 #[test]
 fn a_producer_may_say_on_conflict_do_nothing() {
     for client in CLIENTS {
-        let queue = Queue::new();
+        let queue = Queue::of(client);
         for row in [Row::payment(), Row::refund()] {
             let (insert, values) = row.insert();
             let idempotent = (format!("{insert} ON CONFLICT DO NOTHING"), values);
@@ -168,19 +174,21 @@ fn a_producer_may_say_on_conflict_do_nothing() {
 
 #[test]
 fn ids_rise_and_are_never_used_again() {
-    let queue = Queue::new();
     let finish = plain(
         "UPDATE callback_queue SET state = 'cancelled', next_attempt_at = NULL, finished_at = 1",
     );
-    let answers = queue.ask(
-        Client::Python,
-        &[
-            Row::payment().insert(),
-            finish,
-            plain("DELETE FROM callback_queue"),
-            Row::payment().insert(),
-        ],
-    );
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(queue.value("SELECT id FROM callback_queue"), 2);
+    for client in DATABASES {
+        let queue = Queue::of(client);
+        let answers = queue.ask(
+            client,
+            &[
+                Row::payment().insert(),
+                finish.clone(),
+                plain("DELETE FROM callback_queue"),
+                Row::payment().insert(),
+            ],
+        );
+        assert!(answers.iter().all(Result::is_ok), "{client:?}: {answers:?}");
+        assert_eq!(queue.value("SELECT id FROM callback_queue"), 2);
+    }
 }

@@ -3,7 +3,7 @@
 use callback_dispatcher::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
-use super::{Client, Queue, Row, Statement, plain};
+use super::{Client, DATABASES, Queue, Row, Statement, plain};
 
 /// 2022-09-21T05:36:54.280Z
 const CREATED_AT: i64 = 1_663_738_614_280;
@@ -45,9 +45,9 @@ fn attempt(number: i64, seq: i64, http_status: i64, detail: &str) -> Statement {
     ))
 }
 
-fn queue_with(statements: &[Statement]) -> Queue {
-    let queue = Queue::new();
-    for answer in queue.ask(Client::Python, statements) {
+fn queue_with(client: Client, statements: &[Statement]) -> Queue {
+    let queue = Queue::of(client);
+    for answer in queue.ask(client, statements) {
         answer.expect("a good statement");
     }
     queue
@@ -59,26 +59,30 @@ fn now() -> i64 {
 
 #[test]
 fn status_has_a_line_for_each_callback_and_times_to_read() {
-    let due = CREATED_AT + 300_000;
-    let queue = queue_with(&[
-        payment(1, "6", due),
-        payment(2, "6", due),
-        payment(3, "6", due),
-        payment(4, "6", due),
-        payment(5, "6", due),
-        leased(2, due),
-        finished(3, "delivered", CREATED_AT + 1),
-        finished(4, "exhausted", CREATED_AT + 2),
-        finished(5, "cancelled", CREATED_AT + 3),
-        attempt(1, 1, 500, "first"),
-        attempt(1, 2, 502, "second"),
-    ]);
-    let created = json!("2022-09-21T05:36:54.280Z");
-    let due = json!("2022-09-21T05:41:54.280Z");
-    let line = |state: &str, due: &Value, end: Value| {
-        vec![json!(state), created.clone(), due.clone(), end]
-    };
-    assert_eq!(
+    for client in DATABASES {
+        let due = CREATED_AT + 300_000;
+        let queue = queue_with(
+            client,
+            &[
+                payment(1, "6", due),
+                payment(2, "6", due),
+                payment(3, "6", due),
+                payment(4, "6", due),
+                payment(5, "6", due),
+                leased(2, due),
+                finished(3, "delivered", CREATED_AT + 1),
+                finished(4, "exhausted", CREATED_AT + 2),
+                finished(5, "cancelled", CREATED_AT + 3),
+                attempt(1, 1, 500, "first"),
+                attempt(1, 2, 502, "second"),
+            ],
+        );
+        let created = json!("2022-09-21T05:36:54.280Z");
+        let due = json!("2022-09-21T05:41:54.280Z");
+        let line = |state: &str, due: &Value, end: Value| {
+            vec![json!(state), created.clone(), due.clone(), end]
+        };
+        assert_eq!(
         queue.rows("SELECT state, created_at, next_attempt_at, finished_at FROM callback_status ORDER BY id"),
         [
             line("pending", &due, Value::Null),
@@ -88,15 +92,19 @@ fn status_has_a_line_for_each_callback_and_times_to_read() {
             line("cancelled", &Value::Null, json!("2022-09-21T05:36:54.283Z")),
         ]
     );
-    assert_eq!(
-        queue.value("SELECT last_detail FROM callback_status WHERE id = 1"),
-        "second"
-    );
+        assert_eq!(
+            queue.value("SELECT last_detail FROM callback_status WHERE id = 1"),
+            "second"
+        );
+    }
 }
 
 #[test]
 fn an_operator_reads_the_same_in_the_sqlite3_program() {
-    let queue = queue_with(&[payment(1, "6", CREATED_AT), leased(1, CREATED_AT)]);
+    let queue = queue_with(
+        Client::Python,
+        &[payment(1, "6", CREATED_AT), leased(1, CREATED_AT)],
+    );
     let (printed, complaints) = queue.shell("SELECT id, state, order_no FROM callback_status;");
     assert_eq!(complaints, "");
     let printed: Value = serde_json::from_str(&printed).expect("JSON");
@@ -106,101 +114,214 @@ fn an_operator_reads_the_same_in_the_sqlite3_program() {
 
 #[test]
 fn stuck_names_who_waits_for_what() {
-    let now = now();
-    let hour = 3_600_000;
-    let queue = queue_with(&[
-        payment(1, "6", now - hour),
-        payment(2, "6", now + hour),
-        payment(3, "6", now - hour),
-        payment(4, "6", now - hour),
-        payment(5, "6", now + hour),
-        payment(6, "6", now - hour),
-        payment(7, "6", now - 1000),
-        leased(3, now - hour),
-        leased(4, now + hour),
-        set(5, "last_outcome = 'unsignable'"),
-        finished(6, "exhausted", now - hour),
-    ]);
-    let rows = queue.rows("SELECT id, why, behind_seconds FROM callback_stuck ORDER BY id");
-    let found: Vec<_> = rows
-        .iter()
-        .map(|row| (row[0].as_i64(), row[1].as_str()))
-        .collect();
-    let why = |row: usize, word: &str| found[row].1.is_some_and(|why| why.contains(word));
-    let ids: Vec<_> = found.iter().map(|(id, _)| id.expect("a number")).collect();
-    assert_eq!(ids, [1, 3, 5], "{found:?}");
-    assert!(
-        why(0, "not claimed") && why(1, "past its lease") && why(2, "keys.toml"),
-        "{found:?}"
-    );
-    let behind = rows[0][2].as_i64().expect("seconds");
-    assert!((3599..3700).contains(&behind), "{behind}");
+    for client in DATABASES {
+        let now = now();
+        let hour = 3_600_000;
+        let queue = queue_with(
+            client,
+            &[
+                payment(1, "6", now - hour),
+                payment(2, "6", now + hour),
+                payment(3, "6", now - hour),
+                payment(4, "6", now - hour),
+                payment(5, "6", now + hour),
+                payment(6, "6", now - hour),
+                payment(7, "6", now - 1000),
+                leased(3, now - hour),
+                leased(4, now + hour),
+                set(5, "last_outcome = 'unsignable'"),
+                finished(6, "exhausted", now - hour),
+            ],
+        );
+        let rows = queue.rows("SELECT id, why, behind_seconds FROM callback_stuck ORDER BY id");
+        let found: Vec<_> = rows
+            .iter()
+            .map(|row| (row[0].as_i64(), row[1].as_str()))
+            .collect();
+        let why = |row: usize, word: &str| found[row].1.is_some_and(|why| why.contains(word));
+        let ids: Vec<_> = found.iter().map(|(id, _)| id.expect("a number")).collect();
+        assert_eq!(ids, [1, 3, 5], "{found:?}");
+        assert!(
+            why(0, "not claimed") && why(1, "past its lease") && why(2, "keys.toml"),
+            "{found:?}"
+        );
+        let behind = rows[0][2].as_i64().expect("seconds");
+        assert!((3599..3700).contains(&behind), "{behind}");
+    }
 }
 
 #[test]
 fn exhausted_names_who_has_not_been_told_and_why() {
-    let queue = queue_with(&[
-        payment(1, "6", CREATED_AT),
-        payment(2, "6", CREATED_AT),
-        payment(3, "6", CREATED_AT),
-        attempt(1, 1, 500, "first"),
-        attempt(1, 2, 503, "HTTP status 503"),
-        finished(1, "exhausted", CREATED_AT),
-        finished(2, "delivered", CREATED_AT),
-    ]);
-    let sql = "SELECT id, last_http_status, last_detail, exhausted_at FROM callback_exhausted";
-    let line = vec![
-        json!(1),
-        json!(503),
-        json!("HTTP status 503"),
-        json!("2022-09-21T05:36:54.280Z"),
-    ];
-    assert_eq!(queue.rows(sql), [line]);
+    for client in DATABASES {
+        let queue = queue_with(
+            client,
+            &[
+                payment(1, "6", CREATED_AT),
+                payment(2, "6", CREATED_AT),
+                payment(3, "6", CREATED_AT),
+                attempt(1, 1, 500, "first"),
+                attempt(1, 2, 503, "HTTP status 503"),
+                finished(1, "exhausted", CREATED_AT),
+                finished(2, "delivered", CREATED_AT),
+            ],
+        );
+        let sql = "SELECT id, last_http_status, last_detail, exhausted_at FROM callback_exhausted";
+        let line = vec![
+            json!(1),
+            json!(503),
+            json!("HTTP status 503"),
+            json!("2022-09-21T05:36:54.280Z"),
+        ];
+        assert_eq!(queue.rows(sql), [line]);
+    }
 }
 
 #[test]
 fn health_counts_each_callback_once_per_app() {
-    let now = now();
-    let day = 86_400_000;
-    let queue = queue_with(&[
-        payment(1, "6", now),
-        payment(2, "6", now),
-        payment(3, "6", now),
-        payment(4, "6", now),
-        payment(5, "6", now),
-        payment(6, "6", now),
-        payment(7, "7", now),
-        set(1, "attempts = 2"),
-        leased(2, now),
-        finished(3, "delivered", now),
-        finished(4, "delivered", now - 1000),
-        finished(5, "exhausted", now),
-        finished(6, "delivered", now - 2 * day),
-    ]);
-    let sql = "SELECT app_id, pending, retrying, delivered_24h, exhausted_24h, \
+    for client in DATABASES {
+        let now = now();
+        let day = 86_400_000;
+        let queue = queue_with(
+            client,
+            &[
+                payment(1, "6", now),
+                payment(2, "6", now),
+                payment(3, "6", now),
+                payment(4, "6", now),
+                payment(5, "6", now),
+                payment(6, "6", now),
+                payment(7, "7", now),
+                set(1, "attempts = 2"),
+                leased(2, now),
+                finished(3, "delivered", now),
+                finished(4, "delivered", now - 1000),
+                finished(5, "exhausted", now),
+                finished(6, "delivered", now - 2 * day),
+            ],
+        );
+        let sql = "SELECT app_id, pending, retrying, delivered_24h, exhausted_24h, \
                delivered_percent_24h, oldest_pending_created_at FROM merchant_health ORDER BY app_id";
-    let created = json!("2022-09-21T05:36:54.280Z");
-    assert_eq!(
-        queue.rows(sql),
-        [
-            vec![
-                json!("6"),
-                json!(2),
-                json!(1),
-                json!(2),
-                json!(1),
-                json!(66.67),
-                created.clone()
+        let created = json!("2022-09-21T05:36:54.280Z");
+        assert_eq!(
+            queue.rows(sql),
+            [
+                vec![
+                    json!("6"),
+                    json!(2),
+                    json!(1),
+                    json!(2),
+                    json!(1),
+                    json!(66.67),
+                    created.clone()
+                ],
+                vec![
+                    json!("7"),
+                    json!(1),
+                    json!(0),
+                    json!(0),
+                    json!(0),
+                    Value::Null,
+                    created
+                ],
+            ]
+        );
+    }
+}
+
+/// Names and order of the columns: what reads one reads the other.
+#[test]
+fn a_view_has_the_same_columns_on_both_databases() {
+    for view in [
+        "callback_status",
+        "callback_stuck",
+        "callback_exhausted",
+        "merchant_health",
+    ] {
+        let of_file = format!("SELECT name FROM pragma_table_info('{view}') ORDER BY cid");
+        let of_database = format!(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = '{view}' \
+             ORDER BY ordinal_position"
+        );
+        let columns = Queue::of(Client::Python).rows(&of_file);
+        assert!(columns.len() > 5, "{view}: {columns:?}");
+        assert_eq!(
+            Queue::of(Client::Psql).rows(&of_database),
+            columns,
+            "{view}"
+        );
+    }
+}
+
+/// One row that makes no sense does not take the view from all others.
+#[test]
+fn an_odd_time_reads_as_none() {
+    for client in DATABASES {
+        let odd = |number: i64, at: i64| set(number, &format!("next_attempt_at = {at}"));
+        let queue = queue_with(
+            client,
+            &[
+                payment(1, "6", CREATED_AT),
+                payment(2, "6", CREATED_AT),
+                odd(1, i64::MAX),
+                odd(2, -i64::MAX),
+                Row::payment()
+                    .with("id", json!(3))
+                    .with("created_at", json!(-i64::MAX))
+                    .insert(),
+                finished(3, "delivered", CREATED_AT),
             ],
-            vec![
-                json!("7"),
-                json!(1),
-                json!(0),
-                json!(0),
-                json!(0),
-                Value::Null,
-                created
-            ],
-        ]
-    );
+        );
+        let times = "SELECT next_attempt_at FROM callback_status WHERE id < 3";
+        assert_eq!(
+            queue.rows(times),
+            [[Value::Null], [Value::Null]],
+            "{client:?}"
+        );
+        assert_eq!(
+            queue.value("SELECT id FROM callback_stuck"),
+            2,
+            "{client:?}"
+        );
+        assert_eq!(
+            queue.value("SELECT count(*) FROM merchant_health"),
+            1,
+            "{client:?}"
+        );
+    }
+}
+
+/// Each view works out what the other does, down to the text.
+#[test]
+fn a_view_shows_the_same_on_both_databases() {
+    let columns = [
+        "SELECT * FROM callback_status ORDER BY id",
+        "SELECT id, kind, app_id, order_no, origin, why, attempts, last_outcome, created_at, \
+         next_attempt_at FROM callback_stuck ORDER BY id",
+        "SELECT * FROM callback_exhausted ORDER BY id",
+        "SELECT * FROM merchant_health ORDER BY app_id",
+    ];
+    let now = now();
+    let statements = [
+        payment(1, "6", now - 3_600_000),
+        payment(2, "B", now - 3_600_000),
+        payment(3, "a", now + 3_600_000),
+        payment(4, "a", now),
+        payment(5, "a", now),
+        payment(6, "a", now),
+        payment(7, "B", now - 3_600_000),
+        leased(2, now - 3_600_000),
+        set(3, "last_outcome = 'unsignable', attempts = 1"),
+        attempt(4, 1, 200, "it is \u{e9}"),
+        finished(4, "delivered", now - 1_234),
+        finished(5, "delivered", now - 999),
+        finished(6, "exhausted", now - 1),
+        set(7, "held = 1"),
+        plain("INSERT INTO paused (scope, name, command_id, since) VALUES ('app', 'B', 1, 1)"),
+    ];
+    let shown = DATABASES.map(|client| {
+        let queue = queue_with(client, &statements);
+        columns.map(|sql| queue.rows(sql))
+    });
+    assert!(shown[0].iter().all(|rows| !rows.is_empty()), "{shown:?}");
+    assert_eq!(shown[0], shown[1]);
 }
