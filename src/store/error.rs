@@ -58,6 +58,39 @@ pub enum OpenError {
         /// The version needed.
         known: i64,
     },
+    /// The queue is being moved to another database.
+    #[error(
+        "{database} is being moved to {to}; finish that with `callback-dispatcher transfer`, or take \
+         it back with `callback-dispatcher transfer --abandon`"
+    )]
+    Moving {
+        /// The database.
+        database: String,
+        /// Where to.
+        to: String,
+    },
+    /// The queue was moved to another database.
+    #[error(
+        "{database} has moved to {to}; set store.url to that one. To go back, transfer that one into \
+         a new database"
+    )]
+    Moved {
+        /// The database.
+        database: String,
+        /// Where to.
+        to: String,
+    },
+    /// A queue is being moved into this database.
+    #[error(
+        "{database} is not complete: a transfer into it from {from} is not finished; run \
+         `callback-dispatcher transfer` again"
+    )]
+    Arriving {
+        /// The database.
+        database: String,
+        /// Where from.
+        from: String,
+    },
     /// The file system refused.
     #[error("{path}: {source}")]
     File {

@@ -7,6 +7,7 @@
 //! | [`Inspection`] | the people's side: find, list, count; never writes |
 //! | [`Commands`] | the operators' side: resend, cancel, pause, resume |
 //! | [`Ledger`] | the auditor's side: the chain of days; never writes |
+//! | [`transfer`] | moving a queue to another database |
 //! | [`Lease`] | proof that a callback was claimed and its attempt may be recorded |
 //!
 //! A claim is committed before the first byte of its POST leaves, and the outcome after the last
@@ -24,6 +25,7 @@ mod lease;
 mod ledger;
 pub mod postgres;
 pub mod sqlite;
+pub mod transfer;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,6 @@
 //! What is there to do: what was heard of, and a round over all origins.
 
+use deadpool_postgres::Client;
 use tokio_postgres::Row;
 
 use super::connection::{Pool, store_error};
@@ -101,4 +102,16 @@ fn origin_due(row: &Row) -> OriginDue {
         origin: Origin::new(row.get::<_, &str>(0)),
         due: Timestamp::from_millis(row.get(1)),
     }
+}
+
+/// The earliest moment at which a callback is due that waits and is not paused.
+pub(super) async fn oldest_due(client: &Client) -> Result<Option<Timestamp>, StoreError> {
+    // Round all origins: the index is ordered by origin first.
+    let sql = format!(
+        "SELECT min(next_attempt_at) FROM ({SURVEY}) surveyed WHERE NOT EXISTS (
+           SELECT 1 FROM paused WHERE scope = 'origin' AND name = origin)"
+    );
+    let statement = client.prepare_cached(&sql).await?;
+    let row = client.query_one(&statement, &[&"", &i64::MAX]).await?;
+    Ok(row.get::<_, Option<i64>>(0).map(Timestamp::from_millis))
 }

@@ -36,6 +36,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// the server; nothing waits for ever for a lock, nor holds one.
 const SESSION: &str = "
 SET synchronous_commit = on;
+SET default_transaction_isolation = 'read committed';
 SET lock_timeout = '5s';
 SET idle_in_transaction_session_timeout = '60s';
 SET timezone = 'UTC';
@@ -358,6 +359,12 @@ pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
             "22" | "23" => StoreError::Refused(text),
             _ => StoreError::Other(format!("{text} (SQLSTATE {})", code.code())),
         },
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        store_error(&error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The dispatchers of one queue: who they are, and that this one lives.
 //!
-//! Each has a row in the table `dispatcher` and says every [`BEAT`] that it lives. Who has not done
-//! so for [`SILENT`] is not counted any more: the limits that hold for all of them together are
+//! Each has a row in the table `dispatcher` and says every two seconds that it lives. Who has not done
+//! so for ten is not counted any more: the limits that hold for all of them together are
 //! divided among the others. That is all that the table decides; leases go by their own moments.
 //!
 //! The same beat renews the leases of attempts that take long. What could not be renewed in time
@@ -20,24 +20,42 @@ use crate::clock::Stopwatch;
 use crate::store::lease::Term;
 use crate::store::{Seat, StoreError};
 
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_secs(2);
+/// How long the dispatchers of a queue wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Between two signs of life.
+    pub beat: Duration,
+    /// After so long without one, a dispatcher is not counted.
+    pub silent: Duration,
+    /// How long a lease stands that is not renewed. Short, because it is renewed for as long as its
+    /// dispatcher lives; long enough for a server that restarts.
+    pub lease: Duration,
+    /// How much sooner than in the database a lease is taken for lapsed here.
+    pub margin: Duration,
+}
 
-/// After so long without one, a dispatcher is not counted.
-const SILENT: Duration = Duration::from_secs(10);
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            beat: Duration::from_secs(2),
+            silent: Duration::from_secs(10),
+            lease: Duration::from_secs(15),
+            margin: Duration::from_secs(3),
+        }
+    }
+}
 
-/// How long a lease stands that is not renewed. Short, because it is renewed for as long as its
-/// dispatcher lives; long enough for a server that restarts.
-pub(super) const LEASE: Duration = Duration::from_secs(15);
+impl Times {
+    /// Older than this, a lease is renewed.
+    fn renewed_at(&self) -> Duration {
+        self.beat * 2
+    }
 
-/// How much sooner than in the database a lease is taken for lapsed here.
-const MARGIN: Duration = Duration::from_secs(3);
-
-/// Older than this, it is renewed.
-const RENEWED_AT: Duration = Duration::from_secs(4);
-
-/// A beat that takes longer than this has been a gap.
-const GAP: Duration = Duration::from_secs(6);
+    /// A beat that takes longer than this has been a gap.
+    fn gap(&self) -> Duration {
+        self.beat * 3
+    }
+}
 
 /// This dispatcher among the others.
 #[derive(Debug)]
@@ -49,6 +67,7 @@ pub(super) struct Fleet {
 
 #[derive(Debug)]
 struct Shared {
+    times: Times,
     /// Its row.
     id: i64,
     number: AtomicUsize,
@@ -60,6 +79,8 @@ struct Shared {
 struct State {
     /// The terms that run, by their tokens.
     terms: HashMap<i64, Weak<Term>>,
+    /// Tokens of claims whose answer was lost: perhaps they stand, and nobody here has them.
+    unheard: Vec<i64>,
     /// Since the last beat.
     beat: Stopwatch,
     /// Since when there has been no gap.
@@ -68,7 +89,7 @@ struct State {
 
 impl Fleet {
     /// Takes a seat.
-    pub(super) async fn join(pool: Pool, name: &str) -> Result<Self, StoreError> {
+    pub(super) async fn join(pool: Pool, name: &str, times: Times) -> Result<Self, StoreError> {
         let client = pool.client().await?;
         let joining = async {
             client
@@ -86,11 +107,13 @@ impl Fleet {
         };
         let row = joining.await.map_err(|error| store_error(&error))?;
         let shared = Arc::new(Shared {
+            times,
             id: row.get(0),
             number: AtomicUsize::new(0),
             of: AtomicUsize::new(1),
             state: Mutex::new(State {
                 terms: HashMap::new(),
+                unheard: Vec::new(),
                 beat: Stopwatch::start(),
                 steady: Stopwatch::start(),
             }),
@@ -116,17 +139,31 @@ impl Fleet {
     /// A term for a claim that is about to be asked for. It is renewed for as long as a lease of it
     /// lives.
     pub(super) fn begin_term(&self, token: i64) -> Arc<Term> {
-        let term = Arc::new(Term::new(Stopwatch::start(), LEASE - MARGIN));
+        let times = self.shared.times;
+        let good_for = times.lease.saturating_sub(times.margin);
+        let term = Arc::new(Term::new(Stopwatch::start(), good_for));
         let mut state = self.shared.lock();
         state.terms.insert(token, Arc::downgrade(&term));
         term
     }
 
+    /// A claim failed, and perhaps only on the way back. What it has put in flight is given back with
+    /// the next beat, before it would lapse and end as interrupted.
+    pub(super) fn unheard(&self, token: i64) {
+        self.shared.lock().unheard.push(token);
+    }
+
     /// Whether lapsed leases may be taken over. Not before this one has been in touch for as long
     /// as a lease stands: others may have been cut off with it, and have answers to record.
     pub(super) fn may_take_over(&self) -> bool {
+        let times = self.shared.times;
         let state = self.shared.lock();
-        state.beat.elapsed() < GAP && state.steady.elapsed() >= LEASE
+        state.beat.elapsed() < times.gap() && state.steady.elapsed() >= times.lease
+    }
+
+    /// How long a lease stands.
+    pub(super) fn lease(&self) -> Duration {
+        self.shared.times.lease
     }
 
     /// Whether a commit would go through now.
@@ -171,6 +208,10 @@ const RENEW: &str = "
 UPDATE callback_queue SET leased_until = callback_now() + $2
 WHERE lease_token = ANY ($1) AND leased_until IS NOT NULL";
 
+const GIVE_BACK: &str = "
+UPDATE callback_queue SET leased_until = NULL, leased_at = NULL, lease_token = NULL
+WHERE lease_token = ANY ($1) AND leased_until IS NOT NULL";
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -181,7 +222,7 @@ impl Shared {
         let said = async {
             let statement = client.prepare_cached(SAY).await?;
             client
-                .query_one(&statement, &[&self.id, &millis(SILENT)])
+                .query_one(&statement, &[&self.id, &millis(self.times.silent)])
                 .await
         };
         let row = said.await.map_err(|error| store_error(&error))?;
@@ -189,11 +230,36 @@ impl Shared {
         self.number.store(count(0), Ordering::Relaxed);
         self.of.store(count(1) + 1, Ordering::Relaxed);
         let mut state = self.lock();
-        if state.beat.elapsed() > GAP {
+        if state.beat.elapsed() > self.times.gap() {
             state.steady = Stopwatch::start();
         }
         state.beat = Stopwatch::start();
         Ok(())
+    }
+
+    /// Gives back what claims have put in flight whose answer was lost.
+    async fn give_back_unheard(&self, pool: &Pool) -> Result<(), StoreError> {
+        let tokens = std::mem::take(&mut self.lock().unheard);
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let giving_back = async {
+            let client = pool.client().await?;
+            Ok(client.execute(GIVE_BACK, &[&tokens]).await?)
+        };
+        let given_back: Result<u64, StoreError> = giving_back.await;
+        match given_back {
+            Ok(callbacks) => {
+                if callbacks > 0 {
+                    tracing::warn!(callbacks, "claims whose answer was lost are given back");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.lock().unheard.extend(tokens);
+                Err(error)
+            }
+        }
     }
 
     /// Renews the leases of terms that have run for a while.
@@ -205,7 +271,7 @@ impl Shared {
                 return false;
             };
             let age = term.age();
-            if age > RENEWED_AT {
+            if age > self.times.renewed_at() {
                 tokens.push(*token);
                 terms.push((term, age));
             }
@@ -217,24 +283,29 @@ impl Shared {
         let client = pool.client().await?;
         let renewing = async {
             let statement = client.prepare_cached(RENEW).await?;
-            client.execute(&statement, &[&tokens, &millis(LEASE)]).await
+            client
+                .execute(&statement, &[&tokens, &millis(self.times.lease)])
+                .await
         };
         renewing.await.map_err(|error| store_error(&error))?;
         for (term, age) in terms {
-            term.renewed(age, LEASE - MARGIN);
+            term.renewed(age, self.times.lease.saturating_sub(self.times.margin));
         }
         Ok(())
     }
 }
 
 async fn beat(pool: Pool, shared: Arc<Shared>) {
-    let mut again = tokio::time::interval(BEAT);
+    let mut again = tokio::time::interval(shared.times.beat);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_silent = false;
     loop {
         again.tick().await;
         let said = match shared.beat(&pool).await {
-            Ok(()) => shared.renew(&pool).await,
+            Ok(()) => match shared.renew(&pool).await {
+                Ok(()) => shared.give_back_unheard(&pool).await,
+                failed => failed,
+            },
             Err(error) => Err(error),
         };
         match said {

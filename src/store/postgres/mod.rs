@@ -4,6 +4,9 @@
 //! |---|---|
 //! | [`PostgresQueue`] | the side of a dispatcher, one of several |
 //! | [`PostgresProducer`] | queues and prunes rows from a command |
+//! | [`PostgresMovable`] | a queue at either end of a transfer |
+//! | [`PostgresCommands`] | what operators ask for |
+//! | [`PostgresInspection`] | reads, for people and auditors |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
 //! | `listener` | hears other sessions' commits |
 //! | `fleet` | tells the dispatchers of each other, and renews this one's leases |
@@ -19,20 +22,27 @@
 //! A dispatcher that could not reach the database for a while takes over nothing at first: those
 //! who were cut off with it have answers to record.
 //!
-//! Each call is one statement, and so one transaction; the planner of a dispatcher's sessions is
+//! Each call is one statement, and so one transaction, except for operators' commands, of which each
+//! piece is a transaction of several; the planner of a dispatcher's sessions is
 //! kept to the indexes (see `connection`).
 
 mod arrivals;
 mod claim;
+mod commands;
 mod connection;
 mod enqueue;
 mod fleet;
+mod glance;
+mod inspection;
+mod ledger;
 mod listener;
+mod marks;
 mod prune;
 mod record;
 mod refund;
 mod rows;
 mod schema;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -46,8 +56,13 @@ use super::{
 use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
+pub use commands::PostgresCommands;
 pub use connection::{Database, UrlError};
-pub use schema::{SCHEMA, SCHEMA_VERSION, init};
+pub use fleet::Times;
+pub use inspection::PostgresInspection;
+pub use marks::check_in_use;
+pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
+pub use transfer::PostgresMovable;
 
 use connection::{Pool, User};
 use fleet::Fleet;
@@ -66,7 +81,7 @@ pub struct PostgresQueue {
 
 impl PostgresQueue {
     /// Joins the dispatchers of `database`; makes the schema if there is none. `name` tells people
-    /// who this is.
+    /// who this is. All of them must go by the same `times`.
     ///
     /// # Errors
     ///
@@ -74,12 +89,20 @@ impl PostgresQueue {
     pub async fn open(
         database: &Database,
         name: &str,
+        times: Times,
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self, OpenError> {
         schema::init(database).await?;
         let pool = database.pool(User::Dispatcher);
         let failed = |error| database.open_error(error);
-        let fleet = Fleet::join(pool.clone(), name).await.map_err(failed)?;
+        let fleet = Fleet::join(pool.clone(), name, times)
+            .await
+            .map_err(failed)?;
+        // After it has a seat: see `transfer`.
+        if let Err(error) = marks::require_in_use(database, &pool).await {
+            fleet.leave().await;
+            return Err(error);
+        }
         let listener = Listener::start(database.clone()).await.map_err(failed)?;
         Ok(Self {
             slow_pool: database.pool(User::People),
@@ -107,6 +130,7 @@ impl PostgresQueue {
 pub async fn check(database: &Database) -> Result<String, OpenError> {
     let pool = database.pool(User::People);
     schema::require_current(database, &pool).await?;
+    marks::require_in_use(database, &pool).await?;
     schema::check_writable(&pool)
         .await
         .map_err(|error| database.open_error(error))
@@ -127,6 +151,7 @@ impl PostgresProducer {
     pub async fn open(database: &Database) -> Result<Self, OpenError> {
         let pool = database.pool(User::People);
         schema::require_current(database, &pool).await?;
+        marks::require_in_use(database, &pool).await?;
         Ok(Self { pool })
     }
 
@@ -213,8 +238,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
-        let _ = now;
-        Ok(CarriedOut::default())
+        commands::carry_out::carry_out(&self.pool, now).await
     }
 
     async fn enqueue(
@@ -230,8 +254,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
-        let _ = entry;
-        Ok(())
+        ledger::write(&self.slow_pool, entry).await
     }
 
     /// The server sees to its files itself: autovacuum, as the schema sets it up.

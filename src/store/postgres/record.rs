@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use deadpool_postgres::Client;
+
 use super::connection::{Pool, store_error};
 use crate::domain::{Next, Outcome, Phase, Timestamp};
 use crate::failpoint;
@@ -15,7 +17,7 @@ WITH ended AS MATERIALIZED (
       $6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
       $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[],
       $19::text[], $20::text[])
-    AS e (id, token, seq, state, counted, next_attempt_at, finished_at, outcome, started_at,
+    AS e (callback_id, token, seq, state, counted, next_attempt_at, finished_at, outcome, started_at,
       duration_ms, http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id,
       body_sha256, phase, phases)
 ), moved AS (
@@ -24,18 +26,17 @@ WITH ended AS MATERIALIZED (
       finished_at = e.finished_at, last_outcome = e.outcome, attempt_seq = e.seq,
       leased_until = NULL, leased_at = NULL, lease_token = NULL
   FROM ended e
-  WHERE q.id = e.id AND q.state = 'pending' AND q.lease_token = e.token
-  RETURNING e.id, e.token
+  WHERE q.id = e.callback_id AND q.state = 'pending' AND q.lease_token = e.token
+  RETURNING e.*
 ), logged AS (
   INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
     http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256,
     phase, phases)
-  SELECT e.id, e.seq, e.started_at, e.duration_ms, e.outcome, e.counted, e.http_status, e.detail,
-    e.response_excerpt, e.remote_addr, e.sent_timestamp, e.sign, e.key_id, e.body_sha256, e.phase,
-    e.phases
-  FROM moved JOIN ended e ON e.id = moved.id AND e.token = moved.token
+  SELECT callback_id, seq, started_at, duration_ms, outcome, counted, http_status, detail,
+    response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256, phase, phases
+  FROM moved
 )
-SELECT id, token FROM moved";
+SELECT callback_id, token FROM moved";
 
 /// One column for each parameter of [`RECORD`].
 #[derive(Default)]
@@ -150,7 +151,10 @@ pub(super) async fn record(
     };
     let moved = recording.await.map_err(|error| store_error(&error))?;
     failpoint::here!("record-before-commit");
-    let moved: HashSet<(i64, i64)> = moved.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut moved: HashSet<(i64, i64)> = moved.iter().map(|row| (row.get(0), row.get(1))).collect();
+    if moved.len() < ended.len() {
+        moved.extend(recorded_before(&client, &columns).await?);
+    }
     Ok(ended
         .iter()
         .map(
@@ -162,12 +166,43 @@ pub(super) async fn record(
         .collect())
 }
 
+/// Those of the attempts that the log has already: the connection broke behind the commit, so it is
+/// asked for again. No other attempt has the same number, moment and body.
+const RECORDED_BEFORE: &str = "
+SELECT e.id, e.token
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
+  AS e (id, token, seq, started_at, outcome, body_sha256)
+JOIN callback_attempt a ON a.callback_id = e.id AND a.seq = e.seq
+WHERE a.started_at = e.started_at AND a.outcome = e.outcome
+  AND a.body_sha256 IS NOT DISTINCT FROM e.body_sha256";
+
+async fn recorded_before(
+    client: &Client,
+    columns: &Columns<'_>,
+) -> Result<Vec<(i64, i64)>, StoreError> {
+    let statement = client.prepare_cached(RECORDED_BEFORE).await?;
+    let rows = client
+        .query(
+            &statement,
+            &[
+                &columns.id,
+                &columns.token,
+                &columns.seq,
+                &columns.started_at,
+                &columns.outcome,
+                &columns.body_sha256,
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 /// Attempts that one statement ends.
 const INTERRUPTED_MAX: i64 = 1000;
 
 /// Takes over what nobody has renewed, by the database's clock. Two dispatchers that do so at once
 /// pass each other's rows over.
-const INTERRUPT_LAPSED: &str = "
+pub(super) const INTERRUPT_LAPSED: &str = "
 WITH lapsed AS MATERIALIZED (
   SELECT id, attempt_seq + 1 AS seq, leased_at FROM callback_queue
   WHERE leased_until IS NOT NULL AND leased_until < callback_now()

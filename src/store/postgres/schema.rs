@@ -100,3 +100,23 @@ pub(super) async fn check_writable(pool: &Pool) -> Result<String, StoreError> {
     look.await
         .map_err(|error: tokio_postgres::Error| store_error(&error))
 }
+
+/// Whether a dispatcher has given a sign of life in the last moments.
+///
+/// # Errors
+///
+/// The server can't be reached, or the schema is not of this version.
+pub async fn has_dispatchers(database: &Database) -> Result<bool, OpenError> {
+    let pool = database.pool(User::People);
+    require_current(database, &pool).await?;
+    let failed = |error| database.open_error(error);
+    let client = pool.client().await.map_err(failed)?;
+    client
+        .query_one(
+            "SELECT EXISTS (SELECT 1 FROM dispatcher WHERE seen_at > callback_now() - 10000)",
+            &[],
+        )
+        .await
+        .map(|row| row.get(0))
+        .map_err(|error| failed(store_error(&error)))
+}
