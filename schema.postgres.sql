@@ -65,6 +65,19 @@ BEGIN
     SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
 END $$;
 
+-- As callback_refuse, but lets a transfer pass that fills this queue. With the rights of the owner:
+-- whoever inserts need not read the mark.
+CREATE FUNCTION queue_refuse_unless_copying() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM queue_arriving WHERE copying = 1) THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION USING
+    MESSAGE = TG_ARGV[0], ERRCODE = 'integrity_constraint_violation',
+    SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+END $$;
+
 -- Texts that are sorted or looked up are compared byte by byte, whatever the database's locale.
 CREATE TABLE callback_queue (
   -- Never reused. It rises, but not in the order of the commits.
@@ -193,7 +206,7 @@ CREATE INDEX callback_finished  ON callback_queue (state, finished_at) WHERE fin
 -- What people look for.
 CREATE INDEX callback_by_order         ON callback_queue (order_no);
 CREATE INDEX callback_by_refund_order  ON callback_queue (refund_order_no) WHERE refund_order_no IS NOT NULL;
-CREATE INDEX callback_by_app           ON callback_queue (app_id);
+CREATE INDEX callback_by_app           ON callback_queue (app_id, id); -- in the order of the ids, as SQLite's has them anyway
 
 -- Asked only by an UPDATE that names one of these columns: the dispatcher's do not.
 CREATE TRIGGER callback_queue_is_immutable
@@ -367,7 +380,7 @@ CREATE TABLE operator_command (
       OR (num_nonnulls(origin, app_id) = 1
         AND num_nonnulls(callback_id, order_number, state, since, until, rate) = 0)),
   CONSTRAINT no_selector_is_empty
-    CHECK (order_number IS DISTINCT FROM '' AND app_id IS DISTINCT FROM '' AND origin IS DISTINCT FROM ''),
+    CHECK (order_number <> '' IS NOT FALSE AND app_id <> '' IS NOT FALSE AND origin <> '' IS NOT FALSE),
   CONSTRAINT command_state_is_known
     CHECK (state IN ('pending', 'delivered', 'exhausted', 'cancelled')), -- or NULL
   CONSTRAINT since_is_before_until
@@ -392,7 +405,8 @@ CREATE INDEX operator_command_open ON operator_command (id) WHERE finished_at IS
 CREATE TRIGGER operator_command_begins_waiting
 BEFORE INSERT ON operator_command FOR EACH ROW
 WHEN (NEW.status <> 'waiting')
-EXECUTE FUNCTION callback_refuse('operator_command: a new row waits; the dispatcher carries it out and answers');
+EXECUTE FUNCTION queue_refuse_unless_copying(
+  'operator_command: a new row waits; the dispatcher carries it out and answers');
 
 CREATE TRIGGER operator_command_is_immutable
 BEFORE UPDATE ON operator_command FOR EACH ROW
@@ -580,6 +594,32 @@ COMMENT ON COLUMN dispatcher.name IS 'Host and process, for people';
 COMMENT ON COLUMN dispatcher.started_at IS 'When it began, in Unix milliseconds';
 COMMENT ON COLUMN dispatcher.seen_at IS
   'Refreshed by the dispatcher every two seconds, in Unix milliseconds; one that is much older is of a dead one';
+
+-- This queue has been moved to another database, see docs/transfer.md: at most one row. Beside it
+-- stand triggers, which `transfer` makes because their text tells where to, and which refuse every
+-- change of callback_queue and operator_command.
+CREATE TABLE queue_moved (
+  one         BIGINT NOT NULL UNIQUE DEFAULT 1,
+  source      TEXT   NOT NULL, -- names this transfer; random
+  to_name     TEXT   NOT NULL,
+  at          BIGINT NOT NULL,
+  verified_at BIGINT,          -- since then the other database is the queue
+  CONSTRAINT a_queue_moves_once
+    CHECK (one = 1)
+);
+
+-- This queue is being filled from another database, and is none before this row is gone: at most
+-- one row. Beside it stand triggers, which `transfer` makes and removes, and which let nobody else
+-- change callback_queue and operator_command.
+CREATE TABLE queue_arriving (
+  one       BIGINT NOT NULL UNIQUE DEFAULT 1,
+  source    TEXT   NOT NULL,           -- as in queue_moved over there
+  from_name TEXT   NOT NULL,
+  at        BIGINT NOT NULL,
+  copying   BIGINT NOT NULL DEFAULT 0, -- 1 inside the transactions of `transfer`, and so for it alone
+  CONSTRAINT a_queue_arrives_once
+    CHECK (one = 1)
+);
 
 -- Which of these scripts it was.
 CREATE TABLE queue_schema (

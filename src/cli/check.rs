@@ -3,10 +3,9 @@
 use std::io::Write;
 
 use super::exit::{Exit, Failure};
-use super::queue::sqlite_path;
+use super::queue::block_on;
 use crate::config::{Configuration, Inputs, StoreSettings};
 use crate::service;
-use crate::store::sqlite;
 
 pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure> {
     let mut faults = Vec::new();
@@ -33,13 +32,8 @@ pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure>
     }
     // The database is looked at even when keys or other settings are at fault.
     if let Some(store) = StoreSettings::load(inputs) {
-        match sqlite_path(&store).and_then(|path| Ok(sqlite::check(path)?)) {
-            Ok(()) => good.push(format!(
-                "database: {}, schema version {}, SQLite {}",
-                sqlite_path(&store)?.display(),
-                sqlite::SCHEMA_VERSION,
-                sqlite::library_version()
-            )),
+        match block_on(async { Ok(service::check_store(&store.url).await?) }) {
+            Ok(database) => good.push(format!("database: {database}")),
             Err(failure) => faults.push(failure.to_string()),
         }
     }

@@ -8,14 +8,13 @@ use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, Failure};
-use super::queue::sqlite_path;
+use super::queue::runtime;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
 use crate::delivery::egress::Policy;
 use crate::domain::NewCallback;
-use crate::service::policy;
+use crate::service::{Producer, policy};
 use crate::store::EnqueueError;
-use crate::store::sqlite::SqliteProducer;
 
 /// Faults that are listed before the rest is only counted.
 const FAULTS_SHOWN_MAX: usize = 20;
@@ -36,7 +35,8 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(inputs)?;
-    let mut producer = SqliteProducer::open(sqlite_path(&settings.store)?)?;
+    let runtime = runtime()?;
+    let mut producer = runtime.block_on(Producer::open(&settings.store.url))?;
     let name = source_name(arguments.file.as_deref());
     let batch = match &arguments.file {
         Some(path) => {
@@ -50,8 +50,8 @@ pub(super) fn run(
     };
     let batch = batch.with_context(|| name.clone())?;
     batch.require_faultless(&name)?;
-    let ids = producer
-        .enqueue(&batch.callbacks, SystemClock.now())
+    let ids = runtime
+        .block_on(producer.enqueue(&batch.callbacks, SystemClock.now()))
         .map_err(|error| match error {
             EnqueueError::Row { position, source } => {
                 let line = batch.lines.get(position).copied().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::config::Invalid;
-use crate::service::{ProbeError, StartError};
+use crate::service::{ProbeError, StartError, TransferError};
 use crate::store::OpenError;
 
 /// How a command ends.
@@ -77,6 +77,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             .downcast_ref::<StartError>()
             .map(start_exit)
             .or_else(|| error.downcast_ref::<OpenError>().map(open_exit))
+            .or_else(|| error.downcast_ref::<TransferError>().map(transfer_exit))
             .or_else(|| error.downcast_ref::<ProbeError>().map(|_| Exit::Unusable))
             .or_else(|| error.downcast_ref::<Invalid>().map(|_| Exit::Unusable))
             .unwrap_or(Exit::Failed);
@@ -92,6 +93,22 @@ fn start_exit(error: &StartError) -> Exit {
     }
 }
 
+fn transfer_exit(error: &TransferError) -> Exit {
+    match error {
+        TransferError::Open(error) => open_exit(error),
+        TransferError::Store { .. }
+        | TransferError::Unfit { .. }
+        | TransferError::Differs { .. }
+        | TransferError::Randomness(_) => Exit::Failed,
+        TransferError::SameQueue { .. }
+        | TransferError::OtherTarget { .. }
+        | TransferError::NotEmpty { .. }
+        | TransferError::OtherSource { .. }
+        | TransferError::NotMoving { .. }
+        | TransferError::Complete { .. } => Exit::Unusable,
+    }
+}
+
 fn open_exit(error: &OpenError) -> Exit {
     match error {
         // Unusable would keep the service down for good.
@@ -101,6 +118,9 @@ fn open_exit(error: &OpenError) -> Exit {
         | OpenError::Foreign { .. }
         | OpenError::Newer { .. }
         | OpenError::Older { .. }
+        | OpenError::Moving { .. }
+        | OpenError::Moved { .. }
+        | OpenError::Arriving { .. }
         | OpenError::File { .. } => Exit::Unusable,
         OpenError::Database { .. } => Exit::Failed,
     }

@@ -24,6 +24,7 @@ mod run;
 mod show;
 mod stats;
 mod table;
+mod transfer;
 mod verify;
 mod watch;
 
@@ -75,6 +76,8 @@ enum Command {
     Prune(prune::Arguments),
     /// Count a day's callbacks by app, hold them against the gateway's books, check the chain of days
     Reconcile(reconcile::Arguments),
+    /// Move the queue to another database, SQLite or PostgreSQL, with the daemon stopped
+    Transfer(transfer::Arguments),
     /// Check settings, keys, database and schema, and report every fault
     Check,
     /// Read a flat JSON object from standard input, print its canonical form and check its sign
@@ -126,6 +129,7 @@ fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> Result<Ex
         Command::Resume(arguments) => operate::pause(Action::Resume, arguments, inputs, out),
         Command::Prune(arguments) => prune::run(&arguments, inputs, out),
         Command::Reconcile(arguments) => reconcile::run(&arguments, inputs, out),
+        Command::Transfer(arguments) => transfer::run(&arguments, inputs, out),
         Command::Check => check::run(inputs, out),
         Command::Verify(arguments) => verify::run(&arguments, inputs, out),
         Command::Probe(arguments) => probe::run(&arguments, inputs, out),

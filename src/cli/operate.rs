@@ -17,6 +17,7 @@ use super::queue::{self, Operated};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
 use crate::domain::{CallbackId, Timestamp};
+use crate::service;
 use crate::store::{
     Action, CallbackRow, Command, CommandId, CommandStatus, Commands, Inspection, NewCommand,
     Queue, Remaining, Selectors, StoredState,
@@ -183,8 +184,9 @@ fn operate(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(inputs)?;
     let operated = queue::block_on(async {
-        let inspection = queue::inspection(&settings)?;
-        let commands = queue::commands(&settings)?;
+        let url = &settings.store.url;
+        let commands = service::operators(url).await?;
+        let inspection = service::inspection(url).await?;
         command.selectors = selectors(which, inspection.as_ref()).await?;
         let id = commands.submit(command, SystemClock.now()).await?;
         let mut waiting = Waiting::new(commands.as_ref(), id);
@@ -293,7 +295,8 @@ impl<'a> Waiting<'a> {
             let is_waiting = command.status == CommandStatus::Waiting;
             if is_waiting
                 && looks.is_multiple_of(LOOKS_BEFORE_TAKING_OVER)
-                && let Some(queue) = queue::hold(settings, "an operator's command")?
+                && let Some(queue) =
+                    service::hold(&settings.store.url, "an operator's command").await?
             {
                 return self.carry_out(queue.as_ref()).await;
             }

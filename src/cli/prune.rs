@@ -6,11 +6,11 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::exit::{Exit, Failure};
-use super::queue::sqlite_path;
+use super::queue::block_on;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
+use crate::service::Producer;
 use crate::store::Retention;
-use crate::store::sqlite::SqliteProducer;
 
 /// Rows in one transaction: small, so that deliveries and the gateway get their turn between.
 const BATCH_ROWS: usize = 200;
@@ -43,18 +43,20 @@ pub(super) fn run(
         exhausted_before: now.before(keep_exhausted.unwrap_or(housekeeping.keep_exhausted)),
         limit: BATCH_ROWS,
     };
-    let mut producer = SqliteProducer::open(sqlite_path(&settings.store)?)?;
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(DRAW_EVERY);
-    let mut callbacks = 0;
-    loop {
-        let removed = producer.prune(retention)?;
-        callbacks += removed;
-        bar.set_message(format!("{callbacks} callbacks pruned"));
-        if removed < BATCH_ROWS {
-            break;
+    let callbacks = block_on(async {
+        let mut producer = Producer::open(&settings.store.url).await?;
+        let mut callbacks = 0;
+        loop {
+            let removed = producer.prune(retention).await?;
+            callbacks += removed;
+            bar.set_message(format!("{callbacks} callbacks pruned"));
+            if removed < BATCH_ROWS {
+                return Ok(callbacks);
+            }
         }
-    }
+    })?;
     bar.finish_and_clear();
     writeln!(out, "{callbacks} callbacks pruned, with their attempts")?;
     Ok(Exit::Done)

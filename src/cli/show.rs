@@ -9,6 +9,7 @@ use super::table::{self, visible};
 use crate::config::{Inputs, Settings};
 use crate::domain::{Outcome, Timestamp};
 use crate::explanation::{AttemptStory, Story};
+use crate::service;
 use crate::store::CommandNote;
 
 #[derive(Debug, clap::Args)]
@@ -28,8 +29,8 @@ pub(super) fn run(
     let order = &arguments.order;
     let settings = Settings::load(inputs)?;
     let stories = queue::block_on(async {
-        let inspection = queue::inspection(&settings)?;
-        let commands = queue::commands(&settings)?;
+        let inspection = service::inspection(&settings.store.url).await?;
+        let commands = service::commands(&settings.store.url).await?;
         let convention = &settings.signing.convention;
         let found = Story::find(inspection.as_ref(), commands.as_ref(), order, convention);
         Ok(found.await?)

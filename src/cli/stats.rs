@@ -1,6 +1,7 @@
 //! `stats`: the queue in numbers.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -92,7 +93,7 @@ fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<
     Ok(())
 }
 
-async fn count(queue: Box<dyn Inspection>) -> Result<Numbers, Failure> {
+async fn count(queue: Arc<dyn Inspection>) -> Result<Numbers, Failure> {
     let stats = queue.stats().await?;
     let now = SystemClock.now();
     Ok(Numbers {

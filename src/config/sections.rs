@@ -31,9 +31,7 @@ const RESPONSE_BYTES_MAX: usize = 16 << 20;
 
 pub(super) fn store(reader: &mut Reader<'_>) -> Option<StoreSettings> {
     let working_directory = reader.working_directory();
-    let url = reader.text("store.url", |text| {
-        StoreUrl::parse(text, working_directory)?.supported()
-    })?;
+    let url = reader.text("store.url", |text| StoreUrl::parse(text, working_directory))?;
     Some(StoreSettings { url })
 }
 

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::fault::Problem;
+use super::inputs::Inputs;
 use super::settings::without_password;
+use crate::store::postgres::Database;
 
 /// The database that holds the queue.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,16 +20,29 @@ pub enum StoreUrl {
 }
 
 impl StoreUrl {
+    /// Reads what was given on the command line instead of in `store.url`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words that don't quote a password.
+    pub fn of_argument(text: &str, inputs: &Inputs) -> Result<Self, String> {
+        Self::parse(text, &inputs.working_directory).map_err(|problem| problem.to_string())
+    }
+
     /// Reads `sqlite:FILE`, `postgres://...` or `postgresql://...`; a relative FILE is joined to
     /// `working_directory`. `sqlite://FILE` is taken as `sqlite:FILE`, as other programs write it.
     pub(super) fn parse(text: &str, working_directory: &Path) -> Result<Self, Problem> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.to_owned()));
+            return match Database::parse(text) {
+                Ok(_) => Ok(Self::Postgres(text.to_owned())),
+                Err(error) => Err(Problem::Invalid(error.to_string())),
+            };
         }
         let Some(file) = text.strip_prefix("sqlite:") else {
             // The text is not quoted: it may be a URL with a password in it.
             return Err(Problem::Invalid(
-                "not a store; write it as \"sqlite:FILE\"".to_owned(),
+                "not a store; write it as \"sqlite:FILE\" or \"postgres://USER@HOST/DATABASE\""
+                    .to_owned(),
             ));
         };
         let file = file.strip_prefix("//").unwrap_or(file);
@@ -40,13 +55,12 @@ impl StoreUrl {
         Ok(Self::Sqlite(working_directory.join(file)))
     }
 
-    /// Refuses what this version has no driver for. This is the only place that says so.
-    pub(super) fn supported(self) -> Result<Self, Problem> {
+    /// The database for people: the file's path, or the server's URL without user and password.
+    pub fn name(&self) -> String {
         match self {
-            Self::Sqlite(_) => Ok(self),
-            Self::Postgres(_) => Err(Problem::Invalid(
-                "PostgreSQL is not supported by this version yet; use \"sqlite:FILE\"".to_owned(),
-            )),
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(text) => Url::parse(text)
+                .map_or_else(|_| "[unreadable]".to_owned(), |url| without_password(&url)),
         }
     }
 }
@@ -55,11 +69,7 @@ impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
-            Self::Postgres(text) => {
-                let shown = Url::parse(text)
-                    .map_or_else(|_| "[unreadable]".to_owned(), |url| without_password(&url));
-                f.debug_tuple("Postgres").field(&shown).finish()
-            }
+            Self::Postgres(_) => f.debug_tuple("Postgres").field(&self.name()).finish(),
         }
     }
 }
@@ -101,18 +111,17 @@ mod tests {
     }
 
     #[test]
-    fn postgres_is_read_but_not_supported_and_its_password_not_shown() {
+    fn postgres_is_read_and_its_password_not_shown() {
+        let url = parse("postgres://user:hunter2@db:5433/queue").expect("a server");
+        assert_eq!(format!("{url:?}"), "Postgres(\"postgres://db:5433/queue\")");
+        assert_eq!(url.name(), "postgres://db:5433/queue");
         for text in [
-            "postgres://user:hunter2@db:5433/queue?password=hunter2",
-            "postgresql://user:hunter2@db:5433/queue",
-            "postgres://user:hunter2@:bad",
+            "postgres://user:hunter2@:bad/queue",
+            "postgres://user:hunter2@db",
+            "postgresql://user:hunter2@db/queue?no_such_parameter=hunter2",
         ] {
-            let url = parse(text).expect("postgres is read");
-            assert!(!format!("{url:?}").contains("hunter2"), "{url:?}");
-            let problem = url.supported().expect_err("not supported yet");
+            let problem = parse(text).expect_err(text);
             assert!(!problem.to_string().contains("hunter2"), "{problem}");
         }
-        let url = parse("postgres://user:hunter2@db:5433/queue").expect("postgres is read");
-        assert_eq!(format!("{url:?}"), "Postgres(\"postgres://db:5433/queue\")");
     }
 }

@@ -18,6 +18,7 @@
 mod commands;
 mod drain;
 mod scouting;
+mod sharing;
 mod weather;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use self::commands::CarryingOut;
 use self::scouting::{Looking, Surveying};
+use self::sharing::TakingOver;
 use self::weather::Weather;
 use super::courier::{self, Ended};
 use super::floor::{BATCH, Floor, State};
@@ -90,12 +92,14 @@ enum Back {
     Insisted(Result<Vec<OriginDue>, StoreError>),
     /// Claims are given back.
     Released(Result<(), StoreError>),
+    /// What others have left behind is taken over.
+    TookOver(Result<usize, StoreError>),
     /// A courier has found nothing more to send.
     Courier,
 }
 
 impl Dispatcher {
-    /// A dispatcher of `queue`, which it must hold alone, under the newest of `terms`.
+    /// A dispatcher of `queue` under the newest of `terms`.
     pub fn new(
         queue: Arc<dyn Queue>,
         clock: SharedClock,
@@ -168,6 +172,7 @@ struct Shift {
     surveying: Surveying,
     weather: Weather,
     carrying_out: CarryingOut,
+    taking_over: TakingOver,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
     drain_timeout: Duration,
@@ -195,6 +200,7 @@ impl Shift {
             surveying: Surveying::none_yet(),
             weather: Weather::default(),
             carrying_out: CarryingOut::default(),
+            taking_over: TakingOver::none_yet(),
             failed: None,
             drain_timeout,
             drained_by: None,
@@ -206,8 +212,10 @@ impl Shift {
         loop {
             self.desk.observer.beat(self.desk.clock.now());
             self.tell_of_outage();
+            self.take_seat();
             self.turn();
             self.send_out();
+            self.give_back_lapsed();
             if self.drained_by.is_some() && self.open() == 0 {
                 return Ok(0);
             }
@@ -217,6 +225,7 @@ impl Shift {
                 Event::Due | Event::Stirred | Event::Ripe => {}
                 Event::Polled => {
                     self.review();
+                    self.take_over();
                     self.look();
                     self.survey_if_due();
                 }
@@ -283,6 +292,10 @@ impl Shift {
             Back::Released(released) => {
                 self.releasing -= 1;
                 released
+            }
+            Back::TookOver(taken_over) => {
+                self.took_over(taken_over);
+                Ok(())
             }
             Back::Courier => Ok(()),
         }

@@ -15,7 +15,7 @@ use super::outage::{Outage, PROBES_MAX};
 use super::roster::{PlaceNumber, Roster, Rules, Turn};
 use super::terms::Terms;
 use crate::domain::Timestamp;
-use crate::store::{ClaimedCallback, Origin};
+use crate::store::{ClaimedCallback, Origin, Seat};
 
 /// Ended attempts that are worth a commit of their own.
 pub(super) const BATCH: usize = 128;
@@ -36,6 +36,10 @@ pub(super) struct State {
     pub(super) outage: Outage,
     /// What an attempt that begins now is made under.
     pub(super) terms: Arc<Terms>,
+    /// Claims that had lapsed before anything was sent under them.
+    pub(super) lapsed: Vec<ClaimedCallback>,
+    /// Which of the queue's dispatchers this is.
+    pub(super) seat: Seat,
     /// Whether the store is at work for the loop, which looks around anyway when that is done.
     pub(super) is_turning: bool,
 }
@@ -57,6 +61,8 @@ impl Floor {
                 ended: Vec::new(),
                 outage: Outage::default(),
                 terms,
+                lapsed: Vec::new(),
+                seat: Seat::ALONE,
                 is_turning: false,
             }),
             stirred: Notify::new(),
@@ -89,6 +95,7 @@ impl Floor {
         let waits = state.ended.len();
         let stirs = !state.is_turning
             && (turns
+                || !state.lapsed.is_empty()
                 || waits == 1
                 || waits == BATCH
                 || state.roster.in_flight() == 0
@@ -105,17 +112,23 @@ impl State {
     /// The next errand, if there is one and a place for it.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<Errand> {
         let rules = self.rules(now);
-        let Turn {
-            place,
-            origin,
-            claimed,
-        } = self.roster.take(rules)?;
-        Some(Errand {
-            place,
-            origin,
-            claimed,
-            terms: Arc::clone(&self.terms),
-        })
+        loop {
+            let Turn {
+                place,
+                origin,
+                claimed,
+            } = self.roster.take(rules)?;
+            if claimed.lease.stands() {
+                return Some(Errand {
+                    place,
+                    origin,
+                    claimed,
+                    terms: Arc::clone(&self.terms),
+                });
+            }
+            self.roster.finished(place, rules);
+            self.lapsed.push(claimed);
+        }
     }
 
     /// Learns from an attempt whether there is an outage of our own; returns whether one has begun
@@ -135,6 +148,7 @@ impl State {
             in_flight_per_origin_max,
             ..
         } = *self.terms;
+        let in_flight_per_origin_max = self.seat.share(in_flight_per_origin_max);
         match self.outage.is_on() {
             false => Rules {
                 now,

@@ -3,7 +3,7 @@
 //! A failed delivery is not an `Err` anywhere in this program: it is an [`Exchange`] that
 //! [`judge`] turns into a [`Verdict`].
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -134,6 +134,21 @@ impl PhaseTimes {
         ]
         .into_iter()
         .filter_map(|(phase, time)| Some((phase, time?)))
+    }
+
+    /// Milliseconds by the phase, as a JSON object; `None` if nothing was measured.
+    pub fn to_json(&self) -> Option<String> {
+        let mut text = String::new();
+        for (phase, time) in self.measured() {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            write!(text, "\"{}\":{}", phase.as_str(), time.as_millis())
+                .expect("a String takes every write");
+        }
+        if text.is_empty() {
+            return None;
+        }
+        text.push('}');
+        Some(text)
     }
 }
 

@@ -8,6 +8,8 @@
 mod counts;
 mod probe;
 mod reload;
+mod stores;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,22 +23,29 @@ use tokio::task::JoinHandle;
 use crate::admin::console::{Console, ConsoleParts, CurrentConvention, Token};
 use crate::admin::{self, AdminState, Beat, History, KeysCheck};
 use crate::clock::SharedClock;
-use crate::config::{self, Configuration, Settings, StoreUrl};
+use crate::config::{self, Configuration, Settings};
 use crate::delivery::egress::Policy;
 use crate::delivery::transport::{Transport, TransportError, TransportSettings};
 use crate::delivery::{Dispatcher, Observer, Terms};
-use crate::domain::{Keyring, Timestamp};
+use crate::domain::Keyring;
 use crate::housekeeping::{
     Chore, Closing, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics,
 };
-use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
-use crate::store::{Commands, CommitObserver, Inspection, Ledger, OpenError, Queue, StoreError};
+use crate::store::sqlite;
+use crate::store::{Commands, Inspection, Ledger, OpenError, Queue, StoreError};
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers, TraceExport, Traces};
 
 use counts::Counts;
+use stores::Sides;
 
 pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
+pub use stores::{
+    Producer, check_store, commands, hold, init_store, inspection, ledger, operators,
+};
+pub use transfer::{
+    Route, TransferError, TransferProgress, Transferred, VerifiedTable, Watcher, abandon, transfer,
+};
 
 /// Why the daemon can't start.
 #[derive(Debug, Error)]
@@ -104,7 +113,8 @@ impl Service {
         let terms = terms(&settings, keys.keyring)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
         metrics.started(clock.now());
-        let sides = open(&settings, clock.now(), Arc::clone(&metrics) as _)?;
+        let url = &settings.store.url;
+        let sides = Sides::open(url, clock.now(), Arc::clone(&metrics) as _).await?;
         let Sides {
             queue,
             inspection,
@@ -126,7 +136,7 @@ impl Service {
                     clock: Arc::clone(&clock),
                 };
                 let console = Console::new(ConsoleParts {
-                    inspection: open_inspection(&settings)?,
+                    inspection: stores::inspection(url).await?,
                     slow_inspection: Arc::clone(&inspection),
                     commands: Arc::clone(&commands),
                     history: Arc::clone(&history),
@@ -239,52 +249,6 @@ impl Service {
         self.queue.close().await;
         self.ended.unwrap_or(Ok(0))
     }
-}
-
-/// A queue as each of its users sees it.
-struct Sides {
-    /// The dispatcher.
-    queue: Arc<dyn Queue>,
-    /// People.
-    inspection: Arc<dyn Inspection>,
-    /// Operators.
-    commands: Arc<dyn Commands>,
-    /// Auditors.
-    ledger: Arc<dyn Ledger>,
-}
-
-fn open(
-    settings: &Settings,
-    now: Timestamp,
-    observer: Arc<dyn CommitObserver>,
-) -> Result<Sides, OpenError> {
-    match &settings.store.url {
-        StoreUrl::Sqlite(path) => {
-            let queue = SqliteQueue::open(path, &holder(now), observer)?;
-            Ok(Sides {
-                inspection: Arc::new(SqliteInspection::open(path)?),
-                commands: Arc::new(SqliteCommands::open(path)?),
-                ledger: Arc::new(SqliteInspection::open(path)?),
-                queue: Arc::new(queue),
-            })
-        }
-        StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
-    }
-}
-
-/// One more way to read the queue, which waits for nobody else's reads.
-fn open_inspection(settings: &Settings) -> Result<Arc<dyn Inspection>, OpenError> {
-    match &settings.store.url {
-        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteInspection::open(path)?)),
-        StoreUrl::Postgres(_) => unreachable!("settings with a PostgreSQL URL are not valid yet"),
-    }
-}
-
-/// How this process introduces itself to one that comes later.
-fn holder(now: Timestamp) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    let host = host.as_deref().map_or("this host", str::trim);
-    format!("process {} on {host}, since {now}", std::process::id())
 }
 
 /// Whether the way out can be set up as `[egress]` wants it.

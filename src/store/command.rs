@@ -6,11 +6,16 @@
 //! | [`Commands`] | the people's side: submit, and read the answer |
 //! | [`Queue::carry_out`](super::Queue::carry_out) | the dispatcher's side: does the next piece of it |
 //! | [`disposition`] | the rule: what a command does with one callback |
+//! | `steps`, `looking`, `judging`, `pausing` | how a command is carried out, whatever the database |
 //!
 //! SQL, command line and console all end in one row of `operator_command`. A command is carried
 //! out in pieces, each a transaction that also notes how far it has come, so that a crash between
 //! two of them loses and doubles nothing.
 
+pub(super) mod judging;
+pub(super) mod looking;
+pub(super) mod pausing;
+pub(super) mod steps;
 mod words;
 
 use std::collections::BTreeMap;
@@ -22,6 +27,7 @@ use serde::Serialize;
 use super::{OriginDue, StoreError};
 use crate::domain::{CallbackId, Timestamp};
 
+pub use judging::{Disposition, Standing, disposition};
 pub use words::{Action, CommandStatus, PauseScope, StoredState, Touch};
 
 /// Resends per second where a command names no rate.
@@ -128,14 +134,6 @@ impl Command {
     /// Whether it has its final answer.
     pub const fn is_answered(&self) -> bool {
         self.finished_at.is_some()
-    }
-
-    /// What it does with a callback that it is done with.
-    pub const fn touch(&self) -> Touch {
-        match self.request.action {
-            Action::Cancel => Touch::Cancelled,
-            Action::Resend | Action::Pause | Action::Resume => Touch::Resent,
-        }
     }
 
     /// Counts callbacks that stay as they are.
@@ -246,60 +244,6 @@ pub struct CarriedOut {
     pub due: Vec<OriginDue>,
     /// Commands that have their final answer now.
     pub answered: Vec<Command>,
-}
-
-/// What a command goes by in a callback.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    /// The column `state`.
-    pub state: StoredState,
-    /// Whether an attempt is under way.
-    pub in_flight: bool,
-    /// Whether any attempt, of any round, was acknowledged.
-    pub was_acknowledged: bool,
-    /// Counted attempts in this round.
-    pub attempts: u32,
-    /// When it is due, while it is pending.
-    pub next_attempt_at: Option<Timestamp>,
-}
-
-/// What a resend or cancel does with one callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// It is done.
-    Act,
-    /// It is in flight: looked at again when that attempt has ended. Meanwhile the merchant
-    /// may acknowledge, and neither a second message nor a cancellation would be right then.
-    Await,
-    /// It stays as it is, for this reason.
-    Skip(&'static str),
-}
-
-/// The rule for resend and cancel. A resend that would come no sooner than `due`, and bring no
-/// fresh budget, is none.
-pub fn disposition(command: &NewCommand, callback: Standing, due: Timestamp) -> Disposition {
-    let acknowledged = callback.was_acknowledged || callback.state == StoredState::Delivered;
-    if acknowledged && (command.action != Action::Resend || !command.include_acknowledged) {
-        // One that is sent anew to a merchant who has acknowledged before can be called off.
-        if command.action == Action::Resend || callback.state != StoredState::Pending {
-            return Disposition::Skip("acknowledged");
-        }
-    }
-    if callback.in_flight {
-        return Disposition::Await;
-    }
-    match (command.action, callback.state) {
-        (Action::Resend, StoredState::Pending)
-            if callback.attempts == 0 && callback.next_attempt_at.is_some_and(|at| at <= due) =>
-        {
-            Disposition::Skip("due already")
-        }
-        (Action::Resend, _) | (Action::Cancel, StoredState::Pending) => Disposition::Act,
-        (_, StoredState::Exhausted) => Disposition::Skip("exhausted"),
-        (_, StoredState::Cancelled) => Disposition::Skip("cancelled already"),
-        // Pauses and resumes are about no single callback.
-        (_, StoredState::Pending | StoredState::Delivered) => Disposition::Skip("not concerned"),
-    }
 }
 
 #[cfg(test)]

@@ -19,27 +19,27 @@ pub enum OpenError {
         holder: String,
     },
     /// There is no such database.
-    #[error("{path} does not exist; create it with `callback-dispatcher init`")]
+    #[error("{database} does not exist; create it with `callback-dispatcher init`")]
     Missing {
         /// The database.
-        path: PathBuf,
+        database: String,
     },
     /// The file belongs to another program.
-    #[error("{path} is a database of another program ({fault}); set store.url to another file")]
+    #[error("{database} is a database of another program ({fault}); set store.url to another file")]
     Foreign {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// How that is known.
         fault: String,
     },
     /// The schema is newer than this program.
     #[error(
-        "{path} has schema version {found}, this program knows up to {known}; \
+        "{database} has schema version {found}, this program knows up to {known}; \
          install the newer callback-dispatcher"
     )]
     Newer {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// Its version.
         found: i64,
         /// The newest that this program knows.
@@ -47,16 +47,49 @@ pub enum OpenError {
     },
     /// The schema is older and this opening may not migrate it.
     #[error(
-        "{path} has schema version {found}, this program works with {known}; \
+        "{database} has schema version {found}, this program works with {known}; \
          run `callback-dispatcher init` to migrate it"
     )]
     Older {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// Its version.
         found: i64,
         /// The version needed.
         known: i64,
+    },
+    /// The queue is being moved to another database.
+    #[error(
+        "{database} is being moved to {to}; finish that with `callback-dispatcher transfer`, or take \
+         it back with `callback-dispatcher transfer --abandon`"
+    )]
+    Moving {
+        /// The database.
+        database: String,
+        /// Where to.
+        to: String,
+    },
+    /// The queue was moved to another database.
+    #[error(
+        "{database} has moved to {to}; set store.url to that one. To go back, transfer that one into \
+         a new database"
+    )]
+    Moved {
+        /// The database.
+        database: String,
+        /// Where to.
+        to: String,
+    },
+    /// A queue is being moved into this database.
+    #[error(
+        "{database} is not complete: a transfer into it from {from} is not finished; run \
+         `callback-dispatcher transfer` again"
+    )]
+    Arriving {
+        /// The database.
+        database: String,
+        /// Where from.
+        from: String,
     },
     /// The file system refused.
     #[error("{path}: {source}")]
@@ -67,10 +100,10 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The database refused.
-    #[error("{path}: {source}")]
+    #[error("{database}: {source}")]
     Database {
         /// The database.
-        path: PathBuf,
+        database: String,
         /// What it said.
         source: StoreError,
     },
@@ -113,6 +146,12 @@ pub enum StoreError {
     /// A rule of the schema was broken.
     #[error("the database refused the row: {0}")]
     Refused(String),
+    /// There is no connection to the database server.
+    #[error("the database can't be reached: {0}")]
+    Unreachable(String),
+    /// The role that we work as lacks a right.
+    #[error("the database role may not do this: {0}; grant it what docs/postgres.md says")]
+    Denied(String),
     /// Anything else that the database says.
     #[error("the database failed: {0}")]
     Other(String),

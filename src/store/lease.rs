@@ -1,6 +1,11 @@
 //! The proof of a claim.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use super::ChargedAttempt;
+use crate::clock::Stopwatch;
 use crate::domain::CallbackId;
 
 /// Permission to record one attempt of one callback, once.
@@ -15,11 +20,73 @@ pub struct Lease {
     id: CallbackId,
     token: i64,
     seq: i64,
+    term: Option<Arc<Term>>,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long the leases of one claim stand, where others may take over what is not renewed.
+#[derive(Debug)]
+pub(super) struct Term {
+    since: Stopwatch,
+    /// Milliseconds from `since` on for which nobody else takes over.
+    good_for: AtomicU64,
+}
+
+impl Term {
+    /// A term that begins with `since`, which was taken before the claim was asked for.
+    pub(super) fn new(since: Stopwatch, good_for: Duration) -> Self {
+        Self {
+            since,
+            good_for: AtomicU64::new(millis(good_for)),
+        }
+    }
+
+    /// The time since its beginning, to be taken before a renewal is asked for.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// A renewal that was asked for at `age` is done: from then on it stands for `good_for`. Unless
+    /// it has lapsed meanwhile, for then others may have come in between.
+    pub(super) fn renewed(&self, age: Duration, good_for: Duration) {
+        if self.stands() {
+            let until = age.saturating_add(good_for);
+            self.good_for.store(millis(until), Ordering::Relaxed);
+        }
+    }
+
+    fn stands(&self) -> bool {
+        self.since.elapsed().as_millis() < u128::from(self.good_for.load(Ordering::Relaxed))
+    }
 }
 
 impl Lease {
     pub(super) const fn new(id: CallbackId, token: i64, seq: i64) -> Self {
-        Self { id, token, seq }
+        Self {
+            id,
+            token,
+            seq,
+            term: None,
+        }
+    }
+
+    /// One that others may take over when `term` has passed.
+    pub(super) const fn for_a_term(id: CallbackId, token: i64, seq: i64, term: Arc<Term>) -> Self {
+        Self {
+            id,
+            token,
+            seq,
+            term: Some(term),
+        }
+    }
+
+    /// Whether nobody else can have taken the callback over. Where it no longer stands, for
+    /// instance because this process was stopped for a while, nothing may be sent under it.
+    pub fn stands(&self) -> bool {
+        self.term.as_ref().is_none_or(|term| term.stands())
     }
 
     /// The first of callback `id`, for tests.

@@ -61,3 +61,15 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// What the queue holds of each of these results, in their order.
     async fn results(&self, keys: Vec<ResultKey>) -> Result<Vec<Option<QueuedResult>>, StoreError>;
 }
+
+/// How a callback stands now, by its state and the outcome of its telling attempt.
+pub(super) fn fate_now(state: &str, is_leased: bool, outcome: Option<&str>) -> Fate {
+    match (outcome, state) {
+        (Some("acknowledged"), _) => Fate::Acknowledged,
+        (_, "exhausted") => Fate::Exhausted,
+        (_, "cancelled") => Fate::Cancelled,
+        (Some("interrupted"), "pending") => Fate::Unknown,
+        (_, "pending") if !is_leased => Fate::Pending,
+        _ => Fate::Unknown,
+    }
+}

@@ -7,6 +7,7 @@
 //! | [`Inspection`] | the people's side: find, list, count; never writes |
 //! | [`Commands`] | the operators' side: resend, cancel, pause, resume |
 //! | [`Ledger`] | the auditor's side: the chain of days; never writes |
+//! | [`transfer`] | moving a queue to another database |
 //! | [`Lease`] | proof that a callback was claimed and its attempt may be recorded |
 //!
 //! A claim is committed before the first byte of its POST leaves, and the outcome after the last
@@ -22,7 +23,9 @@ mod error;
 mod inspection;
 mod lease;
 mod ledger;
+pub mod postgres;
 pub mod sqlite;
+pub mod transfer;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -248,6 +251,26 @@ pub struct Retention {
     pub limit: usize,
 }
 
+/// Which of the dispatchers of one queue this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its number among them, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Seat {
+    /// The only one.
+    pub const ALONE: Self = Self { number: 0, of: 1 };
+
+    /// This dispatcher's part of a limit that holds for all of them together; 1 at least.
+    pub fn share(self, limit: usize) -> usize {
+        let more = usize::from(self.number < limit % self.of);
+        (limit / self.of + more).max(1)
+    }
+}
+
 /// The dispatcher's side of the queue.
 #[async_trait]
 pub trait Queue: fmt::Debug + Send + Sync + 'static {
@@ -281,12 +304,13 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// those that the log does not have.
     async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError>;
 
-    /// Ends every attempt that a dispatcher before this one left in flight as `interrupted`, and
-    /// makes its callback due at once. Only for who holds the queue alone. Returns how many.
+    /// Ends every attempt that a dispatcher which is gone has left in flight as `interrupted`, and
+    /// makes its callback due at once. Who is gone: where one dispatcher holds the queue alone, all
+    /// before it; else whose lease has run out. Returns how many.
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError>;
 
     /// Does the next piece of what operators have asked for, as of `now`: pauses and resumes
-    /// first, then the oldest command. Only for who holds the queue alone.
+    /// first, then the oldest command. Where several dispatchers ask, one of them does it.
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError>;
 
     /// Queues all of `callbacks` or none, as of `now`; returns their ids in order.
@@ -307,6 +331,17 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
 
     /// Whether a commit would go through now.
     async fn probe(&self) -> Result<(), StoreError>;
+
+    /// Which of the dispatchers of this queue this is, as far as it is known.
+    fn seat(&self) -> Seat {
+        Seat::ALONE
+    }
+
+    /// Whether other dispatchers may work on the same queue. What they leave behind is to be taken
+    /// over while this one runs, see [`Queue::interrupt_in_flight`].
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Returns when another process has perhaps committed something. May return for nothing.
     async fn nudged(&self);

@@ -64,6 +64,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             "src/delivery/dispatcher.rs",
             // Until a commit that was heard is to be seen.
             "src/store/sqlite/wake.rs",
+            // Until a server that is away is asked again.
+            "src/store/postgres/listener.rs",
         ],
         "use Clock::sleep_until, or a deadline",
     ),
@@ -75,6 +77,16 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     (
         "rusqlite",
         &["src/store/sqlite"],
+        "the database is behind store::Queue and store::Inspection",
+    ),
+    (
+        "tokio_postgres",
+        &["src/store/postgres"],
+        "the database is behind store::Queue and store::Inspection",
+    ),
+    (
+        "deadpool_postgres",
+        &["src/store/postgres"],
         "the database is behind store::Queue and store::Inspection",
     ),
 ];

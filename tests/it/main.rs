@@ -15,11 +15,12 @@
 //! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
-//! | [`postgres`] | nobody: a PostgreSQL server for the tests of the others |
+//! | [`postgres`] | nobody: the server that the tests on PostgreSQL start |
 //! | [`reconcile`] | the auditor: nothing was left out or altered |
-//! | [`schema`] | the gateway and the operator, in `sqlite3`, Python and `psql` |
+//! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 //! | [`secrets`] | who must not see: no secret gets out |
 //! | [`simulation`] | nobody: whatever may happen, drawn from seeds, against an oracle |
+//! | [`stores`] | the dispatcher: both databases do the same |
 
 mod architecture;
 mod binary;
@@ -40,3 +41,4 @@ mod reconcile;
 mod schema;
 mod secrets;
 mod simulation;
+mod stores;

@@ -8,11 +8,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
-use super::queue::{block_on, sqlite_path};
+use super::queue::runtime;
 use crate::config::{Inputs, Settings};
 use crate::domain::{Day, Offset};
 use crate::reconciliation::{Payments, PaymentsError, csv_payments, day_lines, sql_payments};
-use crate::store::sqlite::SqliteInspection;
+use crate::service;
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["day", "verify"])))]
@@ -77,10 +77,12 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(inputs)?;
-    let ledger = SqliteInspection::open(sqlite_path(&settings.store)?)?;
+    let runtime = runtime()?;
+    let ledger = runtime.block_on(service::ledger(&settings.store.url))?;
+    let ledger = ledger.as_ref();
     let Some(day) = arguments.day else {
-        return block_on(verify::run(
-            &ledger,
+        return runtime.block_on(verify::run(
+            ledger,
             &settings.housekeeping,
             arguments.json,
             out,
@@ -88,7 +90,7 @@ pub(super) fn run(
     };
     if arguments.lines {
         let show = |line: &str| writeln!(out, "{line}");
-        block_on(async { Ok(day_lines(&ledger, day, show).await?) })?;
+        runtime.block_on(day_lines(ledger, day, show))?;
         return Ok(Exit::Done);
     }
     let books = arguments.books()?;
@@ -97,5 +99,5 @@ pub(super) fn run(
         offset: arguments.offset.unwrap_or(Offset::UTC),
         app: arguments.app.as_deref(),
     };
-    block_on(day::run(&ledger, &asked, books, arguments.json, out))
+    runtime.block_on(day::run(ledger, &asked, books, arguments.json, out))
 }

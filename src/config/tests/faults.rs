@@ -52,8 +52,8 @@ fn each_kind_of_fault_names_line_key_and_remedy() {
     for (section, line, expected) in [
         (
             "store",
-            "url = \"postgres://u:p@h/d\"",
-            "PostgreSQL is not supported by this version yet; use \"sqlite:FILE\"",
+            "url = \"postgres://u:p@h\"",
+            "not a PostgreSQL URL (no database); write postgres://USER@HOST:PORT/DATABASE",
         ),
         (
             "store",

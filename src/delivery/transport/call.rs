@@ -50,7 +50,11 @@ impl Transport {
         }
     }
 
-    fn target(&self, url: &str) -> Result<Target, String> {
+    fn target(&self, url: &str) -> Result<Arc<Target>, String> {
+        self.targets.of(url, |url| self.judge(url))
+    }
+
+    fn judge(&self, url: &str) -> Result<Target, String> {
         let target = self.policy.check_url(url).map_err(|why| why.to_string())?;
         // The resolver lets the proxy's name pass, so nobody else may use it.
         if self.proxy_host.is_some() && target.url.host_str() == self.proxy_host.as_deref() {

@@ -18,6 +18,7 @@ use url::Url;
 use super::connector::WatchLayer;
 use super::lookup::{JoinedLookup, Lookup, SystemLookup};
 use super::resolver::GuardedResolver;
+use super::targets::Targets;
 use super::tls::{self, TlsError};
 use crate::delivery::egress::Policy;
 
@@ -103,6 +104,7 @@ pub struct Transport {
     /// Makes a new connection for each request, for the second sending.
     pub(super) fresh: Client,
     pub(super) policy: Arc<Policy>,
+    pub(super) targets: Targets,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) max_response_bytes: usize,
@@ -195,6 +197,7 @@ impl Transport {
             pooled: client(POOL_IDLE_PER_HOST_MAX)?,
             fresh: client(0)?,
             policy: Arc::new(settings.policy),
+            targets: Targets::default(),
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout.min(TIMEOUT_MAX),
             max_response_bytes: settings.max_response_bytes,

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use hyper::http::Extensions;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
+use tower::util::ServiceExt as _;
 use tower::{Layer, Service};
 
 use super::trace::{self, Ends};
@@ -29,38 +30,52 @@ impl<S> Layer<S> for WatchLayer {
 
     fn layer(&self, inner: S) -> Watched<S> {
         Watched {
-            inner,
+            inner: Arc::new(inner),
             policy: self.policy.clone(),
         }
     }
 }
 
 /// A connector that tells.
-#[derive(Clone, Debug)]
+///
+/// hyper clones its connector twice for each request, whether it is to connect or not. What is
+/// inside is cloned only when it is called for.
+#[derive(Debug)]
 pub(super) struct Watched<S> {
-    inner: S,
+    inner: Arc<S>,
     policy: Option<Arc<Policy>>,
+}
+
+impl<S> Clone for Watched<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            policy: self.policy.clone(),
+        }
+    }
 }
 
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Error + Send + Sync>>> + Send>>;
 
 impl<S, R> Service<R> for Watched<S>
 where
-    S: Service<R, Error = Box<dyn Error + Send + Sync>>,
+    S: Service<R, Error = Box<dyn Error + Send + Sync>> + Clone + Send + 'static,
     S::Response: Connection,
     S::Future: Send + 'static,
+    R: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
     type Future = Connecting<S::Response>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
+    /// Each call makes itself ready.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: R) -> Self::Future {
         trace::connector_called();
-        let connecting = self.inner.call(request);
+        let connecting = S::clone(&self.inner).oneshot(request);
         let policy = self.policy.clone();
         Box::pin(async move {
             let mut connecting = pin!(connecting);

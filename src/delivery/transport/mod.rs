@@ -7,6 +7,7 @@
 //! | `call` | one exchange: send, perhaps once more, read the answer up to the cap |
 //! | `trace` | how far an exchange has come, told by those it passes through |
 //! | `connector`, `resolver`, `tls` | what it passes through; each checks the egress policy in its place |
+//! | `targets` | URLs that were judged before |
 //! | `lookup` | asks the system for addresses, for each name once at a time |
 //! | `fault` | a pure function from an error to where and why it broke |
 //! | [`Transport::probe`] | the same POST, watched more closely; `certificate` reads what a server shows |
@@ -29,6 +30,7 @@ mod fault;
 mod lookup;
 mod probe;
 mod resolver;
+mod targets;
 mod tls;
 mod trace;
 

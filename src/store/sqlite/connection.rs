@@ -116,7 +116,7 @@ fn require_file(path: &Path) -> Result<(), OpenError> {
     match path.try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => Err(OpenError::Missing {
-            path: path.to_owned(),
+            database: path.display().to_string(),
         }),
         Err(source) => Err(OpenError::File {
             path: path.to_owned(),
@@ -214,12 +214,12 @@ pub(super) fn database_error(path: &Path, error: &rusqlite::Error) -> OpenError 
         && code.code == ErrorCode::NotADatabase
     {
         return OpenError::Foreign {
-            path: path.to_owned(),
+            database: path.display().to_string(),
             fault: "not an SQLite file".to_owned(),
         };
     }
     OpenError::Database {
-        path: path.to_owned(),
+        database: path.display().to_string(),
         source: fault,
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::{
     CallbackId, Counts, Day, Digest, Fate, Kind, Link, QueuedResult, ReconciledCallback, ResultKey,
     TellingAttempt, Timestamp,
 };
+use crate::store::ledger::fate_now;
 use crate::store::{Ledger, LedgerEntry, LedgerPage, LeftOpen, StoreError};
 
 #[async_trait]
@@ -174,18 +175,6 @@ fn callback(row: &Row<'_>) -> rusqlite::Result<ReconciledCallback> {
         fate,
         attempt,
     })
-}
-
-/// How a callback stands now, by its state and the outcome of its telling attempt.
-fn fate_now(state: &str, is_leased: bool, outcome: Option<&str>) -> Fate {
-    match (outcome, state) {
-        (Some("acknowledged"), _) => Fate::Acknowledged,
-        (_, "exhausted") => Fate::Exhausted,
-        (_, "cancelled") => Fate::Cancelled,
-        (Some("interrupted"), "pending") => Fate::Unknown,
-        (_, "pending") if !is_leased => Fate::Pending,
-        _ => Fate::Unknown,
-    }
 }
 
 fn attempt(row: &Row<'_>) -> rusqlite::Result<Option<TellingAttempt>> {

@@ -6,6 +6,7 @@
 //! | [`SqliteProducer`] | queues rows from a command, beside a running dispatcher |
 //! | [`SqliteInspection`] | reads, on connections of its own |
 //! | [`SqliteCommands`] | takes operators' commands, beside a running dispatcher |
+//! | [`SqliteMovable`] | a queue at either end of a transfer |
 //! | `writer` | the one thread that writes for this process, in groups |
 //! | `wake` | hears other processes' commits |
 //!
@@ -29,6 +30,7 @@ mod glance;
 mod inspection;
 mod ledger;
 mod lock;
+mod marks;
 mod payments;
 #[cfg(test)]
 mod plans;
@@ -38,6 +40,7 @@ mod refund;
 mod rows;
 mod schema;
 mod scratch;
+mod transfer;
 mod wake;
 mod writer;
 
@@ -56,9 +59,11 @@ use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use commands::SqliteCommands;
 pub use inspection::SqliteInspection;
+pub use marks::check_in_use;
 pub use payments::{PaymentsQuery, QueryError};
 pub use schema::{SCHEMA, SCHEMA_VERSION};
 pub use scratch::KnownResults;
+pub use transfer::SqliteMovable;
 
 use lock::InstanceLock;
 use wake::Wake;
@@ -97,6 +102,7 @@ impl SqliteQueue {
         let path = connection::canonical(path)?;
         let lock = InstanceLock::acquire(&path, holder)?;
         let connection = connection::open_or_create(&path)?;
+        marks::require_in_use(&connection, &path)?;
         let reader = SqliteInspection::open(&path)?;
         let writer = Arc::new(Writer::start(path.clone(), connection, observer)?);
         Ok(Self {
@@ -127,6 +133,15 @@ pub fn init(path: &Path) -> Result<(PathBuf, bool), OpenError> {
     }
 }
 
+/// The one true path of the file, see `connection::canonical`.
+///
+/// # Errors
+///
+/// What the file system said.
+pub fn true_path(path: &Path) -> Result<PathBuf, OpenError> {
+    connection::canonical(path)
+}
+
 /// Checks that `path` is a queue of this version that can be written.
 ///
 /// # Errors
@@ -134,8 +149,9 @@ pub fn init(path: &Path) -> Result<(PathBuf, bool), OpenError> {
 /// What is wrong with it.
 pub fn check(path: &Path) -> Result<(), OpenError> {
     let path = connection::canonical(path)?;
-    connection::open_current(&path)
-        .and_then(|connection| connection::check_writable(&connection, &path))
+    let connection = connection::open_current(&path)?;
+    marks::require_in_use(&connection, &path)?;
+    connection::check_writable(&connection, &path)
 }
 
 /// A writing connection that adds to the queue beside a running dispatcher.
@@ -152,7 +168,9 @@ impl SqliteProducer {
     /// What the file or the database said.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let path = connection::canonical(path)?;
-        connection::open_current(&path).map(|connection| Self { connection })
+        let connection = connection::open_current(&path)?;
+        marks::require_in_use(&connection, &path)?;
+        Ok(Self { connection })
     }
 
     /// Queues all of `callbacks` or none, as of `now`; returns their ids in order.

@@ -1,11 +1,9 @@
 //! Ending an attempt: the log and the row, in one transaction.
 
-use std::fmt::Write as _;
-
 use rusqlite::{Connection, Statement};
 
 use super::connection::store_error;
-use crate::domain::{Next, Outcome, Phase, PhaseTimes, Timestamp};
+use crate::domain::{Next, Outcome, Phase, Timestamp};
 use crate::failpoint;
 use crate::store::{Attempt, EndedAttempt, Lease, Recorded, StoreError};
 
@@ -85,24 +83,9 @@ fn log(statement: &mut Statement<'_>, lease: &Lease, attempt: &Attempt) -> rusql
             sent.map(|sent| &sent.key_id),
             sent.map(|sent| &sent.body_sha256),
             attempt.phase.map(Phase::as_str),
-            phases(&attempt.phases),
+            attempt.phases.to_json(),
         ])
         .map(|_| ())
-}
-
-/// Milliseconds by the phase, as JSON; NULL if nothing was measured.
-fn phases(times: &PhaseTimes) -> Option<String> {
-    let mut text = String::new();
-    for (phase, time) in times.measured() {
-        text.push(if text.is_empty() { '{' } else { ',' });
-        write!(text, "\"{}\":{}", phase.as_str(), time.as_millis())
-            .expect("a String takes every write");
-    }
-    if text.is_empty() {
-        return None;
-    }
-    text.push('}');
-    Some(text)
 }
 
 pub(super) const LOG_INTERRUPTED: &str = "

@@ -11,7 +11,7 @@ use crate::store::OpenError;
 pub const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The version that [`SCHEMA`] makes.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// "NPCB": marks a file as a queue of this program.
 const APPLICATION_ID: i64 = 0x4e50_4342;
@@ -37,6 +37,10 @@ const MIGRATIONS: &[Migration] = &[
         from: 3,
         sql: include_str!("migrations/4.sql"),
     },
+    Migration {
+        from: 4,
+        sql: include_str!("migrations/5.sql"),
+    },
 ];
 
 /// What stands in a file.
@@ -61,7 +65,7 @@ pub(super) fn inspect(db: &Connection, path: &Path) -> Result<Found, OpenError> 
         (APPLICATION_ID, _) => Ok(Found::Version(version)),
         (0, 0) => Ok(Found::Empty),
         _ => Err(OpenError::Foreign {
-            path: path.to_owned(),
+            database: path.display().to_string(),
             fault: format!("application_id {application_id:#x}, {objects} objects"),
         }),
     }
@@ -92,14 +96,14 @@ pub(super) fn require_current(db: &Connection, path: &Path) -> Result<(), OpenEr
         Found::Version(found) if found > SCHEMA_VERSION => Err(newer(path, found)),
         Found::Version(found) => Err(older(path, found)),
         Found::Empty => Err(OpenError::Missing {
-            path: path.to_owned(),
+            database: path.display().to_string(),
         }),
     }
 }
 
 fn newer(path: &Path, found: i64) -> OpenError {
     OpenError::Newer {
-        path: path.to_owned(),
+        database: path.display().to_string(),
         found,
         known: SCHEMA_VERSION,
     }
@@ -107,7 +111,7 @@ fn newer(path: &Path, found: i64) -> OpenError {
 
 fn older(path: &Path, found: i64) -> OpenError {
     OpenError::Older {
-        path: path.to_owned(),
+        database: path.display().to_string(),
         found,
         known: SCHEMA_VERSION,
     }

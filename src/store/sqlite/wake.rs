@@ -71,8 +71,8 @@ const VISIBLE_WAIT: Duration = Duration::from_micros(500);
 const VISIBLE_WAIT_MAX: Duration = Duration::from_millis(128);
 
 /// Looks at short intervals before the first wait, unless it was perhaps this process that wrote:
-/// tokio's timers are no finer than a millisecond.
-const GLANCES: u32 = 20;
+/// tokio's timers are no finer than a millisecond. As long as a slow disk's sync takes.
+const GLANCES: u32 = 64;
 /// Between two of them.
 const GLANCE_WAIT: Duration = Duration::from_micros(100);
 

@@ -15,6 +15,7 @@ mod operate;
 mod readers;
 mod show;
 mod signals;
+mod transfer;
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;

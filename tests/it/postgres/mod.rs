@@ -82,6 +82,22 @@ impl Database {
         Ok(printed.split(BETWEEN_ROWS).map(values).collect())
     }
 
+    /// Runs `sql`; returns what was printed: a line for each row, columns apart by `|`.
+    #[track_caller]
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.try_sql(sql)
+            .unwrap_or_else(|complaint| panic!("{sql}: {complaint}"))
+    }
+
+    /// The same, or the complaint.
+    pub(crate) fn try_sql(&self, sql: &str) -> Result<String, String> {
+        let said = self.run("postgres", &["-v", "ON_ERROR_STOP=1"], sql);
+        match said.succeeded {
+            true => Ok(said.printed.trim().to_owned()),
+            false => Err(said.complaints),
+        }
+    }
+
     /// The one value that `sql` gives.
     #[track_caller]
     pub(crate) fn value(&self, sql: &str) -> String {

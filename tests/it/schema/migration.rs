@@ -15,6 +15,7 @@ const OLDER: &[(i64, &str)] = &[
     (1, include_str!("versions/1.sql")),
     (2, include_str!("versions/2.sql")),
     (3, include_str!("versions/3.sql")),
+    (4, include_str!("versions/4.sql")),
 ];
 
 /// A queue as an older program made it, with a callback in each state and an attempt.

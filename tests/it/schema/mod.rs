@@ -11,6 +11,7 @@ mod database;
 mod file;
 mod guards;
 mod ledger;
+mod marks;
 mod migration;
 mod notices;
 mod origin;

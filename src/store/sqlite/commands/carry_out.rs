@@ -1,8 +1,4 @@
 //! Which piece of which command comes next, and the transaction that it is.
-//!
-//! Commands are carried out in the order of their ids: a cancel that was given after a resend has
-//! the last word. Pauses and resumes go before all others, and a command that only waits for
-//! attempts in flight holds up nobody.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +8,16 @@ use super::super::arrivals::origin;
 use super::super::connection::store_error;
 use super::super::inspection::SqliteInspection;
 use super::super::writer::Writer;
-use super::search::{self, Found, look};
+use super::search::{self, look};
 use super::{pausing, rows};
 use crate::domain::{CallbackId, Timestamp};
+use crate::store::command::judging::{Verdict, judge};
+use crate::store::command::looking::Found;
+use crate::store::command::steps::{self, AWAITED_MAX, OPEN_MAX, Piece, Step, has_searched};
 use crate::store::{
-    Action, CarriedOut, Command, CommandId, CommandStatus, DEFAULT_RATE, Disposition, Origin,
-    OriginDue, Remaining, Standing, StoreError, Touch, disposition,
+    CarriedOut, Command, CommandId, CommandStatus, Origin, OriginDue, Remaining, Standing,
+    StoreError, Touch,
 };
-
-/// Commands that are under way at a time; others wait.
-const OPEN_MAX: usize = 64;
-
-/// Callbacks that one transaction looks at again, because their attempts may have ended.
-const AWAITED_MAX: usize = 500;
-
-/// What one transaction has done for one command.
-#[derive(Debug, Default)]
-pub(super) struct Piece {
-    pub(super) remaining: Remaining,
-    pub(super) due: Vec<OriginDue>,
-    pub(super) answered: Option<Command>,
-}
 
 /// What a transaction is asked to do for a command.
 #[derive(Debug)]
@@ -57,17 +42,17 @@ pub(in super::super) async fn carry_out(
     let mut is_searching = false;
     for command in reader.read(|db| rows::open(db, OPEN_MAX)).await? {
         let id = command.id;
-        let searches = !has_searched(&command);
-        let tasks = match (command.request.action, search::refusal(&command)) {
-            (_, Some(why)) => vec![Task::Refuse(why)],
-            (Action::Pause | Action::Resume, None) => vec![Task::Pausing],
-            // One search at a time, so that the younger command comes later to each callback.
-            (Action::Resend | Action::Cancel, None) if searches && is_searching => continue,
-            (Action::Resend | Action::Cancel, None) if searches => {
+        let step = Step::of(&command, is_searching);
+        let searches = matches!(step, Step::Look);
+        let tasks = match step {
+            Step::Wait => continue,
+            Step::Refuse(why) => vec![Task::Refuse(why)],
+            Step::Pause => vec![Task::Pausing],
+            Step::Settle => vec![Task::Settle],
+            Step::Look => {
                 let parts = reader.read(move |db| look(db, &command, now)).await?;
                 parts.into_iter().map(Task::Act).collect()
             }
-            (Action::Resend | Action::Cancel, None) => vec![Task::Settle],
         };
         let mut remaining = Remaining::Nothing;
         for task in tasks {
@@ -80,12 +65,6 @@ pub(in super::super) async fn carry_out(
         is_searching |= searches && remaining == Remaining::Work;
     }
     Ok(carried_out)
-}
-
-fn has_searched(command: &Command) -> bool {
-    command
-        .looks_up_to
-        .is_some_and(|last| command.looked_up_to >= last)
 }
 
 async fn perform(
@@ -142,24 +121,16 @@ fn act(
     now: Timestamp,
     due: &mut BTreeMap<Origin, Timestamp>,
 ) -> rusqlite::Result<()> {
-    for (why, callbacks) in &found.skipped {
-        command.selected += callbacks;
-        command.skip(why, *callbacks);
+    found.count(command);
+    if command.request.dry_run {
+        return Ok(());
     }
     for id in &found.acts {
-        command.selected += 1;
-        if command.request.dry_run {
-            command.done += 1;
-            continue;
-        }
-        match touch(db, command, *id, now, due)? {
-            Disposition::Act => note(db, command, *id, command.touch(), now)?,
-            Disposition::Await => note(db, command, *id, Touch::Awaited, now)?,
-            Disposition::Skip(why) => command.skip(why, 1),
+        let verdict = touch(db, command, *id, now, due)?;
+        if !matches!(verdict, Verdict::Skip(_)) {
+            note(db, command, *id, verdict.touch().0, now)?;
         }
     }
-    command.looks_up_to = Some(found.looks_up_to);
-    command.looked_up_to = found.looked_up_to;
     Ok(())
 }
 
@@ -188,14 +159,11 @@ fn settle(
          WHERE command_id = ?1 AND callback_id = ?2",
     )?;
     for id in ids {
-        let (what, why) = match touch(db, command, id, now, due)? {
-            Disposition::Act => (command.touch(), ""),
-            Disposition::Await => continue,
-            Disposition::Skip(why) => {
-                command.skip(why, 1);
-                (Touch::Skipped, why)
-            }
-        };
+        let verdict = touch(db, command, id, now, due)?;
+        if verdict == Verdict::Await {
+            continue;
+        }
+        let (what, why) = verdict.touch();
         let what = what.as_str();
         statement.execute((command.id.0, id.0, what, why, now.as_millis()))?;
     }
@@ -209,25 +177,21 @@ fn touch(
     id: CallbackId,
     now: Timestamp,
     due: &mut BTreeMap<Origin, Timestamp>,
-) -> rusqlite::Result<Disposition> {
-    let Some((standing, origin)) = standing(db, id)? else {
-        return Ok(Disposition::Skip("pruned"));
-    };
-    let turn = turn(command, now);
-    let disposition = disposition(&command.request, standing, turn);
-    if disposition != Disposition::Act {
-        return Ok(disposition);
+) -> rusqlite::Result<Verdict> {
+    let found = standing(db, id)?;
+    let verdict = judge(command, found.as_ref().map(|found| found.0), now);
+    match (verdict, found) {
+        (Verdict::Resend(at), Some((_, origin))) => {
+            resend(db, id, at)?;
+            let earliest = due.entry(origin).or_insert(at);
+            *earliest = at.min(*earliest);
+        }
+        (Verdict::Cancel, Some(_)) => {
+            cancel(db, id, now)?;
+        }
+        _ => {}
     }
-    if command.request.action == Action::Resend {
-        let at = standing.next_attempt_at.map_or(turn, |at| at.min(turn));
-        resend(db, id, at)?;
-        let earliest = due.entry(origin).or_insert(at);
-        *earliest = at.min(*earliest);
-    } else {
-        cancel(db, id, now)?;
-    }
-    command.done += 1;
-    Ok(Disposition::Act)
+    Ok(verdict)
 }
 
 fn standing(db: &Connection, id: CallbackId) -> rusqlite::Result<Option<(Standing, Origin)>> {
@@ -239,13 +203,6 @@ fn standing(db: &Connection, id: CallbackId) -> rusqlite::Result<Option<(Standin
         Ok((search::standing(db, row, id)?, origin(row, 5)?))
     })
     .optional()
-}
-
-/// When the next callback of a resend is due: so many a second from its beginning on.
-fn turn(command: &Command, now: Timestamp) -> Timestamp {
-    let rate = u64::from(command.request.rate.unwrap_or(DEFAULT_RATE).max(1));
-    let wait = std::time::Duration::from_millis(command.done.saturating_mul(1000) / rate);
-    command.started_at.unwrap_or(now).after(wait)
 }
 
 fn resend(db: &Connection, id: CallbackId, at: Timestamp) -> rusqlite::Result<usize> {
@@ -329,17 +286,14 @@ pub(super) fn refuse(
     end(db, command, CommandStatus::Refused, why.to_owned(), now)
 }
 
-fn end(
+pub(super) fn end(
     db: &Connection,
     mut command: Command,
     status: CommandStatus,
-    answer: String,
+    words: String,
     now: Timestamp,
 ) -> rusqlite::Result<Piece> {
-    command.status = status;
-    command.answer = answer;
-    command.started_at.get_or_insert(now);
-    command.finished_at = Some(now);
+    steps::end(&mut command, status, words, now);
     rows::keep(db, &command)?;
     Ok(Piece {
         answered: Some(command),

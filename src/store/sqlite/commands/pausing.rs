@@ -11,13 +11,12 @@ use rusqlite::Connection;
 use super::super::arrivals::origin;
 use super::super::inspection::text;
 use super::super::rows::timestamp;
-use super::carry_out::{Piece, answer, refuse};
+use super::carry_out::{answer, end, refuse};
 use super::rows;
 use crate::domain::Timestamp;
-use crate::store::{Action, Command, CommandId, Origin, OriginDue, Pause, PauseScope, Remaining};
-
-/// Callbacks put back in one transaction.
-const PUT_BACK_MAX: usize = 1000;
+use crate::store::command::pausing::{Decision, PUT_BACK_MAX, decide, subject};
+use crate::store::command::steps::Piece;
+use crate::store::{Command, CommandId, Origin, OriginDue, Pause, PauseScope, Remaining};
 
 /// What claims pass over or set aside.
 #[derive(Debug, Default)]
@@ -78,19 +77,6 @@ pub(in super::super) fn standing(db: &Connection) -> rusqlite::Result<Vec<Pause>
     .collect()
 }
 
-/// What a pause or resume is about.
-fn subject(command: &Command) -> Option<(PauseScope, String)> {
-    let selectors = &command.request.selectors;
-    match (&selectors.origin, &selectors.app_id) {
-        (Some(url), None) => {
-            let origin = Origin::of_url(url)?;
-            Some((PauseScope::Origin, origin.as_text().into_owned()))
-        }
-        (None, Some(app_id)) => Some((PauseScope::App, app_id.clone())),
-        _ => None,
-    }
-}
-
 /// Pauses or resumes, or goes on with a resume.
 pub(super) fn carry_out(db: &Connection, id: CommandId, now: Timestamp) -> rusqlite::Result<Piece> {
     let Some(mut command) = rows::command(db, id)?.filter(|command| !command.is_answered()) else {
@@ -102,39 +88,16 @@ pub(super) fn carry_out(db: &Connection, id: CommandId, now: Timestamp) -> rusql
     let is_paused = db
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM paused WHERE scope = ?1 AND name = ?2)")?
         .query_row((scope.as_str(), &name), |row| row.get(0))?;
-    let has_begun = command.started_at.is_some();
-    let what = format!("{scope} {name}");
-    command.started_at.get_or_insert(now);
-    command.selected = 1;
-    match (command.request.action, is_paused) {
-        (Action::Pause, true) => {
-            command.skip("paused already", 1);
-            answer(db, command, format!("{what} is paused already"), now)
-        }
-        (Action::Pause, false) => {
-            command.done = 1;
-            if command.request.dry_run {
-                return answer(db, command, format!("would pause {what}"), now);
-            }
+    match decide(&mut command, scope, &name, is_paused, now) {
+        Decision::Answer(status, words) => end(db, command, status, words, now),
+        Decision::Pause(words) => {
             db.execute(
                 "INSERT INTO paused (scope, name, command_id, since) VALUES (?1, ?2, ?3, ?4)",
                 (scope.as_str(), &name, id.0, now.as_millis()),
             )?;
-            let words = format!("{what} is paused: what is not in flight yet is not sent");
             answer(db, command, words, now)
         }
-        (_, false) if !has_begun => refuse(db, command, &format!("{what} is not paused"), now),
-        (_, true) if has_begun => answer(
-            db,
-            command,
-            format!("{what} was paused again meanwhile"),
-            now,
-        ),
-        (_, _) if command.request.dry_run => {
-            command.done = 1;
-            answer(db, command, format!("would resume {what}"), now)
-        }
-        (_, _) => resume(db, command, scope, &name, now),
+        Decision::Resume => resume(db, command, scope, &name, now),
     }
 }
 

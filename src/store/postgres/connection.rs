@@ -1,0 +1,443 @@
+//! Connections to the server: how they are made, and the words for what it says.
+//!
+//! TLS is used unless the URL says `sslmode=disable` or the server is on this host, and then it is
+//! always verified: by the system's roots, or by those of `sslrootcert` alone. A `sslmode=require`
+//! that takes any certificate, as libpq's does, would hand the password to whoever asks.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, RecyclingMethod};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use thiserror::Error;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres_rustls::MakeRustlsConnect;
+use url::Url;
+
+use crate::store::{OpenError, StoreError};
+
+/// Until a connection stands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a caller waits for a free connection.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After so long without an answer to what was sent, a connection is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// How every session of ours is set up. A commit that we have told anyone of survives a crash of
+/// the server; nothing waits for ever for a lock, nor holds one.
+const SESSION: &str = "
+SET synchronous_commit = on;
+SET default_transaction_isolation = 'read committed';
+SET lock_timeout = '5s';
+SET idle_in_transaction_session_timeout = '60s';
+SET timezone = 'UTC';
+SET client_min_messages = 'warning';";
+
+/// Who uses a pool of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    /// The dispatcher: short statements, each by its index. To the planner, a table that was empty
+    /// when it was last analysed is best read from end to end, and by the time it is not, the
+    /// queue stands.
+    Dispatcher,
+    /// People and chores: searches and counts, which may take longer.
+    People,
+}
+
+impl User {
+    const fn settings(self) -> &'static str {
+        match self {
+            Self::Dispatcher => {
+                "SET statement_timeout = '15s'; SET enable_seqscan = off; SET enable_bitmapscan = off;
+                 SET enable_hashjoin = off; SET enable_mergejoin = off;
+                 SET plan_cache_mode = force_generic_plan; SET jit = off;"
+            }
+            Self::People => "SET statement_timeout = '60s';",
+        }
+    }
+
+    const fn connections_max(self) -> usize {
+        match self {
+            Self::Dispatcher => 4,
+            Self::People => 4,
+        }
+    }
+}
+
+/// What is wrong with a URL. Never quotes it: there may be a password in it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum UrlError {
+    /// It can't be read.
+    #[error("not a PostgreSQL URL ({0}); write postgres://USER@HOST:PORT/DATABASE")]
+    Unreadable(String),
+    /// The file of root certificates is unusable.
+    #[error("sslrootcert {}: {reason}; it must be PEM", path.display())]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// There is no way to verify a server.
+    #[error("TLS can't be set up: {0}; install ca-certificates or name sslrootcert")]
+    Tls(String),
+}
+
+/// A database on a server, by its URL.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+    tls: MakeRustlsConnect,
+    name: Arc<str>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({})", self.name)
+    }
+}
+
+impl Database {
+    /// Reads `postgres://…`, with libpq's parameters as far as tokio-postgres knows them, and
+    /// `sslrootcert`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without quoting it.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let unreadable = |reason: &dyn fmt::Display| UrlError::Unreadable(reason.to_string());
+        let (text, roots) = take_parameter(text, "sslrootcert");
+        let mut config: Config = text
+            .parse()
+            .map_err(|error: tokio_postgres::Error| unreadable(&cause(&error)))?;
+        if config.get_hosts().is_empty() {
+            return Err(unreadable(&"no host"));
+        }
+        if config.get_dbname().is_none() {
+            return Err(unreadable(&"no database"));
+        }
+        if !text.contains("sslmode=") {
+            let is_here = config.get_hosts().iter().all(is_this_host);
+            config.ssl_mode(if is_here {
+                SslMode::Disable
+            } else {
+                SslMode::Require
+            });
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("callback-dispatcher");
+        }
+        config
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(SILENCE_MAX)
+            .keepalives_idle(SILENCE_MAX / 2)
+            .keepalives_interval(SILENCE_MAX / 4)
+            .keepalives_retries(2);
+        let tls = MakeRustlsConnect::new(tls(roots.map(PathBuf::from).as_deref(), &config)?);
+        let name = name(&config).into();
+        Ok(Self { config, tls, name })
+    }
+
+    /// The database for people: no user, no password.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A pool of connections for `user`. None is made before it is asked for.
+    pub(super) fn pool(&self, user: User) -> Pool {
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
+        let inner = deadpool_postgres::Pool::builder(manager)
+            .max_size(user.connections_max())
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .wait_timeout(Some(WAIT_TIMEOUT))
+            .post_create(Hook::async_fn(move |client, _| {
+                Box::pin(async move {
+                    let settings = format!("{SESSION} {}", user.settings());
+                    client
+                        .batch_execute(&settings)
+                        .await
+                        .map_err(HookError::Backend)
+                })
+            }))
+            .build()
+            .expect("a pool with timeouts has a runtime");
+        Pool { inner }
+    }
+
+    /// One connection past the pools, for notifications.
+    pub(super) async fn connect(&self) -> Result<(tokio_postgres::Client, Connection), StoreError> {
+        let connecting = self.config.connect(self.tls.clone());
+        connecting.await.map_err(|error| store_error(&error))
+    }
+
+    /// What went wrong while the database was being opened.
+    pub(super) fn open_error(&self, source: StoreError) -> OpenError {
+        OpenError::Database {
+            database: self.name.to_string(),
+            source,
+        }
+    }
+}
+
+/// A connection as tokio-postgres drives it.
+pub(super) type Connection = tokio_postgres::Connection<
+    tokio_postgres::Socket,
+    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream,
+>;
+
+/// Connections that are used one after the other.
+#[derive(Clone)]
+pub(super) struct Pool {
+    inner: deadpool_postgres::Pool,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pool")
+    }
+}
+
+impl Pool {
+    /// A connection that stands.
+    pub(super) async fn client(&self) -> Result<Client, StoreError> {
+        use deadpool_postgres::PoolError;
+        self.inner.get().await.map_err(|error| match error {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                store_error(&error)
+            }
+            PoolError::Closed => StoreError::Closed,
+            other => StoreError::Unreachable(other.to_string()),
+        })
+    }
+
+    /// Ends every connection.
+    pub(super) fn close(&self) {
+        self.inner.close();
+    }
+}
+
+/// Takes `parameter` out of a URL's query: tokio-postgres does not know it.
+fn take_parameter(text: &str, parameter: &str) -> (String, Option<String>) {
+    let Ok(mut url) = Url::parse(text) else {
+        return (text.to_owned(), None);
+    };
+    let mut taken = None;
+    let mut others = Vec::new();
+    for (name, value) in url.query_pairs() {
+        match name == parameter {
+            true => taken = Some(value.into_owned()),
+            false => others.push((name.into_owned(), value.into_owned())),
+        }
+    }
+    if taken.is_none() {
+        return (text.to_owned(), None);
+    }
+    if others.is_empty() {
+        url.set_query(None);
+    } else {
+        url.query_pairs_mut().clear().extend_pairs(others);
+    }
+    (url.to_string(), taken)
+}
+
+fn is_this_host(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost"
+                || name
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+fn name(config: &Config) -> String {
+    let ports = config.get_ports();
+    let hosts = config.get_hosts().iter().enumerate().map(|(n, host)| {
+        let port = ports.get(n).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]:{port}"),
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(folder) => format!("{}:{port}", folder.display()),
+        }
+    });
+    let hosts: Vec<String> = hosts.collect();
+    let database = config.get_dbname().unwrap_or_default();
+    format!("postgres://{}/{database}", hosts.join(","))
+}
+
+fn tls(roots: Option<&Path>, config: &Config) -> Result<ClientConfig, UrlError> {
+    let setup = |error: rustls::Error| UrlError::Tls(error.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(setup)?;
+    let builder = match roots {
+        Some(path) => builder.with_root_certificates(read_roots(path)?),
+        // Never asked.
+        None if config.get_ssl_mode() == SslMode::Disable => {
+            builder.with_root_certificates(RootCertStore::empty())
+        }
+        None => builder.with_platform_verifier().map_err(setup)?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn read_roots(path: &Path) -> Result<RootCertStore, UrlError> {
+    let fault = |reason: String| UrlError::Roots {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut roots = RootCertStore::empty();
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))?;
+    for certificate in found {
+        let certificate = certificate.map_err(|error| fault(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| fault(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(fault("no certificate in it".to_owned()));
+    }
+    Ok(roots)
+}
+
+/// The innermost reason: tokio-postgres keeps it out of its own text.
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.source() {
+        Some(source) => cause(source),
+        None => error.to_string(),
+    }
+}
+
+/// What the server or the connection said, in the store's words.
+pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
+    let Some(said) = error.as_db_error() else {
+        let text = cause(error);
+        // A value of ours that does not fit a column of the statement is no matter of connections.
+        return match error.is_closed() || is_io(error) {
+            true => StoreError::Unreachable(text),
+            false => StoreError::Other(format!("{error}: {text}")),
+        };
+    };
+    let mut text = said.message().to_owned();
+    if let Some(constraint) = said.constraint()
+        && !text.contains(constraint)
+    {
+        text.push_str(&format!(" ({constraint})"));
+    }
+    match said.code() {
+        code if *code == SqlState::DISK_FULL => StoreError::Full(text),
+        code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => StoreError::ReadOnly(text),
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => StoreError::Denied(text),
+        code if *code == SqlState::RAISE_EXCEPTION => StoreError::Refused(text),
+        code if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::QUERY_CANCELED => {
+            StoreError::Busy(text)
+        }
+        code if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED => {
+            StoreError::Corrupt(text)
+        }
+        code => match &code.code()[..2] {
+            // Connections, resources, operator intervention, authorisation, a database that is gone.
+            "08" | "53" | "57" | "28" | "3D" => StoreError::Unreachable(text),
+            // Two transactions in each other's way.
+            "40" => StoreError::Busy(text),
+            "22" | "23" => StoreError::Refused(text),
+            _ => StoreError::Other(format!("{text} (SQLSTATE {})", code.code())),
+        },
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        store_error(&error)
+    }
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    use std::error::Error as _;
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if inner.is::<std::io::Error>() || inner.is::<rustls::Error>() {
+            return true;
+        }
+        source = inner.source();
+    }
+    // A connect that timed out, or a TLS that was refused, has no source of its own.
+    let text = error.to_string();
+    text.contains("connect") || text.contains("communicating") || text.contains("TLS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_no_user_and_no_password() {
+        for (text, name) in [
+            (
+                "postgres://user:hunter2@db:5433/queue?password=hunter2",
+                "postgres://db:5433/queue",
+            ),
+            (
+                "postgresql://user:hunter2@db/queue?sslmode=require",
+                "postgres://db:5432/queue",
+            ),
+            (
+                "postgres://user@one:1,two:2/queue?target_session_attrs=read-write",
+                "postgres://one:1,two:2/queue",
+            ),
+            (
+                "postgres://user@%2Frun%2Fpostgresql/queue",
+                "postgres:///run/postgresql:5432/queue",
+            ),
+        ] {
+            let database = Database::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(database.name(), name, "{text}");
+            assert!(!format!("{database:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_quoting_the_url() {
+        for text in [
+            "postgres://user:hunter2@/queue",
+            "postgres://user:hunter2@db",
+            "postgres://user:hunter2@db:x/queue",
+            "postgres://user:hunter2@db/queue?wrong=hunter2",
+            "postgres://user:hunter2@db/queue?sslrootcert=/nowhere.pem",
+        ] {
+            let error = Database::parse(text).expect_err(text).to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_server_elsewhere_is_spoken_to_in_tls_unless_the_url_says_otherwise() {
+        for (text, mode) in [
+            ("postgres://u@db/q", SslMode::Require),
+            ("postgres://u@db/q?sslmode=disable", SslMode::Disable),
+            ("postgres://u@db/q?sslmode=prefer", SslMode::Prefer),
+            ("postgres://u@127.0.0.1/q", SslMode::Disable),
+            ("postgres://u@localhost/q", SslMode::Disable),
+            ("postgres://u@127.0.0.1,db/q", SslMode::Require),
+        ] {
+            let database = Database::parse(text).expect(text);
+            assert_eq!(database.config.get_ssl_mode(), mode, "{text}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The queue in a PostgreSQL database, for several dispatchers.
+//!
+//! | who | what |
+//! |---|---|
+//! | [`PostgresQueue`] | the side of a dispatcher, one of several |
+//! | [`PostgresProducer`] | queues and prunes rows from a command |
+//! | [`PostgresMovable`] | a queue at either end of a transfer |
+//! | [`PostgresCommands`] | what operators ask for |
+//! | [`PostgresInspection`] | reads, for people and auditors |
+//! | [`Database`] | a URL that was read, and what is connected to by it |
+//! | `listener` | hears other sessions' commits |
+//! | `fleet` | tells the dispatchers of each other, and renews this one's leases |
+//!
+//! Nobody holds the queue alone. A claim takes rows past those that others are just taking (`FOR
+//! UPDATE SKIP LOCKED`), and leaves a lease of its own token, by the database's clock. As long as
+//! this process lives the lease is renewed; a lease that has run out is taken over by whoever sees
+//! it first. What was taken over is past recording: the token is another one. And nothing is sent
+//! under a lease that this process could not renew in time, by its own steady clock, so two hosts
+//! may differ in their wall clocks without harm. What is due when is a matter of the dispatcher's
+//! clock, as with SQLite: a host whose clock is ahead by a second sends a retry a second early.
+//!
+//! A dispatcher that could not reach the database for a while takes over nothing at first: those
+//! who were cut off with it have answers to record.
+//!
+//! Each call is one statement, and so one transaction, except for operators' commands, of which each
+//! piece is a transaction of several; the planner of a dispatcher's sessions is
+//! kept to the indexes (see `connection`).
+
+mod arrivals;
+mod claim;
+mod commands;
+mod connection;
+mod enqueue;
+mod fleet;
+mod glance;
+mod inspection;
+mod ledger;
+mod listener;
+mod marks;
+mod prune;
+mod record;
+mod refund;
+mod rows;
+mod schema;
+mod transfer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{
+    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, Lease,
+    LedgerEntry, OpenError, Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Seat,
+    Share, StoreError, Unrecorded, Unreleased,
+};
+use crate::clock::Stopwatch;
+use crate::domain::{CallbackId, NewCallback, Timestamp};
+
+pub use commands::PostgresCommands;
+pub use connection::{Database, UrlError};
+pub use fleet::Times;
+pub use inspection::PostgresInspection;
+pub use marks::check_in_use;
+pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
+pub use transfer::PostgresMovable;
+
+use connection::{Pool, User};
+use fleet::Fleet;
+use listener::Listener;
+
+/// The side of one dispatcher of a queue in PostgreSQL.
+#[derive(Debug)]
+pub struct PostgresQueue {
+    pool: Pool,
+    /// For what may take longer than a dispatcher's statements.
+    slow_pool: Pool,
+    fleet: Fleet,
+    listener: Listener,
+    observer: Arc<dyn CommitObserver>,
+}
+
+impl PostgresQueue {
+    /// Joins the dispatchers of `database`; makes the schema if there is none. `name` tells people
+    /// who this is. All of them must go by the same `times`.
+    ///
+    /// # Errors
+    ///
+    /// The server can't be reached, or the schema is not of this version.
+    pub async fn open(
+        database: &Database,
+        name: &str,
+        times: Times,
+        observer: Arc<dyn CommitObserver>,
+    ) -> Result<Self, OpenError> {
+        schema::init(database).await?;
+        let pool = database.pool(User::Dispatcher);
+        let failed = |error| database.open_error(error);
+        let fleet = Fleet::join(pool.clone(), name, times)
+            .await
+            .map_err(failed)?;
+        // After it has a seat: see `transfer`.
+        if let Err(error) = marks::require_in_use(database, &pool).await {
+            fleet.leave().await;
+            return Err(error);
+        }
+        let listener = Listener::start(database.clone()).await.map_err(failed)?;
+        Ok(Self {
+            slow_pool: database.pool(User::People),
+            pool,
+            fleet,
+            listener,
+            observer,
+        })
+    }
+
+    /// Tells the observer of a commit that has carried `writes` requests.
+    fn committed<T, E>(&self, since: Stopwatch, result: Result<T, E>) -> Result<T, E> {
+        if result.is_ok() {
+            self.observer.committed(since.elapsed(), 1);
+        }
+        result
+    }
+}
+
+/// Checks that `database` has a queue of this version that can be written.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub async fn check(database: &Database) -> Result<String, OpenError> {
+    let pool = database.pool(User::People);
+    schema::require_current(database, &pool).await?;
+    marks::require_in_use(database, &pool).await?;
+    schema::check_writable(&pool)
+        .await
+        .map_err(|error| database.open_error(error))
+}
+
+/// Adds to the queue and prunes it, beside running dispatchers.
+#[derive(Debug)]
+pub struct PostgresProducer {
+    pool: Pool,
+}
+
+impl PostgresProducer {
+    /// Opens an existing queue of this version.
+    ///
+    /// # Errors
+    ///
+    /// The server can't be reached, or the schema is not of this version.
+    pub async fn open(database: &Database) -> Result<Self, OpenError> {
+        let pool = database.pool(User::People);
+        schema::require_current(database, &pool).await?;
+        marks::require_in_use(database, &pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// Queues all of `callbacks` or none, as of `now`; returns their ids in order.
+    ///
+    /// # Errors
+    ///
+    /// Which callback was refused, or that the database failed.
+    pub async fn enqueue(
+        &self,
+        callbacks: &[NewCallback],
+        now: Timestamp,
+    ) -> Result<Vec<CallbackId>, EnqueueError> {
+        enqueue::enqueue(&self.pool, callbacks, now).await
+    }
+
+    /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
+    ///
+    /// # Errors
+    ///
+    /// What the database said; nothing was removed.
+    pub async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
+        prune::prune(&self.pool, &retention).await
+    }
+}
+
+#[async_trait]
+impl Queue for PostgresQueue {
+    async fn newest(&self) -> Result<CallbackId, StoreError> {
+        arrivals::newest(&self.pool).await
+    }
+
+    async fn arrivals(&self, after: CallbackId, _limit: usize) -> Result<Arrivals, StoreError> {
+        arrivals::arrivals(&self.pool, &self.listener, after).await
+    }
+
+    async fn survey(
+        &self,
+        after: Option<Origin>,
+        limit: usize,
+    ) -> Result<Vec<OriginDue>, StoreError> {
+        arrivals::survey(&self.pool, after.as_ref(), limit).await
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError> {
+        let since = Stopwatch::start();
+        let shares = claim::claim(&self.pool, &self.fleet, &claim).await;
+        self.committed(since, shares)
+    }
+
+    async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
+        let since = Stopwatch::start();
+        let recorded = record::record(&self.pool, &ended).await;
+        match self.committed(since, recorded) {
+            Err(error) => Err(Unrecorded { error, ended }),
+            Ok(recorded) => Ok(ended
+                .into_iter()
+                .zip(recorded)
+                .map(|(ended, recorded)| RecordedAttempt {
+                    attempt: ended.attempt,
+                    next: ended.next,
+                    recorded,
+                })
+                .collect()),
+        }
+    }
+
+    async fn release(&self, leases: Vec<Lease>) -> Result<(), Unreleased> {
+        match claim::release(&self.pool, &leases).await {
+            Err(error) => Err(Unreleased { error, leases }),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
+        refund::refund(&self.pool, &refund).await
+    }
+
+    async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
+        if !self.fleet.may_take_over() {
+            return Ok(0);
+        }
+        record::interrupt_lapsed(&self.pool, now).await
+    }
+
+    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
+        commands::carry_out::carry_out(&self.pool, now).await
+    }
+
+    async fn enqueue(
+        &self,
+        callbacks: Vec<NewCallback>,
+        now: Timestamp,
+    ) -> Result<Vec<CallbackId>, EnqueueError> {
+        enqueue::enqueue(&self.pool, &callbacks, now).await
+    }
+
+    async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
+        prune::prune(&self.slow_pool, &retention).await
+    }
+
+    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
+        ledger::write(&self.slow_pool, entry).await
+    }
+
+    /// The server sees to its files itself: autovacuum, as the schema sets it up.
+    async fn maintain(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.fleet.probe().await
+    }
+
+    fn seat(&self) -> Seat {
+        self.fleet.seat()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn nudged(&self) {
+        self.listener.nudged().await;
+    }
+
+    async fn close(&self) {
+        self.listener.stop();
+        self.fleet.leave().await;
+        self.pool.close();
+        self.slow_pool.close();
+    }
+}

@@ -1,0 +1,122 @@
+//! Which schema a database has, and how it gets the current one.
+
+use super::connection::{Database, Pool, User, store_error};
+use crate::store::{OpenError, StoreError};
+
+/// The current schema, as the file at the top of the repository has it.
+pub const SCHEMA: &str = include_str!("../../../schema.postgres.sql");
+
+/// The version that [`SCHEMA`] makes.
+pub const SCHEMA_VERSION: i64 = 1;
+
+/// The version that stands in the database; `None`: there is no queue.
+async fn found(pool: &Pool) -> Result<Option<i64>, StoreError> {
+    let client = pool.client().await?;
+    let found = async {
+        let is_there = client
+            .query_one("SELECT to_regclass('queue_schema') IS NOT NULL", &[])
+            .await?
+            .get(0);
+        match is_there {
+            false => Ok(None),
+            true => client
+                .query_one("SELECT version FROM queue_schema", &[])
+                .await
+                .map(|row| Some(row.get(0))),
+        }
+    };
+    found
+        .await
+        .map_err(|error: tokio_postgres::Error| store_error(&error))
+}
+
+/// Insists on the current schema.
+pub(super) async fn require_current(database: &Database, pool: &Pool) -> Result<(), OpenError> {
+    let name = || database.name().to_owned();
+    match found(pool)
+        .await
+        .map_err(|error| database.open_error(error))?
+    {
+        None => Err(OpenError::Missing {
+            database: format!("the queue in {}", name()),
+        }),
+        Some(SCHEMA_VERSION) => Ok(()),
+        Some(found) if found > SCHEMA_VERSION => Err(OpenError::Newer {
+            database: name(),
+            found,
+            known: SCHEMA_VERSION,
+        }),
+        Some(found) => Err(OpenError::Older {
+            database: name(),
+            found,
+            known: SCHEMA_VERSION,
+        }),
+    }
+}
+
+/// Makes the schema in a database that has none. Returns whether it was made.
+///
+/// # Errors
+///
+/// The server can't be reached, or refuses; the database has another schema.
+pub async fn init(database: &Database) -> Result<bool, OpenError> {
+    let pool = database.pool(User::People);
+    let failed = |error| database.open_error(error);
+    if found(&pool).await.map_err(failed)?.is_some() {
+        return require_current(database, &pool).await.map(|()| false);
+    }
+    let client = pool.client().await.map_err(failed)?;
+    let made = client.batch_execute(SCHEMA).await;
+    if made.is_err() {
+        // Leaves the half-made transaction; fails when there is none to leave.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    match made {
+        Ok(()) => Ok(true),
+        // Another process may have made it between our look and our transaction.
+        Err(_) if found(&pool).await.is_ok_and(|found| found.is_some()) => {
+            require_current(database, &pool).await.map(|()| false)
+        }
+        Err(error) => Err(failed(store_error(&error))),
+    }
+}
+
+/// Whether a row could be written now. Returns what the server says of itself.
+pub(super) async fn check_writable(pool: &Pool) -> Result<String, StoreError> {
+    let mut client = pool.client().await?;
+    let look = async {
+        let transaction = client.transaction().await?;
+        // Locks a row as a claim does, if there is one; a standby refuses this.
+        transaction
+            .execute(
+                "SELECT id FROM callback_queue LIMIT 1 FOR UPDATE SKIP LOCKED",
+                &[],
+            )
+            .await?;
+        let version = transaction.query_one("SHOW server_version", &[]).await?;
+        transaction.rollback().await?;
+        Ok(version.get(0))
+    };
+    look.await
+        .map_err(|error: tokio_postgres::Error| store_error(&error))
+}
+
+/// Whether a dispatcher has given a sign of life in the last moments.
+///
+/// # Errors
+///
+/// The server can't be reached, or the schema is not of this version.
+pub async fn has_dispatchers(database: &Database) -> Result<bool, OpenError> {
+    let pool = database.pool(User::People);
+    require_current(database, &pool).await?;
+    let failed = |error| database.open_error(error);
+    let client = pool.client().await.map_err(failed)?;
+    client
+        .query_one(
+            "SELECT EXISTS (SELECT 1 FROM dispatcher WHERE seen_at > callback_now() - 10000)",
+            &[],
+        )
+        .await
+        .map(|row| row.get(0))
+        .map_err(|error| failed(store_error(&error)))
+}

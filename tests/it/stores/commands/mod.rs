@@ -1,0 +1,345 @@
+//! What dispatchers make of operators' commands, and what they answer.
+
+mod pausing;
+mod selecting;
+mod several;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::domain::{CallbackId, Next, Outcome, PhaseTimes, Timestamp, Verdict};
+use callback_dispatcher::store::{
+    Action, Attempt, Claim, ClaimedCallback, CommandId, Commands, EndedAttempt, NewCommand, Origin,
+    Queue, Remaining, StoredState, Touch, Want,
+};
+
+use super::Backend;
+
+const ONE: &str = "https://one.example";
+const TWO: &str = "https://two.example";
+
+const fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + 1000 * seconds)
+}
+
+/// A queue, one of its dispatchers, and those who ask.
+struct Desk {
+    backend: Backend,
+    queue: Arc<dyn Queue>,
+    commands: Arc<dyn Commands>,
+}
+
+impl Desk {
+    async fn both() -> Vec<Self> {
+        let mut desks = Vec::new();
+        for backend in Backend::both().await {
+            desks.push(Self::of(backend).await);
+        }
+        desks
+    }
+
+    async fn of(backend: Backend) -> Self {
+        Self {
+            queue: backend.queue().await,
+            commands: backend.commands().await,
+            backend,
+        }
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        self.backend.sql(sql)
+    }
+
+    /// Queues rows: order, state, app, origin; each a second after the one before.
+    fn insert(&self, rows: &[(&str, &str, &str, &str)]) {
+        let values = rows
+            .iter()
+            .enumerate()
+            .map(|(n, (order, state, app, origin))| {
+                let created_at = at(i64::try_from(n).expect("few rows")).as_millis();
+                let (next_attempt_at, finished_at) = match *state {
+                    "pending" => (created_at.to_string(), "NULL"),
+                    _ => ("NULL".to_owned(), "1700000000000"),
+                };
+                format!(
+                "('payment', '{origin}/callback', '{app}', 1, '1', 'LAK', '{order}', 'shop-{order}',
+                  'success', 1, {created_at}, '{state}', {next_attempt_at}, {finished_at})"
+            )
+            });
+        let values: Vec<String> = values.collect();
+        self.sql(&format!(
+            "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+               newpay_order_no, order_no, result, settlement_status, created_at, state,
+               next_attempt_at, finished_at)
+             VALUES {}",
+            values.join(", ")
+        ));
+    }
+
+    async fn ask(&self, action: Action, change: impl FnOnce(&mut NewCommand)) -> CommandId {
+        let mut command = NewCommand::new(action, "support", "the merchant asked");
+        change(&mut command);
+        self.commands.submit(command, at(0)).await.expect("written")
+    }
+
+    /// Does whatever is there to be done; returns the origins that have become due.
+    async fn carry_out(&self, now: Timestamp) -> BTreeSet<String> {
+        let mut due = BTreeSet::new();
+        loop {
+            let piece = self.queue.carry_out(now).await.expect("carried out");
+            due.extend(piece.due.into_iter().map(|due| due.origin.to_string()));
+            if piece.remaining != Remaining::Work {
+                return due;
+            }
+        }
+    }
+
+    /// What stands in the command's row.
+    async fn answer(&self, id: CommandId) -> String {
+        let command = self.commands.command(id).await.expect("readable");
+        let command = command.expect("there");
+        format!(
+            "{}|{}|{}|{}|{}|{}",
+            command.status,
+            command.selected,
+            command.done,
+            command.skipped,
+            serde_json::to_string(&command.skipped_why).expect("JSON"),
+            command.answer
+        )
+    }
+
+    /// Asks, has it carried out ten seconds later, and returns the answer.
+    async fn answered(&self, action: Action, change: impl FnOnce(&mut NewCommand)) -> String {
+        let id = self.ask(action, change).await;
+        self.carry_out(at(10)).await;
+        self.answer(id).await
+    }
+
+    /// Orders of what is in `state`.
+    fn orders(&self, state: &str) -> String {
+        let sql = format!(
+            "SELECT newpay_order_no FROM callback_queue WHERE state = '{state}' ORDER BY id"
+        );
+        self.sql(&sql).replace('\n', " ")
+    }
+
+    async fn claim(&self, origin: &str, limit: usize, now: Timestamp) -> Vec<ClaimedCallback> {
+        let claim = Claim {
+            wants: vec![Want {
+                origin: Origin::new(origin),
+                limit,
+            }],
+            now,
+            lease: Duration::from_secs(60),
+        };
+        let mut shares = self.queue.claim(claim).await.expect("claimed");
+        shares.remove(0).callbacks
+    }
+
+    async fn record(&self, claimed: ClaimedCallback, outcome: Outcome, next: Next) {
+        let attempt = Attempt {
+            started_at: at(0),
+            duration: Duration::from_millis(7),
+            verdict: Verdict {
+                outcome,
+                counted: true,
+                detail: String::new(),
+            },
+            http_status: None,
+            response_excerpt: None,
+            remote_addr: None,
+            sent: None,
+            phase: None,
+            phases: PhaseTimes::default(),
+        };
+        let ended = EndedAttempt {
+            lease: claimed.lease,
+            attempt: Box::new(attempt),
+            next,
+        };
+        self.queue.record(vec![ended]).await.expect("recorded");
+    }
+}
+
+fn app(app_id: &str) -> impl FnOnce(&mut NewCommand) {
+    let app_id = Some(app_id.to_owned());
+    move |command| command.selectors.app_id = app_id
+}
+
+fn origin(url: &str) -> impl FnOnce(&mut NewCommand) {
+    let origin = Some(url.to_owned());
+    move |command| command.selectors.origin = origin
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_left_alone_unless_it_is_asked_for() {
+    for desk in Desk::both().await {
+        desk.insert(&[
+            ("a", "exhausted", "6", ONE),
+            ("b", "delivered", "6", ONE),
+            ("c", "pending", "6", TWO),
+        ]);
+        // Acknowledged in the round before this one.
+        for claimed in desk.claim(TWO, 1, at(5)).await {
+            desk.record(claimed, Outcome::Acknowledged, Next::RetryAt(at(500)))
+                .await;
+        }
+        let dry = desk
+            .answered(Action::Resend, |command| {
+                command.selectors.app_id = Some("6".to_owned());
+                command.dry_run = true;
+            })
+            .await;
+        assert_eq!(
+            dry,
+            "done|3|1|2|{\"acknowledged\":2}|would resend 1 of 3 callbacks; left as they are: 2 acknowledged"
+        );
+        assert_eq!(desk.orders("exhausted"), "a", "a dry run changes nothing");
+        assert_eq!(
+            desk.answered(Action::Resend, app("6")).await,
+            "done|3|1|2|{\"acknowledged\":2}|resent 1 of 3 callbacks; left as they are: 2 acknowledged"
+        );
+        let all = desk
+            .answered(Action::Resend, |command| {
+                command.selectors.app_id = Some("6".to_owned());
+                command.include_acknowledged = true;
+            })
+            .await;
+        assert_eq!(
+            all,
+            "done|3|2|1|{\"due already\":1}|resent 2 of 3 callbacks; left as they are: 1 due already"
+        );
+        assert_eq!(desk.orders("pending"), "a b c");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resend_is_paced_and_says_who_is_due() {
+    for desk in Desk::both().await {
+        desk.insert(&[
+            ("a", "exhausted", "6", ONE),
+            ("b", "exhausted", "6", TWO),
+            ("c", "exhausted", "6", ONE),
+        ]);
+        let id = desk
+            .ask(Action::Resend, |command| {
+                command.selectors.app_id = Some("6".to_owned());
+                command.rate = Some(2);
+            })
+            .await;
+        let due = desk.carry_out(at(10)).await;
+        assert_eq!(due, BTreeSet::from([ONE.to_owned(), TWO.to_owned()]));
+        assert_eq!(
+            desk.answer(id).await,
+            "done|3|3|0|{}|resent 3 of 3 callbacks"
+        );
+        let waits = "SELECT next_attempt_at - 1700000010000 FROM callback_queue ORDER BY id";
+        assert_eq!(desk.sql(waits), "0\n500\n1000");
+        let notes = desk.commands.notes(CallbackId(2)).await.expect("readable");
+        let [note] = &notes[..] else {
+            panic!("{notes:?}")
+        };
+        assert_eq!(
+            (note.command_id, note.what, note.at),
+            (id, Touch::Resent, at(10))
+        );
+        assert_eq!(
+            (&note.actor[..], &note.reason[..]),
+            ("support", "the merchant asked")
+        );
+    }
+}
+
+/// One that fails is cancelled, one that is acknowledged meanwhile is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_flight_is_settled_when_its_attempt_has_ended() {
+    for desk in Desk::both().await {
+        desk.insert(&[("a", "pending", "6", ONE), ("b", "pending", "6", ONE)]);
+        let claimed = desk.claim(ONE, 2, at(5)).await;
+        let id = desk.ask(Action::Cancel, app("6")).await;
+        let piece = desk.queue.carry_out(at(10)).await.expect("carried out");
+        assert_eq!(piece.remaining, Remaining::Attempts);
+        assert_eq!(desk.answer(id).await, "running|2|0|0|{}|");
+        // Nor does it hold up a younger one.
+        assert_eq!(
+            desk.answered(Action::Resend, |command| {
+                command.selectors.order_number = Some("nobody".to_owned());
+            })
+            .await,
+            "done|0|0|0|{}|no callback matches"
+        );
+        let [one, other] = <[_; 2]>::try_from(claimed).expect("two");
+        desk.record(one, Outcome::Timeout, Next::RetryAt(at(300)))
+            .await;
+        desk.carry_out(at(11)).await;
+        assert_eq!(desk.answer(id).await, "running|2|1|0|{}|");
+        desk.record(other, Outcome::Acknowledged, Next::Delivered)
+            .await;
+        desk.carry_out(at(12)).await;
+        assert_eq!(
+            desk.answer(id).await,
+            "done|2|1|1|{\"acknowledged\":1}|cancelled 1 of 2 callbacks; left as they are: 1 acknowledged"
+        );
+        let items = "SELECT callback_id, what, why, at - 1700000000000 FROM operator_command_item
+                     ORDER BY callback_id";
+        assert_eq!(
+            desk.sql(items),
+            "1|cancelled||11000\n2|skipped|acknowledged|12000"
+        );
+        assert_eq!(
+            (&desk.orders("cancelled")[..], &desk.orders("delivered")[..]),
+            ("a", "b")
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_younger_command_has_the_last_word() {
+    for desk in Desk::both().await {
+        desk.insert(&[("a", "exhausted", "6", ONE)]);
+        let resend = desk.ask(Action::Resend, app("6")).await;
+        let cancel = desk.ask(Action::Cancel, app("6")).await;
+        desk.carry_out(at(10)).await;
+        assert_eq!(
+            desk.answer(resend).await,
+            "done|1|1|0|{}|resent 1 of 1 callback"
+        );
+        assert_eq!(
+            desk.answer(cancel).await,
+            "done|1|1|0|{}|cancelled 1 of 1 callback"
+        );
+        assert_eq!(desk.orders("cancelled"), "a");
+        let newest = desk.commands.commands(1).await.expect("readable");
+        assert_eq!(newest[0].id, cancel);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_done_is_refused_in_words() {
+    for desk in Desk::both().await {
+        let delivered = |command: &mut NewCommand| {
+            command.selectors.state = Some(StoredState::Delivered);
+        };
+        assert_eq!(
+            desk.answered(Action::Cancel, delivered).await,
+            "refused|0|0|0|{}|only pending callbacks can be cancelled, not delivered ones"
+        );
+        assert_eq!(
+            desk.answered(Action::Pause, origin("one.example")).await,
+            "refused|0|0|0|{}|\"one.example\" is no origin; write scheme and host, for instance https://merchant.example"
+        );
+        assert_eq!(
+            desk.answered(Action::Resume, app("6")).await,
+            "refused|1|0|0|{}|app 6 is not paused"
+        );
+        let nothing = NewCommand::new(Action::Resend, "support", "all of them");
+        let refused = desk.commands.submit(nothing, at(0)).await;
+        let refused = refused.expect_err("no selector").to_string();
+        assert!(
+            refused.contains("a_resend_or_cancel_has_a_selector"),
+            "{refused}"
+        );
+    }
+}

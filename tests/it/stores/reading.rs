@@ -1,0 +1,169 @@
+//! The people's and the auditor's side: the same rows give the same answers.
+
+use callback_dispatcher::domain::{CallbackId, Day, Kind, ResultKey, Timestamp};
+use callback_dispatcher::reconciliation::close_days;
+use callback_dispatcher::store::{Filter, Glance, ShownState};
+
+use super::Backend;
+
+/// 2026-11-20T00:00:00Z
+const MIDNIGHT: i64 = 1_795_132_800_000;
+
+/// One of each state, two origins, two apps; most with attempts.
+fn fill(backend: &Backend) {
+    let at = |minutes: i64| MIDNIGHT + 60_000 * minutes;
+    let rows = [
+        ("a", "6", "one", "pending", 0, "NULL", 0),
+        ("b", "6", "one", "delivered", 2, "'acknowledged'", 2),
+        ("c", "7", "two", "exhausted", 4, "'timeout'", 4),
+        ("d", "7", "two", "cancelled", 1, "'refused'", 1),
+        ("e", "6", "two", "pending", 1, "'interrupted'", 1),
+        ("f", "7", "one", "delivered", 1, "'acknowledged'", 1),
+    ];
+    for (n, (order, app, host, state, attempts, last, seq)) in rows.into_iter().enumerate() {
+        let n = i64::try_from(n).expect("few");
+        let created = at(n);
+        let (next, finished) = match state {
+            "pending" => ((created + 1000).to_string(), "NULL".to_owned()),
+            _ => ("NULL".to_owned(), (created + 2000).to_string()),
+        };
+        backend.sql(&format!(
+            "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+               newpay_order_no, order_no, subject, result, settlement_status, created_at, state,
+               attempts, next_attempt_at, last_outcome, attempt_seq, finished_at)
+             VALUES ('payment', 'https://{host}.example/cb', '{app}', 1, '12.30', 'USD', 'np-{order}',
+               'o-{order}', 'ກາເຟ', 'success', 2, {created}, '{state}', {attempts}, {next}, {last},
+               {seq}, {finished})"
+        ));
+        for attempt in 1..=seq {
+            let outcome = if attempt == seq { last } else { "'refused'" };
+            let id = n + 1;
+            backend.sql(&format!(
+                "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome,
+                   counted, http_status, detail, sent_timestamp, sign, key_id, body_sha256)
+                 VALUES ({id}, {attempt}, {created} + {attempt}, 5, {outcome}, 1, 200, 'why',
+                   {created}, 's{attempt}', 'k', 'd{attempt}')"
+            ));
+        }
+    }
+    backend.sql(
+        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+           newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, result, created_at,
+           next_attempt_at)
+         VALUES ('refund', 'https://two.example/cb', '7', 4, '1', 'LAK', 'np-a', 'o-a', 'nr-1',
+           'r-1', 'failure', 1795132900000, 1795132900000)",
+    );
+}
+
+/// What each backend answers, as text; they must be the same.
+fn alike(answers: &[String]) {
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0], answers[1]);
+    assert!(answers[0].len() > 10, "{}", answers[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_answered_alike() {
+    let mut answers = Vec::new();
+    for backend in Backend::both().await {
+        fill(&backend);
+        let inspection = backend.inspection().await;
+        let mut said = String::new();
+        for order in ["1", "o-a", "np-a", "r-1", "nr-1", "o-x", "-7", "a\0b"] {
+            let found = inspection.find(order).await.expect("found");
+            said += &format!("find {order:?}: {found:#?}\n");
+        }
+        let filters = [
+            Filter::default(),
+            Filter {
+                state: Some(ShownState::Pending),
+                ..Filter::default()
+            },
+            Filter {
+                state: Some(ShownState::Delivered),
+                app_id: Some("6".to_owned()),
+                ..Filter::default()
+            },
+            Filter {
+                since: Some(Timestamp::from_millis(MIDNIGHT + 180_000)),
+                outcome: Some("acknowledged".to_owned()),
+                ..Filter::default()
+            },
+        ];
+        for filter in filters {
+            let listed = inspection.list(Filter { limit: 3, ..filter }).await;
+            let ids: Vec<i64> = listed.expect("listed").iter().map(|row| row.id.0).collect();
+            said += &format!("list {ids:?}\n");
+        }
+        for state in ShownState::ALL {
+            for app_id in [None, Some("7".to_owned())] {
+                let glance = Glance {
+                    state,
+                    app_id,
+                    outcome: None,
+                    limit: 10,
+                };
+                let seen = inspection.glance(glance).await.expect("seen");
+                let ids: Vec<i64> = seen.iter().map(|row| row.id.0).collect();
+                said += &format!("glance {state} {ids:?}\n");
+            }
+        }
+        for id in 1..=8 {
+            let row = inspection.callback(CallbackId(id)).await.expect("read");
+            let attempts = inspection.attempts(CallbackId(id)).await.expect("read");
+            said += &format!("{row:?} {attempts:#?}\n");
+        }
+        said += &format!("{:#?}\n", inspection.stats().await.expect("counted"));
+        said += &format!("{:#?}\n", inspection.merchants().await.expect("counted"));
+        answers.push(said);
+    }
+    alike(&answers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_has_the_same_digest() {
+    let mut answers = Vec::new();
+    for backend in Backend::both().await {
+        fill(&backend);
+        let (queue, ledger) = (backend.queue().await, backend.ledger().await);
+        let now = Timestamp::from_millis(MIDNIGHT + 2 * 86_400_000 + 7_200_000);
+        close_days(ledger.as_ref(), queue.as_ref(), now)
+            .await
+            .expect("closed");
+        let links = ledger.links().await.expect("read");
+        assert!(
+            links.iter().any(|link| link.counts.queued == 7),
+            "{links:#?}"
+        );
+        let day = Day::of(Timestamp::from_millis(MIDNIGHT));
+        let mut said = format!("{links:#?} {:?}", ledger.last_link().await);
+        for as_of in [None, Some(day)] {
+            let page = callback_dispatcher::store::LedgerPage {
+                after: CallbackId(1),
+                to: ledger.newest().await.expect("read"),
+                as_of,
+                limit: 4,
+            };
+            said += &format!("{:#?}", ledger.page(page).await.expect("read"));
+        }
+        let key = |kind, number: &str| ResultKey {
+            kind,
+            number: number.to_owned(),
+        };
+        let keys = vec![
+            key(Kind::Refund, "nr-1"),
+            key(Kind::Payment, "np-x"),
+            key(Kind::Payment, "np-c"),
+            key(Kind::Payment, "nr-1"),
+        ];
+        let results = ledger.results(keys).await.expect("read");
+        let is_there: Vec<bool> = results.iter().map(Option::is_some).collect();
+        assert_eq!(is_there, [true, false, true, false]);
+        said += &format!("{results:?}");
+        let open = "SELECT day, callback_id, state, seq FROM reconciliation_open ORDER BY 1, 2";
+        said += &backend.sql(open);
+        answers.push(said);
+        queue.close().await;
+    }
+    alike(&answers);
+}
