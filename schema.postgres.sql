@@ -380,7 +380,7 @@ CREATE TABLE operator_command (
       OR (num_nonnulls(origin, app_id) = 1
         AND num_nonnulls(callback_id, order_number, state, since, until, rate) = 0)),
   CONSTRAINT no_selector_is_empty
-    CHECK (order_number <> '' IS NOT FALSE AND app_id <> '' IS NOT FALSE AND origin <> '' IS NOT FALSE),
+    CHECK (order_number IS DISTINCT FROM '' AND app_id IS DISTINCT FROM '' AND origin IS DISTINCT FROM ''),
   CONSTRAINT command_state_is_known
     CHECK (state IN ('pending', 'delivered', 'exhausted', 'cancelled')), -- or NULL
   CONSTRAINT since_is_before_until
@@ -754,7 +754,7 @@ COMMIT;
 --   ON callback_queue TO gateway;
 --
 -- GRANT SELECT ON callback_queue, callback_attempt, operator_command, operator_command_item, paused,
---   reconciliation, reconciliation_open, dispatcher, queue_schema, queue_moved, queue_arriving,
+--   reconciliation, reconciliation_open, dispatcher, queue_moved, queue_arriving, queue_schema,
 --   callback_status, callback_stuck, callback_exhausted, merchant_health TO operator;
 -- GRANT INSERT (action, callback_id, order_number, app_id, origin, state, since, until,
 --   include_acknowledged, dry_run, rate, actor, reason) ON operator_command TO operator;

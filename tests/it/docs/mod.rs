@@ -1,9 +1,11 @@
 //! What the documents for operators say is so.
 //!
 //! `docs/sql.md` shows queries with their output and cost: each is run as it stands there, by the
-//! system's `sqlite3`, and has to give just that output, by the indexes that are named.
+//! system's `sqlite3`, and has to give just that output, by the indexes that are named. The queries of
+//! `docs/postgres.md` have to find the same.
 
 mod operations;
+mod postgres;
 
 use std::fs;
 use std::path::{Path, PathBuf};

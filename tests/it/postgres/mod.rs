@@ -42,7 +42,12 @@ impl Database {
     /// What a script prints, and what it complains of; it goes on after a fault. `options` are of
     /// `psql`.
     pub(crate) fn script(&self, options: &[&str], script: &str) -> (String, String) {
-        let said = self.run("postgres", options, script);
+        self.script_as("postgres", options, script)
+    }
+
+    /// The same for another role.
+    pub(crate) fn script_as(&self, role: &str, options: &[&str], script: &str) -> (String, String) {
+        let said = self.run(role, options, script);
         (said.printed, said.complaints)
     }
 

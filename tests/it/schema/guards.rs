@@ -248,11 +248,27 @@ fn an_attempt_can_be_uncounted_once_and_for_a_reason() {
     let refused = [
         "UPDATE callback_attempt SET counted = 1 WHERE seq = 1",
         "UPDATE callback_attempt SET counted = 0, detail = 'other' WHERE seq = 2",
-        "UPDATE callback_attempt SET counted = 0, outcome = 'acknowledged' WHERE seq = 2",
-        "UPDATE callback_attempt SET counted = 0, started_at = 1 WHERE seq = 2",
-        "UPDATE callback_attempt SET counted = 0, sign = 'x' WHERE seq = 2",
         "UPDATE callback_attempt SET detail = detail || 'more' WHERE seq = 2",
     ];
+    let others = [
+        ("callback_id", "2"),
+        ("seq", "3"),
+        ("started_at", "1"),
+        ("duration_ms", "1"),
+        ("outcome", "'acknowledged'"),
+        ("http_status", "200"),
+        ("response_excerpt", "'x'"),
+        ("remote_addr", "'x'"),
+        ("sent_timestamp", "1"),
+        ("sign", "'x'"),
+        ("key_id", "'x'"),
+        ("body_sha256", "'x'"),
+        ("phase", "'dns'"),
+        ("phases", "'{}'"),
+    ];
+    let rewritten = others.map(|(column, value)| {
+        format!("UPDATE callback_attempt SET counted = 0, {column} = {value} WHERE seq = 2")
+    });
     let mut statements = vec![
         attempt(1, 1, json!("connect"), json!(1)),
         plain(
@@ -264,6 +280,7 @@ fn an_attempt_can_be_uncounted_once_and_for_a_reason() {
         plain(uncount),
     ];
     statements.extend(refused.map(plain));
+    statements.extend(rewritten.iter().map(|sql| plain(sql)));
     for client in CLIENTS {
         let mut answers = queue_of_two(client).ask(client, &statements).into_iter();
         for allowed in answers.by_ref().take(4) {

@@ -1,7 +1,7 @@
 //! The marks of a transfer, and what is refused while they stand. What a transfer does with them:
 //! `binary/transfer`.
 
-use super::{FILE_CLIENTS, Queue, Row, plain};
+use super::{CLIENTS, Client, FILE_CLIENTS, Queue, Row, plain};
 
 const ARRIVING: &str = "INSERT INTO queue_arriving (source, from_name, at) VALUES ('a', 'b', 1)";
 const MOVED: &str = "INSERT INTO queue_moved (source, to_name, at) VALUES ('a', 'b', 1)";
@@ -11,35 +11,41 @@ const ANSWERED: &str = "INSERT INTO operator_command (action, callback_id, actor
 
 #[test]
 fn a_queue_has_one_mark_of_a_kind() {
-    let table = [
-        (ARRIVING, "queue_arriving.one"),
-        (MOVED, "queue_moved.one"),
-        (
-            "INSERT INTO queue_arriving (one, source, from_name, at) VALUES (2, 'a', 'b', 1)",
-            "a_queue_arrives_once",
-        ),
-        (
-            "INSERT INTO queue_moved (one, source, to_name, at) VALUES (2, 'a', 'b', 1)",
-            "a_queue_moves_once",
-        ),
-    ];
-    let queue = Queue::file();
-    for answer in queue.ask(FILE_CLIENTS[0], &[plain(ARRIVING), plain(MOVED)]) {
-        answer.expect("the first one");
-    }
-    for (sql, rule) in table {
-        let error = queue.ask(FILE_CLIENTS[0], &[plain(sql)]).remove(0);
-        let error = error.expect_err(sql);
-        assert!(error.contains(rule), "{sql}: {error}");
+    for client in CLIENTS {
+        let (arriving, moved) = match client {
+            Client::Shell | Client::Python => ("queue_arriving.one", "queue_moved.one"),
+            Client::Psql => ("queue_arriving_one_key", "queue_moved_one_key"),
+        };
+        let table = [
+            (ARRIVING, arriving),
+            (MOVED, moved),
+            (
+                "INSERT INTO queue_arriving (one, source, from_name, at) VALUES (2, 'a', 'b', 1)",
+                "a_queue_arrives_once",
+            ),
+            (
+                "INSERT INTO queue_moved (one, source, to_name, at) VALUES (2, 'a', 'b', 1)",
+                "a_queue_moves_once",
+            ),
+        ];
+        let queue = Queue::of(client);
+        for answer in queue.ask(client, &[plain(ARRIVING), plain(MOVED)]) {
+            answer.expect("the first one");
+        }
+        let statements = table.map(|(sql, _)| plain(sql));
+        for ((sql, rule), answer) in table.iter().zip(queue.ask(client, &statements)) {
+            let error = answer.expect_err(sql);
+            assert!(error.contains(rule), "{client:?}: {sql}: {error}");
+        }
     }
 }
 
+/// SQLite's alone: on PostgreSQL `transfer` makes the triggers that refuse the rest.
 #[test]
 fn an_unfinished_copy_takes_rows_of_its_transfer_alone() {
     let not_finished = "a transfer into this queue is not finished";
-    // On PostgreSQL the marks' triggers are made by the transfer itself: see `binary/transfer`.
     for client in FILE_CLIENTS {
-        let queue = Queue::of(client);
+        let queue = Queue::file();
         let answers = queue.ask(
             client,
             &[
