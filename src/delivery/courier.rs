@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use super::floor::{Errand, Floor};
 use super::letter::Letter;
 use super::terms::Terms;
+use super::transport::Permit;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
     self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
@@ -43,6 +44,10 @@ pub(super) struct About {
     pub(super) reach: Reach,
 }
 
+/// What the log has of a request that was held back.
+const TOO_LATE: &str = "the claim lapsed before the request was written: the dispatcher was stopped, \
+                        or the database out of reach";
+
 /// Makes attempts until there is nothing more to send or no place for it.
 pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
     let mut next = Some(first);
@@ -67,20 +72,26 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
         ..
     } = errand;
     let id = lease.id();
+    let validity = lease.validity();
+    let permit = validity.map(|validity| Permit::new(move || validity.stands()));
     let started_at = clock.now();
     let stopwatch = Stopwatch::start();
-    let (mut attempt, reach) = match AssertUnwindSafe(attempt(&terms, &callback, started_at))
-        .catch_unwind()
-        .await
-    {
-        Ok(ended) => ended,
-        Err(_) => (panicked(id, started_at), Reach::NotTried),
-    };
+    let (mut attempt, reach) =
+        match AssertUnwindSafe(attempt(&terms, &callback, permit.as_ref(), started_at))
+            .catch_unwind()
+            .await
+        {
+            Ok(ended) => ended,
+            Err(_) => (panicked(id, started_at), Reach::NotTried),
+        };
     attempt.duration = stopwatch.elapsed();
     if !terms.shield && attempt.verdict.outcome.is_counted() {
         attempt.verdict.counted = true;
     }
-    let next = next(&terms, &attempt, attempts, clock.now());
+    let next = match permit.is_some_and(|permit| permit.was_refused()) {
+        true => Next::RetryAt(clock.now()),
+        false => next(&terms, &attempt, attempts, clock.now()),
+    };
     let message = callback.ok().map(|callback| callback.message);
     Ended {
         attempt: EndedAttempt {
@@ -103,6 +114,7 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
 async fn attempt(
     terms: &Terms,
     callback: &Result<Box<Callback>, Malformed>,
+    permit: Option<&Arc<Permit>>,
     started_at: Timestamp,
 ) -> (Attempt, Reach) {
     let letter = match callback {
@@ -118,8 +130,16 @@ async fn attempt(
     match (callback, letter) {
         (Ok(callback), Ok(letter)) => {
             failpoint::here!("send-before-first-byte");
-            let report = terms.post.post(&callback.callback_url, letter.body).await;
+            let (url, body) = (&callback.callback_url, letter.body);
+            let report = match permit {
+                None => terms.post.post(url, body).await,
+                Some(permit) => terms.post.post_if(url, body, Arc::clone(permit)).await,
+            };
             failpoint::here!("send-after-answer");
+            if permit.is_some_and(|permit| permit.was_refused()) {
+                let attempt = unsent(Outcome::Interrupted, TOO_LATE.to_owned(), started_at);
+                return (attempt, Reach::NotTried);
+            }
             let reach = report.exchange.reach();
             let attempt = Attempt {
                 phases: report.phases,

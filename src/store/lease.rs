@@ -63,6 +63,17 @@ impl Term {
     }
 }
 
+/// Whether a lease stands, for whoever does not hold it.
+#[derive(Clone, Debug)]
+pub struct Validity(Arc<Term>);
+
+impl Validity {
+    /// As [`Lease::stands`].
+    pub fn stands(&self) -> bool {
+        self.0.stands()
+    }
+}
+
 impl Lease {
     pub(super) const fn new(id: CallbackId, token: i64, seq: i64) -> Self {
         Self {
@@ -87,6 +98,11 @@ impl Lease {
     /// instance because this process was stopped for a while, nothing may be sent under it.
     pub fn stands(&self) -> bool {
         self.term.as_ref().is_none_or(|term| term.stands())
+    }
+
+    /// The same to ask later; `None` where it stands anyway.
+    pub fn validity(&self) -> Option<Validity> {
+        self.term.clone().map(Validity)
     }
 
     /// The first of callback `id`, for tests.

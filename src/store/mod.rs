@@ -48,7 +48,7 @@ pub use inspection::{
     AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
     Stats,
 };
-pub use lease::Lease;
+pub use lease::{Lease, Validity};
 pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 
 /// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hyper::body::Bytes;
 use hyper_util::client::legacy::connect::HttpInfo;
-use reqwest::{Client, Method, Request, Response, StatusCode};
+use reqwest::{Body, Client, Method, Request, Response, StatusCode};
 use tokio::time::timeout_at;
 
 use super::connector::{ends, ends_of};
 use super::fault::{self, Circumstances};
+use super::permit::{Permit, Permitted};
 use super::trace::{Ends, Trace};
 use super::{Post, PostReport, Transport};
 use crate::clock::Stopwatch;
@@ -25,18 +26,37 @@ use crate::domain::{CappedBody, Cause, Exchange, Fault, Phase};
 #[async_trait]
 impl Post for Transport {
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport {
-        self.traced(&Trace::start(Stopwatch::start()), url, body)
+        self.traced(&Trace::start(Stopwatch::start()), url, body, None)
             .await
+    }
+
+    async fn post_if(&self, url: &str, body: Vec<u8>, permit: Arc<Permit>) -> PostReport {
+        let trace = Trace::start(Stopwatch::start());
+        self.traced(&trace, url, body, Some(permit)).await
     }
 }
 
 impl Transport {
     /// The way of every POST, told to `trace`.
-    pub(super) async fn traced(&self, trace: &Arc<Trace>, url: &str, body: Vec<u8>) -> PostReport {
+    pub(super) async fn traced(
+        &self,
+        trace: &Arc<Trace>,
+        url: &str,
+        body: Vec<u8>,
+        permit: Option<Arc<Permit>>,
+    ) -> PostReport {
         let exchange = match self.target(url) {
             Err(reason) => Exchange::Blocked { reason },
             Ok(target) => {
-                let exchange = self.exchange(trace, &target, Bytes::from(body));
+                let body = Bytes::from(body);
+                let body = || match &permit {
+                    None => Body::from(body.clone()),
+                    Some(permit) => Body::wrap(Permitted {
+                        body: body.clone(),
+                        permit: Arc::clone(permit),
+                    }),
+                };
+                let exchange = self.exchange(trace, &target, body);
                 match timeout_at(trace.deadline(self.timeout), exchange).await {
                     Ok(exchange) => exchange,
                     Err(_) => self.overdue(trace, &target),
@@ -63,11 +83,16 @@ impl Transport {
         Ok(target)
     }
 
-    async fn exchange(&self, trace: &Arc<Trace>, target: &Target, body: Bytes) -> Exchange {
-        let mut answer = send(&self.pooled, trace, target, body.clone()).await;
+    async fn exchange(
+        &self,
+        trace: &Arc<Trace>,
+        target: &Target,
+        body: impl Fn() -> Body + Send,
+    ) -> Exchange {
+        let mut answer = send(&self.pooled, trace, target, body()).await;
         if gave_up(&answer).is_some_and(|ends| trace.is_kept(ends)) {
             trace.resend();
-            answer = send(&self.fresh, trace, target, body).await;
+            answer = send(&self.fresh, trace, target, body()).await;
         }
         match answer {
             Ok(response) => self.read(trace, target, response).await,
@@ -163,10 +188,10 @@ async fn send(
     client: &Client,
     trace: &Arc<Trace>,
     target: &Target,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, reqwest::Error> {
     let mut request = Request::new(Method::POST, target.url.clone());
-    *request.body_mut() = Some(body.into());
+    *request.body_mut() = Some(body);
     trace.follow(client.execute(request)).await
 }
 

@@ -6,6 +6,7 @@
 //! | [`Transport`] | the real one, on reqwest |
 //! | `call` | one exchange: send, perhaps once more, read the answer up to the cap |
 //! | `trace` | how far an exchange has come, told by those it passes through |
+//! | [`Permit`] | asked right before the request is written |
 //! | `connector`, `resolver`, `tls` | what it passes through; each checks the egress policy in its place |
 //! | `targets` | URLs that were judged before |
 //! | `lookup` | asks the system for addresses, for each name once at a time |
@@ -17,6 +18,7 @@
 //! - [`Post::post`] never fails: what goes wrong is an [`Exchange`].
 //! - One deadline covers the whole exchange: name, connection, a second sending, body.
 //! - No byte of a request goes to an address that the policy forbids.
+//! - Nothing is written once the [`Permit`] of a request has lapsed.
 //! - Nothing in a fault's words comes from a body, or from a URL's path or query.
 //!
 //! Absent: redirects, cookies, referers, content codings, HTTP/2, and the proxy variables of the
@@ -28,6 +30,7 @@ mod client;
 mod connector;
 mod fault;
 mod lookup;
+mod permit;
 mod probe;
 mod resolver;
 mod targets;
@@ -38,12 +41,14 @@ mod trace;
 mod tests;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 pub use certificate::{Certificate, NAMES_MAX};
 pub use client::{Transport, TransportError, TransportSettings};
 pub use lookup::{Lookup, SystemLookup};
+pub use permit::Permit;
 pub use probe::{Chain, Distrust, DistrustReason, ProbeReport, TlsReport};
 pub use tls::TlsError;
 
@@ -57,6 +62,12 @@ pub trait Post: Debug + Send + Sync + 'static {
     /// POSTs `body` as JSON to `url` and reads the answer. Never longer than the deadline, never
     /// an `Err`: how it went is data.
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport;
+
+    /// The same, unless `permit` is refused right before the request is written. Whoever sends
+    /// nothing over a network need not ask.
+    async fn post_if(&self, url: &str, body: Vec<u8>, _permit: Arc<Permit>) -> PostReport {
+        self.post(url, body).await
+    }
 }
 
 /// What a [`Post`] brings back.

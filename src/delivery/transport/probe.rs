@@ -100,7 +100,7 @@ impl Transport {
     /// the way. Takes up to the deadline of the POST and that of a connection.
     pub async fn probe(&self, url: &str, body: Vec<u8>) -> ProbeReport {
         let trace = Trace::with_notes(Stopwatch::start());
-        let post = self.traced(&trace, url, body).await;
+        let post = self.traced(&trace, url, body, None).await;
         let notes = trace.notes();
         let target = self.policy.check_url(url);
         let dialled = match &post.exchange {

@@ -32,9 +32,12 @@ const ROUNDS: u64 = 20;
 /// rows are still there.
 const EVENTS_WITHIN: u64 = 7000;
 
-/// How long a dispatcher is stopped at least: longer than a lease, and than the look for lapsed ones
-/// that comes after it.
-const STOPPED_FOR: Duration = Duration::from_secs(20);
+/// How long a dispatcher is stopped at least: as long as a lease stands.
+const STOPPED_FOR: Duration = Duration::from_secs(15);
+
+/// How much longer at most, in milliseconds: it wakes while others are at what it had claimed, or when
+/// all of that has ended.
+const LONGER: u64 = 8000;
 
 /// How long the server is away.
 const AWAY: Duration = Duration::from_secs(1);
@@ -110,7 +113,7 @@ async fn round(rows: u64, chance: &mut Chance, counts: &mut Counts) {
     let mut killed = dispatchers.remove(chance.index(3));
     let stopped = dispatchers.remove(chance.index(2));
     let moments = [(); 3].map(|()| Duration::from_millis(chance.below(EVENTS_WITHIN)));
-    let longer = Duration::from_millis(chance.below(3000));
+    let longer = Duration::from_millis(chance.below(LONGER));
     tokio::join!(
         async {
             sleep(moments[0]).await;

@@ -4,6 +4,7 @@ mod answers;
 mod egress;
 mod fault;
 mod kept;
+mod permit;
 mod scripted;
 mod stages;
 mod tls;

@@ -1,0 +1,89 @@
+//! A permission that is asked for at the last moment.
+//!
+//! Between the claim and the first byte lie a signature, a name, a connection. Where the claim may
+//! lapse meanwhile, because the whole process was stopped, the body asks once more: hyper takes it
+//! right before it writes head and body together, so a body that is refused leaves nothing written.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+
+/// Whether a request may still be written.
+pub struct Permit {
+    holds: Box<dyn Fn() -> bool + Send + Sync>,
+    was_refused: AtomicBool,
+}
+
+impl Permit {
+    /// One that is good for as long as `holds` says so.
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            holds: Box::new(holds),
+            was_refused: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether a request was held back by it.
+    pub fn was_refused(&self) -> bool {
+        self.was_refused.load(Ordering::Relaxed)
+    }
+
+    fn is_granted(&self) -> bool {
+        let is_granted = (self.holds)();
+        if !is_granted {
+            self.was_refused.store(true, Ordering::Relaxed);
+        }
+        is_granted
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("was_refused", &self.was_refused)
+            .finish_non_exhaustive()
+    }
+}
+
+/// It came too late.
+#[derive(Debug, thiserror::Error)]
+#[error("the claim has lapsed")]
+pub(super) struct Lapsed;
+
+/// A body that is to be had with a permit only.
+#[derive(Debug)]
+pub(super) struct Permitted {
+    pub(super) body: Bytes,
+    pub(super) permit: Arc<Permit>,
+}
+
+impl Body for Permitted {
+    type Data = Bytes;
+    type Error = Lapsed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Lapsed>>> {
+        if self.body.is_empty() {
+            return Poll::Ready(None);
+        }
+        let frame = match self.permit.is_granted() {
+            true => Ok(Frame::data(std::mem::take(&mut self.body))),
+            false => Err(Lapsed),
+        };
+        Poll::Ready(Some(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.body.len()).unwrap_or(u64::MAX))
+    }
+}
