@@ -20,6 +20,7 @@
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 //! | [`secrets`] | who must not see: no secret gets out |
 //! | [`simulation`] | nobody: whatever may happen, drawn from seeds, against an oracle |
+//! | [`stores`] | nobody: the two stores that a test runs on |
 
 mod architecture;
 mod binary;
@@ -40,3 +41,4 @@ mod reconcile;
 mod schema;
 mod secrets;
 mod simulation;
+mod stores;

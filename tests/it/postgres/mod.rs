@@ -1,9 +1,11 @@
 //! A PostgreSQL server of the tests' own: its data, its port and its sockets are nobody else's.
 //!
-//! As root it runs as the user `postgres`, which Debian's package makes: the server refuses root. It
-//! ends with this process, however that ends.
+//! As root it runs as the user `postgres`, which Debian's package makes: the server refuses root. A
+//! shell between the server and this process ends it when this process ends, however that happens,
+//! and takes its folder away.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,16 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// Ends the server with the signal that it reads. When there is nothing to read any more, the process
+/// that has started it is gone.
+const KEEPER: &str = r#"
+"$@" </dev/null & server=$!
+read -r signal || gone=yes
+kill -"${signal:-QUIT}" "$server"
+wait "$server"
+[ -z "$gone" ] || rm -rf "$0"
+"#;
 
 /// How long the server may take to do what takes a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,8 +89,13 @@ impl Server {
 
     /// Starts it again after [`Server::stop`].
     pub(crate) fn start(&self) {
-        let mut command = as_server("postgres");
+        let server = as_server("postgres");
+        let mut command = Command::new("sh");
         command
+            .args(["-c", KEEPER])
+            .arg(self.folder.path())
+            .arg(server.get_program())
+            .args(server.get_args())
             .arg("-D")
             .arg(self.folder.path().join("data"))
             .arg("-k")
@@ -88,9 +105,11 @@ impl Server {
             .args(["-c", "max_connections=200"])
             // A crash of the server's machine is not among what is tested here.
             .args(["-c", "fsync=off"])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(self.log())
-            .stderr(self.log());
+            .stderr(self.log())
+            // Ctrl-C at a terminal is for this process.
+            .process_group(0);
         let child = command.spawn().expect("the server starts");
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
         let since = Instant::now();
@@ -106,7 +125,7 @@ impl Server {
 
     /// Stops it as an administrator does who can't wait: clients are cut off, nothing is lost.
     pub(crate) fn stop(&self) {
-        self.end("-INT");
+        self.end("INT");
     }
 
     /// Both, one after the other.
@@ -118,13 +137,9 @@ impl Server {
     fn end(&self, signal: &str) {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mut child) = process.take() {
-            let told = Command::new("/bin/kill")
-                .args([signal, &child.id().to_string()])
-                .status();
-            assert!(
-                told.is_ok_and(|status| status.success()),
-                "the server is told to end"
-            );
+            let mut keeper = child.stdin.take().expect("it is piped");
+            let told = writeln!(keeper, "{signal}");
+            told.expect("the server is told to end");
             child.wait().expect("the server ends");
         }
     }
@@ -144,7 +159,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end("-QUIT");
+        self.end("QUIT");
     }
 }
 
@@ -154,20 +169,54 @@ impl Database {
         format!("postgres://postgres@127.0.0.1:{}/{}", self.port, self.name)
     }
 
-    /// Runs `sql` through `psql`; returns what it printed: a line for each row, columns apart by `|`.
+    /// The same once more. Whoever is connected to this one is cut off.
+    pub(crate) fn copy(&self) -> Self {
+        static COPIES: AtomicUsize = AtomicUsize::new(0);
+        let number = COPIES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}_copy_{number}", self.name);
+        let administrator = Self {
+            name: "postgres".to_owned(),
+            port: self.port,
+        };
+        administrator.sql(&format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{0}';
+             CREATE DATABASE {name} TEMPLATE {0};",
+            self.name
+        ));
+        Self {
+            name,
+            port: self.port,
+        }
+    }
+
+    /// Runs `sql` through `psql`, each statement by itself; returns what it printed: a line for each
+    /// row, columns apart by `|`.
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.try_sql(sql)
             .unwrap_or_else(|complaint| panic!("{sql}: {complaint}"))
     }
 
-    /// The same, or the complaint.
-    pub(crate) fn try_sql(&self, sql: &str) -> Result<String, String> {
+    /// A session that runs what it reads.
+    pub(crate) fn psql(&self) -> Command {
         let mut command = Command::new(program("psql"));
         command
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .arg(self.url())
-            .env("PGCONNECT_TIMEOUT", "10");
-        let output = command.output().expect("psql runs");
+            .env("PGCONNECT_TIMEOUT", "10")
+            .stdin(Stdio::piped());
+        command
+    }
+
+    /// The same, or the complaint.
+    pub(crate) fn try_sql(&self, sql: &str) -> Result<String, String> {
+        let mut command = self.psql();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("psql runs");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // One that can't connect does not read it.
+        let _ = stdin.write_all(sql.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("psql ends");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         match output.status.success() {
             true => Ok(text(&output.stdout)),
@@ -200,7 +249,7 @@ fn is_root() -> bool {
     output.stdout.trim_ascii() == b"0"
 }
 
-/// A program run as the server's user, which ends with this process.
+/// A program run as the server's user, which ends with its parent.
 fn as_server(name: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "INT"]);
@@ -208,8 +257,6 @@ fn as_server(name: &str) -> Command {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
     }
     command.arg(program(name));
-    // Ctrl-C at a terminal is for this process.
-    command.process_group(0);
     command
 }
 
