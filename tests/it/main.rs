@@ -21,6 +21,7 @@
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 //! | [`secrets`] | who must not see: no secret gets out |
 //! | [`simulation`] | nobody: whatever may happen, drawn from seeds, against an oracle |
+//! | [`store_kind`] | nobody: the two stores that a test runs on |
 //! | [`stores`] | the dispatcher: both databases do the same |
 
 mod architecture;
@@ -43,4 +44,5 @@ mod reconcile;
 mod schema;
 mod secrets;
 mod simulation;
+mod store_kind;
 mod stores;

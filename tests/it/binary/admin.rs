@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use callback_dispatcher::merchant::Answer;
 
-use super::{Daemon, PATIENCE, Place, payment};
+use super::{Daemon, PATIENCE, Place, StoreKind, on_both, payment};
 
 /// Where the admin port of `daemon` listens.
 pub(crate) async fn address(daemon: &mut Daemon) -> String {
@@ -29,9 +29,8 @@ pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn health_readiness_and_metrics_are_served() {
-    let place = Place::new();
+async fn health_readiness_and_metrics_are_served(store: StoreKind) {
+    let place = Place::on(store);
     place.change_settings("listen = \"\"", "listen = \"127.0.0.1:0\"");
     let merchant = place.merchant(Answer::Ack).await;
     let mut daemon = place.run();
@@ -80,3 +79,5 @@ async fn health_readiness_and_metrics_are_served() {
     assert!(!metrics.contains("M1"), "no label has a merchant's values");
     daemon.stops().await;
 }
+
+on_both!(health_readiness_and_metrics_are_served,);

@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use callback_dispatcher::store::sqlite;
+use callback_dispatcher::store::{postgres, sqlite};
 use serde_json::{Value, json};
 
-use super::{Daemon, Place, lines, payment, refund, until, with};
+use super::{Daemon, Place, StoreKind, lines, on_both, payment, refund, until, with};
 
 const URL: &str = "http://127.0.0.1:9/cb";
 
@@ -14,26 +14,25 @@ fn queued(place: &Place) -> Value {
     place.rows("SELECT count(*) AS n FROM callback_queue")[0]["n"].clone()
 }
 
-#[test]
-fn init_creates_the_database_once() {
-    let place = Place::bare();
+fn init_creates_the_database_once(store: StoreKind) {
+    let place = Place::bare_on(store);
+    let (version, stands) = match store {
+        StoreKind::Sqlite => (sqlite::SCHEMA_VERSION, "SELECT * FROM pragma_user_version"),
+        StoreKind::Postgres => (postgres::SCHEMA_VERSION, "SELECT version FROM queue_schema"),
+    };
     let first = place.ask(&["init"]).done();
-    let created = format!(
-        "queue.db created, schema version {}",
-        sqlite::SCHEMA_VERSION
-    );
+    let created = format!("{} created, schema version {version}", place.queue_name());
     assert!(first.contains(&created), "{first}");
     place.enqueue(&[payment(URL, 1)]);
     let second = place.ask(&["init"]).done();
-    assert!(second.contains("queue.db is up to date"), "{second}");
+    let is_there = format!("{} is up to date", place.queue_name());
+    assert!(second.contains(&is_there), "{second}");
     assert_eq!(queued(&place), 1);
-    let version = place.rows("PRAGMA user_version");
-    assert_eq!(version[0]["user_version"], sqlite::SCHEMA_VERSION);
+    assert_eq!(place.store.sql(stands), version.to_string());
 }
 
-#[test]
-fn enqueue_reads_standard_input_or_a_file_and_prints_ids() {
-    let place = Place::new();
+fn enqueue_reads_standard_input_or_a_file_and_prints_ids(store: StoreKind) {
+    let place = Place::on(store);
     assert_eq!(place.enqueue(&[payment(URL, 1), refund(URL, 1)]), [1, 2]);
     place.write("more.ndjson", &format!("\n{}\n\n", payment(URL, 2)));
     assert_eq!(place.ask(&["enqueue", "more.ndjson"]).done(), "3\n");
@@ -54,9 +53,8 @@ fn enqueue_reads_standard_input_or_a_file_and_prints_ids() {
     );
 }
 
-#[test]
-fn a_bad_line_is_named_and_nothing_is_queued() {
-    let place = Place::new();
+fn a_bad_line_is_named_and_nothing_is_queued(store: StoreKind) {
+    let place = Place::on(store);
     let good = payment(URL, 1);
     let unnamed = with(payment(URL, 3), "orderNumber", json!("M3"));
     for (bad, word) in [
@@ -90,9 +88,8 @@ fn a_bad_line_is_named_and_nothing_is_queued() {
     place.ask(&["enqueue", "two.ndjson"]).failed(1, &words);
 }
 
-#[test]
-fn a_duplicate_queues_nothing() {
-    let place = Place::new();
+fn a_duplicate_queues_nothing(store: StoreKind) {
+    let place = Place::on(store);
     place.enqueue(&[payment(URL, 1)]);
     let input = lines(&[payment(URL, 2), payment(URL, 1)]);
     let words = ["line 2", "nothing was queued"];
@@ -171,9 +168,8 @@ async fn the_mock_merchant_answers_and_keeps_a_journal() {
     assert!(said.contains("2 POSTs received"), "{said}");
 }
 
-#[tokio::test]
-async fn our_mock_merchant_and_our_daemon_understand_each_other() {
-    let place = Place::new();
+async fn our_mock_merchant_and_our_daemon_understand_each_other(store: StoreKind) {
+    let place = Place::on(store);
     let arguments = ["mock-merchant", "--listen", "127.0.0.1:0"];
     let mut merchant = Daemon::spawn(place.command(&arguments));
     let line = merchant.says("listening on").await;
@@ -188,3 +184,13 @@ async fn our_mock_merchant_and_our_daemon_understand_each_other() {
     daemon.stops().await;
     merchant.stops().await;
 }
+
+on_both!(our_mock_merchant_and_our_daemon_understand_each_other,);
+
+on_both!(
+    plain:
+    init_creates_the_database_once,
+    enqueue_reads_standard_input_or_a_file_and_prints_ids,
+    a_bad_line_is_named_and_nothing_is_queued,
+    a_duplicate_queues_nothing,
+);

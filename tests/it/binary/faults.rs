@@ -1,12 +1,12 @@
 //! What is wrong with the surroundings, and how each command says so: `check` all of it at once.
 
-use super::{Place, SETTINGS, payment, set_mode};
+use super::{Place, SETTINGS, StoreKind, on_both, payment, set_mode};
 
-#[test]
-fn check_is_content_with_what_is_good() {
-    let place = Place::new();
+fn check_is_content_with_what_is_good(store: StoreKind) {
+    let place = Place::on(store);
     let said = place.ask(&["check"]).done();
-    for word in ["dispatcher.toml", "keys.toml", "app 6", "queue.db"] {
+    let queue = place.queue_name();
+    for word in ["dispatcher.toml", "keys.toml", "app 6", &queue] {
         assert!(said.contains(word), "no {word:?} in {said}");
     }
     assert!(!said.contains("fault"), "{said}");
@@ -59,15 +59,18 @@ fn check_looks_at_the_database_although_the_settings_are_broken() {
     }
 }
 
-#[test]
-fn a_missing_database_is_named_with_its_remedy() {
-    let place = Place::bare();
+fn a_missing_database_is_named_with_its_remedy(store: StoreKind) {
+    let place = Place::bare_on(store);
     let line = payment("http://127.0.0.1:9/", 1).to_string();
     for arguments in [&["enqueue"][..], &["show", "1"], &["list"], &["stats"]] {
         let said = place.feed(arguments, &line);
         said.failed(
             78,
-            &["queue.db", "does not exist", "callback-dispatcher init"],
+            &[
+                &place.queue_name(),
+                "does not exist",
+                "callback-dispatcher init",
+            ],
         );
         assert!(!place.path("queue.db").exists(), "{arguments:?}");
     }
@@ -135,3 +138,9 @@ fn wrong_usage_is_2() {
             .contains(env!("CARGO_PKG_VERSION"))
     );
 }
+
+on_both!(
+    plain:
+    check_is_content_with_what_is_good,
+    a_missing_database_is_named_with_its_remedy,
+);

@@ -36,6 +36,7 @@ pub(super) use admin::{address as admin_address, get};
 pub(super) use daemon::Daemon;
 
 use crate::secrets::{self, HMAC as SECRET};
+use crate::store_kind::{Store, StoreKind, on_both};
 
 const SETTINGS: &str = r#"
 [retry]
@@ -108,25 +109,37 @@ impl Drop for Place {
     }
 }
 
-/// A directory with settings, keys and perhaps a queue.
+/// A directory with settings and keys, and perhaps a queue in it or on a server.
 pub(super) struct Place {
     directory: TempDir,
+    store: Store,
 }
 
 impl Place {
-    /// Without a queue.
+    /// Without a queue; it would be a file.
     pub(super) fn bare() -> Self {
-        let place = Self {
-            directory: TempDir::new().expect("a temporary directory"),
-        };
-        place.write("dispatcher.toml", SETTINGS);
+        Self::bare_on(StoreKind::Sqlite)
+    }
+
+    /// Without a queue; it would be of this kind.
+    fn bare_on(kind: StoreKind) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let store = Store::new(kind, directory.path());
+        let place = Self { directory, store };
+        let settings = format!("[store]\nurl = \"{}\"\n{SETTINGS}", place.store.url());
+        place.write("dispatcher.toml", &settings);
         place.write_keys(&[("6", SECRET)]);
         place
     }
 
-    /// With an empty queue.
+    /// With an empty queue in a file.
     pub(super) fn new() -> Self {
-        let place = Self::bare();
+        Self::on(StoreKind::Sqlite)
+    }
+
+    /// With an empty queue of this kind.
+    fn on(kind: StoreKind) -> Self {
+        let place = Self::bare_on(kind);
         place.ask(&["init"]).done();
         place
     }
@@ -213,9 +226,16 @@ impl Place {
         Daemon::spawn(self.command(&["run"]))
     }
 
-    /// A statement through the `sqlite3` program; its rows as objects.
+    /// A statement through the `sqlite3` program or `psql`; its rows as objects.
     pub(super) fn rows(&self, sql: &str) -> Vec<Value> {
-        self.rows_of("queue.db", sql)
+        self.store.rows(sql)
+    }
+
+    /// What the commands call the queue.
+    fn queue_name(&self) -> String {
+        let url = self.store.url();
+        let name = url.rsplit(['/', ':']).next();
+        name.expect("a URL has parts").to_owned()
     }
 
     fn rows_of(&self, database: &str, sql: &str) -> Vec<Value> {

@@ -1,38 +1,39 @@
 //! `resend`, `cancel`, `pause`, `resume` and `prune`: with a dispatcher at work, and without one.
 
+use callback_dispatcher::clock::{Clock as _, SystemClock};
+use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::merchant::Answer;
 use serde_json::{Value, json};
 
-use super::{Daemon, Place, payment, refund};
+use super::{Daemon, Place, StoreKind, on_both, payment, refund};
 
 const URL: &str = "http://127.0.0.1:9/cb";
 
-/// Callback `id` got into this state at a moment given in SQL.
-fn finish(place: &Place, id: i64, state: &str, at: &str) {
+/// Callback `id` got into this state at this moment.
+fn finish(place: &Place, id: i64, state: &str, at: Timestamp) {
     place.rows(&format!(
-        "UPDATE callback_queue SET state = '{state}', next_attempt_at = NULL, finished_at = {at}
-         WHERE id = {id}"
+        "UPDATE callback_queue SET state = '{state}', next_attempt_at = NULL, finished_at = {}
+         WHERE id = {id}",
+        at.as_millis()
     ));
 }
 
-const NOW: &str = "strftime('%s', 'now') * 1000";
-const LONG_AGO: &str = "1";
+const LONG_AGO: Timestamp = Timestamp::from_millis(1);
 
 fn states(place: &Place) -> Value {
     let rows = place.rows("SELECT state FROM callback_queue ORDER BY id");
     rows.into_iter().map(|row| row["state"].clone()).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_running_dispatcher_carries_it_out_and_the_command_tells() {
-    let place = Place::new();
+async fn a_running_dispatcher_carries_it_out_and_the_command_tells(store: StoreKind) {
+    let place = Place::on(store);
     let merchant = place.merchant(Answer::Ack).await;
     place.enqueue(&[
         payment(&merchant.url("/cb"), 1),
         payment(&merchant.url("/cb"), 2),
     ]);
-    finish(&place, 1, "exhausted", NOW);
-    finish(&place, 2, "delivered", NOW);
+    finish(&place, 1, "exhausted", SystemClock.now());
+    finish(&place, 2, "delivered", SystemClock.now());
     let daemon = place.run().ready().await;
     let said = place.ask(&["resend", "--app", "6", "--dry-run"]).done();
     assert_eq!(
@@ -92,9 +93,8 @@ async fn a_running_dispatcher_carries_it_out_and_the_command_tells() {
 }
 
 /// Whoever stops the daemon to call something off wants it called off before the next start.
-#[test]
-fn without_a_dispatcher_the_command_is_carried_out_at_once() {
-    let place = Place::new();
+fn without_a_dispatcher_the_command_is_carried_out_at_once(store: StoreKind) {
+    let place = Place::on(store);
     place.enqueue(&[payment(URL, 1), refund(URL, 1), payment(URL, 2)]);
     let said = place
         .ask(&["cancel", "M1", "--reason", "queued by mistake"])
@@ -115,9 +115,8 @@ fn without_a_dispatcher_the_command_is_carried_out_at_once() {
     );
 }
 
-#[test]
-fn what_a_dead_dispatcher_left_in_flight_is_left_and_said() {
-    let place = Place::new();
+fn what_a_dead_dispatcher_left_in_flight_is_left_and_said(store: StoreKind) {
+    let place = Place::on(store);
     place.enqueue(&[payment(URL, 1)]);
     place.rows("UPDATE callback_queue SET leased_until = 1, leased_at = 1, lease_token = 1");
     place.ask(&["cancel", "M1", "--reason", "r"]).failed(
@@ -131,9 +130,8 @@ fn what_a_dead_dispatcher_left_in_flight_is_left_and_said() {
     assert_eq!(states(&place), json!(["pending"]));
 }
 
-#[test]
-fn what_is_asked_for_wrongly_is_refused_before_anything_is_written() {
-    let place = Place::new();
+fn what_is_asked_for_wrongly_is_refused_before_anything_is_written(store: StoreKind) {
+    let place = Place::on(store);
     place.enqueue(&[payment(URL, 1), payment(URL, 2)]);
     place.rows(&format!(
         "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
@@ -182,9 +180,8 @@ fn what_is_asked_for_wrongly_is_refused_before_anything_is_written() {
         .failed(1, &["command 1 is refused", "only pending callbacks"]);
 }
 
-#[test]
-fn prune_removes_what_is_past_its_retention() {
-    let place = Place::new();
+fn prune_removes_what_is_past_its_retention(store: StoreKind) {
+    let place = Place::on(store);
     place.enqueue(&[payment(URL, 1), payment(URL, 2), payment(URL, 3)]);
     finish(&place, 1, "delivered", LONG_AGO);
     finish(&place, 2, "exhausted", LONG_AGO);
@@ -199,9 +196,8 @@ fn prune_removes_what_is_past_its_retention() {
 }
 
 /// Standard output is no terminal here, so there is nothing to clear, and nothing coloured.
-#[tokio::test]
-async fn a_watch_asks_again_until_it_is_interrupted() {
-    let place = Place::new();
+async fn a_watch_asks_again_until_it_is_interrupted(store: StoreKind) {
+    let place = Place::on(store);
     place.enqueue(&[payment(URL, 1)]);
     let mut watch = Daemon::spawn(place.command(&["list", "--watch=1"]));
     watch.says("M1").await;
@@ -212,3 +208,16 @@ async fn a_watch_asks_again_until_it_is_interrupted() {
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(!said.contains('\u{1b}'), "{said}");
 }
+
+on_both!(
+    a_running_dispatcher_carries_it_out_and_the_command_tells,
+    a_watch_asks_again_until_it_is_interrupted,
+);
+
+on_both!(
+    plain:
+    without_a_dispatcher_the_command_is_carried_out_at_once,
+    what_a_dead_dispatcher_left_in_flight_is_left_and_said,
+    what_is_asked_for_wrongly_is_refused_before_anything_is_written,
+    prune_removes_what_is_past_its_retention,
+);

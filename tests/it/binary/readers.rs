@@ -3,12 +3,12 @@
 use callback_dispatcher::merchant::{Answer, Script};
 use serde_json::{Value, json};
 
-use super::{Place, payment, refund, with};
+use super::{Place, StoreKind, on_both, payment, refund, with};
 
 /// A payment that was delivered, its refund that was given up, and a payment of app 8 that waits:
 /// it has no key.
-async fn played() -> Place {
-    let place = Place::new();
+async fn played(store: StoreKind) -> Place {
+    let place = Place::on(store);
     let merchant = place
         .merchant(Script::each(|post| {
             match post.text("newpayRefundOrderNo").is_some() {
@@ -31,9 +31,8 @@ fn ids(list: &Value) -> Vec<i64> {
     rows.map(|row| row["id"].as_i64().expect("an id")).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn show_finds_by_every_number_and_tells_what_to_tell() {
-    let place = played().await;
+async fn show_finds_by_every_number_and_tells_what_to_tell(store: StoreKind) {
+    let place = played(store).await;
     for (number, found) in [
         ("1", vec![1]),
         ("M2", vec![3]),
@@ -106,9 +105,8 @@ async fn show_finds_by_every_number_and_tells_what_to_tell() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn list_filters() {
-    let place = played().await;
+async fn list_filters(store: StoreKind) {
+    let place = played(store).await;
     for (arguments, found) in [
         ("", vec![3, 2, 1]),
         ("--state delivered", vec![1]),
@@ -143,9 +141,8 @@ async fn list_filters() {
     assert!(!text.contains("delivered"), "{text}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn stats_count() {
-    let place = played().await;
+async fn stats_count(store: StoreKind) {
+    let place = played(store).await;
     let numbers = place.ask(&["stats", "--json"]).json();
     let depth = &numbers["depth"];
     for (state, count) in [("pending", 1), ("delivered", 1), ("exhausted", 1)] {
@@ -166,6 +163,12 @@ async fn stats_count() {
     for word in ["pending", "delivered", "exhausted", "50", "due:"] {
         assert!(text.contains(word), "no {word:?} in {text}");
     }
-    let empty = Place::new().ask(&["stats"]).done();
+    let empty = Place::on(store).ask(&["stats"]).done();
     assert!(empty.contains("nothing is waiting"), "{empty}");
 }
+
+on_both!(
+    show_finds_by_every_number_and_tells_what_to_tell,
+    list_filters,
+    stats_count,
+);

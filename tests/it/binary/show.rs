@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Place, payment, refund};
+use super::{Place, StoreKind, on_both, payment, refund};
 
 /// The document's sample, signed with the key of app 6: its `sign` stands in the contract.
 const SENT_TIMESTAMP: i64 = 1_663_738_614_280;
@@ -170,9 +170,8 @@ fn sha256(place: &Place, text: &str) -> String {
     printed.split(' ').next().expect("a digest").to_owned()
 }
 
-#[test]
-fn each_outcome_is_told_to_the_operator_and_to_the_merchant() {
-    let place = Place::new();
+fn each_outcome_is_told_to_the_operator_and_to_the_merchant(store: StoreKind) {
+    let place = Place::on(store);
     for number in 0..CASES.len() {
         place.enqueue(&[payment("https://merchant.example/cb", number)]);
     }
@@ -212,9 +211,8 @@ fn each_outcome_is_told_to_the_operator_and_to_the_merchant() {
 }
 
 /// The contract's two vectors: body, canonical form and sign are made again from row and log.
-#[test]
-fn what_was_sent_is_made_again_and_proven_by_its_digest() {
-    let place = Place::new();
+fn what_was_sent_is_made_again_and_proven_by_its_digest(store: StoreKind) {
+    let place = Place::on(store);
     let sample = |mut callback: Value, subject: bool| {
         for (member, value) in [
             ("newpayOrderNo", "202209210000006950"),
@@ -260,7 +258,17 @@ fn what_was_sent_is_made_again_and_proven_by_its_digest() {
             "{said}"
         );
     }
-    place.rows("DROP TRIGGER callback_queue_is_immutable; UPDATE callback_queue SET amount = '1.00' WHERE id = 1");
+    place.rows(match store {
+        StoreKind::Sqlite => "DROP TRIGGER callback_queue_is_immutable",
+        StoreKind::Postgres => "DROP TRIGGER callback_queue_is_immutable ON callback_queue",
+    });
+    place.rows("UPDATE callback_queue SET amount = '1.00' WHERE id = 1");
     let shown = place.ask(&["show", "1"]).done();
     assert!(shown.contains("this is not what was sent"), "{shown}");
 }
+
+on_both!(
+    plain:
+    each_outcome_is_told_to_the_operator_and_to_the_merchant,
+    what_was_sent_is_made_again_and_proven_by_its_digest,
+);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use callback_dispatcher::merchant::{Answer, MockMerchant};
 use serde_json::json;
 
-use super::{PATIENCE, Place, payment, until, with};
+use super::{PATIENCE, Place, StoreKind, on_both, payment, until, with};
 
 /// Far longer than it takes to send the signal.
 const SLOW: Answer = Answer::Slow(Duration::from_millis(500));
@@ -27,10 +27,9 @@ async fn becomes(place: &Place, order: &str, state: &str) {
     until(&what, || (state_of(place, order) == state).then_some(())).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_completes_and_records_what_is_in_flight() {
+async fn a_stop_completes_and_records_what_is_in_flight(store: StoreKind) {
     for signal in ["TERM", "INT"] {
-        let place = Place::new();
+        let place = Place::on(store);
         let merchant = place.merchant(SLOW).await;
         let daemon = place.run().ready().await;
         place.enqueue(&[payment(&merchant.url("/"), 1)]);
@@ -53,9 +52,8 @@ async fn a_stop_completes_and_records_what_is_in_flight() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drain_starts_nothing_new() {
-    let place = Place::new();
+async fn a_drain_starts_nothing_new(store: StoreKind) {
+    let place = Place::on(store);
     place.change_settings("per_merchant = 16", "per_merchant = 1");
     let merchant = place.merchant(SLOW).await;
     let url = merchant.url("/");
@@ -64,14 +62,13 @@ async fn a_drain_starts_nothing_new() {
     receives(&merchant, 1).await;
     daemon.stops().await;
     assert_eq!(merchant.count(), 1);
-    let states = "SELECT count(*) AS n, sum(leased_until IS NOT NULL) AS leased
+    let states = "SELECT count(*) AS n, count(leased_until) AS leased
                   FROM callback_queue WHERE state = 'pending'";
     assert_eq!(json!(place.rows(states)), json!([{"n": 2, "leased": 0}]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_added_before_sighup_makes_its_callbacks_deliverable() {
-    let place = Place::new();
+async fn a_key_added_before_sighup_makes_its_callbacks_deliverable(store: StoreKind) {
+    let place = Place::on(store);
     let merchant = place.merchant(Answer::Ack).await;
     let daemon = place.run().ready().await;
     let url = merchant.url("/");
@@ -120,6 +117,7 @@ async fn a_broken_configuration_on_sighup_changes_nothing_and_is_logged() {
     daemon.stops().await;
 }
 
+/// From a file. A database is for several.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_dispatcher_is_turned_away() {
     let place = Place::new();
@@ -131,3 +129,9 @@ async fn a_second_dispatcher_is_turned_away() {
     daemon.stops().await;
     place.run().ready().await.stops().await;
 }
+
+on_both!(
+    a_stop_completes_and_records_what_is_in_flight,
+    a_drain_starts_nothing_new,
+    a_key_added_before_sighup_makes_its_callbacks_deliverable,
+);

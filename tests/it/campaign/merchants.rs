@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use callback_dispatcher::clock::{Clock as _, SystemClock};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -232,8 +234,7 @@ fn post(body: &[u8]) -> Option<Post> {
 
 /// The clock of this host, which the dispatchers share.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292 million")
+    SystemClock.now().as_millis()
 }
 
 /// As the document has it: `name=value`, sorted by name, joined with `&`, HMAC-SHA256, Base64.

@@ -9,14 +9,15 @@ use callback_dispatcher::store::ShownState;
 use super::client::{Client, form};
 use super::{KEYS, TOKEN};
 use crate::live::{Daemon, Place, payment, until};
+use crate::store_kind::{StoreKind, on_both};
 
 const ON_LOOPBACK: &[(&str, &str)] = &[("ADMIN__LISTEN", "127.0.0.1:0")];
 
 /// Loopback all the same, but the daemon can't know.
 const OPEN_TO_OTHERS: &[(&str, &str)] = &[("ADMIN__LISTEN", "0.0.0.0:0")];
 
-fn place_with_token() -> Place {
-    let place = Place::new();
+fn place_with_token(store: StoreKind) -> Place {
+    let place = Place::on(store);
     place.write_keys(KEYS);
     place
 }
@@ -26,9 +27,8 @@ fn client(daemon: &Daemon) -> Client {
     Client::new(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn on_loopback_everybody_reads_and_nobody_acts_without_the_token() {
-    let place = place_with_token();
+async fn on_loopback_everybody_reads_and_nobody_acts_without_the_token(store: StoreKind) {
+    let place = place_with_token(store);
     let daemon = Daemon::start(&place, ON_LOOPBACK).await;
     let stranger = client(&daemon);
     for path in [
@@ -53,13 +53,13 @@ async fn on_loopback_everybody_reads_and_nobody_acts_without_the_token() {
     ];
     let refused = stranger.post("/console/act", &order).await;
     assert_eq!(refused.status, 403, "{refused:?}");
-    assert_eq!(place.sqlite3("SELECT count(*) FROM operator_command"), "0");
+    assert_eq!(place.sql("SELECT count(*) FROM operator_command"), "0");
     daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_others_reach_the_port_reading_needs_the_token_too() {
-    let place = place_with_token();
+    let place = place_with_token(StoreKind::Sqlite);
     let daemon = Daemon::start(&place, OPEN_TO_OTHERS).await;
     let stranger = client(&daemon);
     let turned = stranger.get("/console/callbacks?state=pending").await;
@@ -102,7 +102,7 @@ async fn without_a_token_nobody_signs_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guessing_ends_soon() {
-    let place = place_with_token();
+    let place = place_with_token(StoreKind::Sqlite);
     let daemon = Daemon::start(&place, ON_LOOPBACK).await;
     let mut stranger = client(&daemon);
     for _ in 0..5 {
@@ -121,7 +121,7 @@ async fn guessing_ends_soon() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cookie_is_kept_from_scripts_and_other_sites() {
-    let place = place_with_token();
+    let place = place_with_token(StoreKind::Sqlite);
     let daemon = Daemon::start(&place, ON_LOOPBACK).await;
     let mut operator = client(&daemon);
     let plain = operator.sign_in_with(TOKEN).await;
@@ -145,9 +145,8 @@ async fn the_cookie_is_kept_from_scripts_and_other_sites() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_action_needs_a_form_of_the_same_session_from_our_own_page() {
-    let place = place_with_token();
+async fn an_action_needs_a_form_of_the_same_session_from_our_own_page(store: StoreKind) {
+    let place = place_with_token(store);
     let daemon = Daemon::start(&place, ON_LOOPBACK).await;
     let operator = client(&daemon).signed_in().await;
     let csrf = operator.get("/console").await.csrf();
@@ -185,17 +184,17 @@ async fn an_action_needs_a_form_of_the_same_session_from_our_own_page() {
             .await;
         assert_eq!(answer.status, 403, "{changes:?} {answer:?}");
     }
-    assert_eq!(place.sqlite3("SELECT count(*) FROM operator_command"), "0");
+    assert_eq!(place.sql("SELECT count(*) FROM operator_command"), "0");
     let taken = operator.ask("POST /console/act", &[], &order(&csrf)).await;
     assert_eq!(taken.status, 303, "{taken:?}");
-    let row = place.sqlite3("SELECT action, app_id, actor, reason FROM operator_command");
+    let row = place.sql("SELECT action, app_id, actor, reason FROM operator_command");
     assert_eq!(row, "resend|6|night shift (console)|r");
     daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebound_name_reads_nothing() {
-    let place = place_with_token();
+    let place = place_with_token(StoreKind::Sqlite);
     let daemon = Daemon::start(&place, ON_LOOPBACK).await;
     let browser = client(&daemon);
     for host in ["evil.example", "evil.example:80", "127.0.0.1.evil.example"] {
@@ -217,7 +216,7 @@ async fn a_rebound_name_reads_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_out_and_another_token_end_a_session() {
-    let place = place_with_token();
+    let place = place_with_token(StoreKind::Sqlite);
     let mut daemon = Daemon::start(&place, ON_LOOPBACK).await;
     let operator = client(&daemon).signed_in().await;
     let page = operator.get("/console").await;
@@ -237,9 +236,8 @@ async fn signing_out_and_another_token_end_a_session() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_answer_forbids_the_browser_what_it_does_not_need() {
-    let place = place_with_token();
+async fn every_answer_forbids_the_browser_what_it_does_not_need(store: StoreKind) {
+    let place = place_with_token(store);
     let daemon = Daemon::start(&place, ON_LOOPBACK).await;
     let browser = client(&daemon);
     let paths = [
@@ -290,9 +288,8 @@ pub(super) fn down_once() -> Script {
     })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_resend_is_carried_out_and_answered() {
-    let place = place_with_token();
+async fn a_resend_is_carried_out_and_answered(store: StoreKind) {
+    let place = place_with_token(store);
     let changes = [ON_LOOPBACK[0], ("RETRY__SCHEDULE", "")];
     let daemon = Daemon::start(&place, &changes).await;
     let merchant = place.merchant(down_once(), daemon.shared_clock()).await;
@@ -321,3 +318,10 @@ async fn a_resend_is_carried_out_and_answered() {
     }
     daemon.stop().await;
 }
+
+on_both!(
+    on_loopback_everybody_reads_and_nobody_acts_without_the_token,
+    an_action_needs_a_form_of_the_same_session_from_our_own_page,
+    every_answer_forbids_the_browser_what_it_does_not_need,
+    a_resend_is_carried_out_and_answered,
+);

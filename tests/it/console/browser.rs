@@ -15,6 +15,7 @@ use super::driver::{Browser, ENTER, Look};
 use super::showcase::Showcase;
 use super::{KEYS, TOKEN};
 use crate::live::{Daemon, Place, payment, until};
+use crate::store_kind::StoreKind;
 
 /// Every kind of page, with a name for its picture.
 const PAGES: [(&str, &str); 12] = [
@@ -127,7 +128,7 @@ async fn without_the_token_nothing_is_done() {
     sees(&browser, "This is not the token.").await;
     browser.go(&format!("{url}/act?action=resend&callback=1"));
     lands_on(&browser, "/console/sign-in").await;
-    assert_eq!(place.sqlite3("SELECT count(*) FROM operator_command"), "0");
+    assert_eq!(place.sql("SELECT count(*) FROM operator_command"), "0");
     assert_eq!(daemon.callback("N1").await.state, ShownState::Exhausted);
     drop(browser);
     daemon.stop().await;
@@ -163,7 +164,7 @@ async fn no_script_is_needed() {
 /// picture with words, every field with a label, every heading in its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_sound_in_every_look() {
-    let showcase = Showcase::start().await;
+    let showcase = Showcase::start(StoreKind::Sqlite).await;
     let looks = [
         ("light", 1280, false),
         ("dark", 1280, true),

@@ -6,10 +6,10 @@ use callback_dispatcher::store::ShownState;
 use super::client::Client;
 use super::showcase::{HOSTILE, Showcase};
 use crate::live::{Daemon, Place, payment, until};
+use crate::store_kind::{StoreKind, on_both};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_hit_of_a_search_is_shown_at_once() {
-    let showcase = Showcase::start().await;
+async fn one_hit_of_a_search_is_shown_at_once(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
     for (number, lands_on) in [
         ("S-000002", "/console/callbacks/2"),
@@ -33,9 +33,8 @@ async fn one_hit_of_a_search_is_shown_at_once() {
     showcase.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_timeline_tells_what_happened_and_what_to_tell() {
-    let showcase = Showcase::start().await;
+async fn the_timeline_tells_what_happened_and_what_to_tell(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
     // Of app 11, exhausted: four attempts, all 503.
     let page = client.get("/console/callbacks/27").await;
@@ -59,9 +58,8 @@ async fn the_timeline_tells_what_happened_and_what_to_tell() {
 }
 
 /// Every account of the host may read on loopback; what merchants keep in a query is not for them.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_query_of_a_url_is_for_operators() {
-    let showcase = Showcase::start().await;
+async fn the_query_of_a_url_is_for_operators(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
     let stranger = Client::new(showcase.address);
     // Of app 23, whose URL has one.
     let page = stranger.get("/console/callbacks/3").await.body;
@@ -73,9 +71,8 @@ async fn the_query_of_a_url_is_for_operators() {
     showcase.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_merchants_write_is_text_and_nothing_else() {
-    let showcase = Showcase::start().await;
+async fn what_merchants_write_is_text_and_nothing_else(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
     for path in [
         "/console/callbacks/121",
@@ -110,9 +107,8 @@ async fn what_merchants_write_is_text_and_nothing_else() {
     showcase.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lists_are_by_state_app_and_outcome() {
-    let showcase = Showcase::start().await;
+async fn lists_are_by_state_app_and_outcome(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
     let exhausted = client.get("/console/callbacks").await.body;
     for app in ["11", "23", "42", "77"] {
@@ -142,9 +138,8 @@ async fn lists_are_by_state_app_and_outcome() {
     showcase.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn merchants_in_need_come_first() {
-    let showcase = Showcase::start().await;
+async fn merchants_in_need_come_first(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
     let page = client.get("/console/merchants").await.body;
     let place = |app: &str| page.find(&format!("<th scope=\"row\"><bdi>{app}</bdi></th>"));
@@ -153,9 +148,8 @@ async fn merchants_in_need_come_first() {
     showcase.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn plots_have_words_and_numbers() {
-    let showcase = Showcase::start().await;
+async fn plots_have_words_and_numbers(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
     for range in ["1h", "6h", "24h"] {
         let page = client.get(&format!("/console?range={range}")).await.body;
@@ -169,9 +163,8 @@ async fn plots_have_words_and_numbers() {
 }
 
 /// The daemon feeds the console: nothing in between is left out.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_daemon_does_is_seen() {
-    let place = Place::new();
+async fn what_the_daemon_does_is_seen(store: StoreKind) {
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[("ADMIN__LISTEN", "127.0.0.1:0")]).await;
     let merchant = place.merchant(Answer::Ack, daemon.shared_clock()).await;
     daemon
@@ -186,3 +179,14 @@ async fn what_the_daemon_does_is_seen() {
     .await;
     daemon.stop().await;
 }
+
+on_both!(
+    one_hit_of_a_search_is_shown_at_once,
+    the_timeline_tells_what_happened_and_what_to_tell,
+    the_query_of_a_url_is_for_operators,
+    what_merchants_write_is_text_and_nothing_else,
+    lists_are_by_state_app_and_outcome,
+    merchants_in_need_come_first,
+    plots_have_words_and_numbers,
+    what_the_daemon_does_is_seen,
+);

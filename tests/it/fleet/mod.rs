@@ -9,7 +9,9 @@
 mod audit;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use callback_dispatcher::clock::Stopwatch;
 
 use tokio::time::{MissedTickBehavior, sleep};
 
@@ -73,9 +75,9 @@ async fn campaign(rounds: u64, rows: u64) {
     println!("FLEET_SEED={seed}");
     let mut chance = Chance(seed);
     let mut counts = Counts::default();
-    let since = Instant::now();
+    let since = Stopwatch::start();
     for number in 1..=rounds {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         round(rows, &mut chance, &mut counts).await;
         println!(
             "round {number}: {} POSTs, {} interrupted, {} violations so far; {:.0} s",
@@ -154,7 +156,7 @@ async fn round(rows: u64, chance: &mut Chance, counts: &mut Counts) {
 
 /// Returns when no row is pending.
 async fn all_end(world: &World, dispatchers: &[Dispatcher]) {
-    let since = Instant::now();
+    let since = Stopwatch::start();
     while world.pending() != Some(0) {
         if since.elapsed() > PATIENCE {
             let said: Vec<String> = dispatchers.iter().map(Dispatcher::said).collect();

@@ -159,7 +159,7 @@ async fn drive(place: &Place, name: &str, urls: &[&str]) {
     );
     let all = orders.len().to_string();
     let what = format!("{name}: {all} attempts");
-    until(&what, async || place.sqlite3(&due) == all).await;
+    until(&what, async || place.sql(&due) == all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +178,7 @@ async fn memory_does_not_grow_by_floods() {
     drive(&place, "hostile", &urls).await;
     let growth = process.kib("VmHWM").saturating_sub(peak);
 
-    let outcomes = place.sqlite3("SELECT outcome, count(*) FROM callback_attempt GROUP BY 1");
+    let outcomes = place.sql("SELECT outcome, count(*) FROM callback_attempt GROUP BY 1");
     println!("{peak} KiB at most, {resident} KiB in use, then {growth} KiB more; {outcomes}");
     let seen = |count: fn(&Server) -> usize| hostile.iter().map(|(_, server)| count(server)).sum();
     let tally = Tally {

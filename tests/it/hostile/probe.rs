@@ -286,7 +286,7 @@ async fn a_probe_sees_what_is_wrong() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    let nothing = place.sqlite3("SELECT count(*) FROM callback_queue");
+    let nothing = place.sql("SELECT count(*) FROM callback_queue");
     assert_eq!(nothing, "0", "a probe goes past the queue");
 }
 

@@ -77,7 +77,7 @@ impl Scene {
         }
         let attempts = "SELECT outcome, counted, detail, count(*) FROM callback_attempt \
                         GROUP BY 1, 2, 3";
-        let attempts = self.place.sqlite3(attempts);
+        let attempts = self.place.sql(attempts);
         let delivered = attempts == format!("acknowledged|1||{CALLBACKS}");
         Tally {
             cases: 1,

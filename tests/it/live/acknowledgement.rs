@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Daemon, Place, listener, payment};
+use super::{Daemon, Place, StoreKind, listener, on_both, payment};
 
 #[derive(Deserialize)]
 struct Vector {
@@ -131,8 +131,7 @@ async fn converse(mut stream: TcpStream, cases: Arc<Vec<Case>>) -> std::io::Resu
     stream.shutdown().await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_answer_is_recorded_with_its_outcome() {
+async fn every_answer_is_recorded_with_its_outcome(store: StoreKind) {
     let cases: Vec<Case> = vectors().into_iter().chain(of_the_wire()).collect();
     let cases = Arc::new(cases);
     let listener = listener().await;
@@ -144,7 +143,7 @@ async fn every_answer_is_recorded_with_its_outcome() {
             tokio::spawn(converse(stream, Arc::clone(&answering)));
         }
     });
-    let place = Place::new();
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[]).await;
     let order = |case: usize| format!("order-{case}");
     let callbacks = (0..cases.len()).map(|case| payment(&format!("{url}/{case}"), &order(case)));
@@ -170,3 +169,5 @@ async fn every_answer_is_recorded_with_its_outcome() {
     daemon.stop().await;
     door.abort();
 }
+
+on_both!(every_answer_is_recorded_with_its_outcome,);

@@ -8,10 +8,10 @@ use callback_dispatcher::clock::{Stopwatch, SystemClock};
 use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::merchant::Answer;
 use callback_dispatcher::service::Service;
-use callback_dispatcher::store::Queue as _;
 
-use super::guards::open;
-use super::{Place, in_time, insert};
+use crate::store_kind::Store;
+
+use super::{Place, StoreKind, in_time, insert, on_both};
 
 /// The gateway: one connection, one INSERT, one commit.
 const GATEWAY: &str = "
@@ -22,9 +22,18 @@ queue.commit()
 ";
 
 fn gateway(place: &Place, sql: &str) -> Child {
-    let mut command = Command::new("python3");
-    command.args(["-c", GATEWAY]).arg(place.database()).arg(sql);
-    command.spawn().expect("python3")
+    match place.store() {
+        Store::Sqlite(path) => {
+            let mut command = Command::new("python3");
+            command.args(["-c", GATEWAY]).arg(path).arg(sql);
+            command.spawn().expect("python3")
+        }
+        Store::Postgres(database) => {
+            let mut command = database.session();
+            command.args(["-c", sql]);
+            command.spawn().expect("psql")
+        }
+    }
 }
 
 fn finish(mut gateway: Child) {
@@ -32,9 +41,8 @@ fn finish(mut gateway: Child) {
     assert!(status.success(), "the gateway failed, as it says above");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_from_another_process_arrives_within_a_second() {
-    let place = Place::new();
+async fn a_row_from_another_process_arrives_within_a_second(store: StoreKind) {
+    let place = Place::on(store);
     let merchant = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
     let service = Service::start(place.configuration(&[]), Arc::new(SystemClock)).await;
     let service = service.expect("started");
@@ -51,7 +59,7 @@ async fn a_row_from_another_process_arrives_within_a_second() {
     let rows: Vec<String> = (4..24)
         .map(|n| insert(&merchant.url("/callback"), &format!("order-{n}"), &[]))
         .collect();
-    place.sqlite3(&rows.concat());
+    place.sql(&rows.concat());
     let since_commit = Stopwatch::start();
     in_time("twenty POSTs", merchant.wait_for(23)).await;
     let took = since_commit.elapsed();
@@ -71,10 +79,9 @@ async fn a_row_from_another_process_arrives_within_a_second() {
 
 /// SQLite writes a commit to its log first and shows it to others when the disk has it: a look at
 /// the first sign of a commit comes too early.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_nudge_comes_when_the_row_can_be_seen() {
-    let place = Place::new();
-    let queue = open(&place, "this test").expect("opened");
+async fn a_nudge_comes_when_the_row_can_be_seen(store: StoreKind) {
+    let place = Place::on(store);
+    let queue = place.open("this test").await.expect("opened");
     for newest in 0..10 {
         let row = insert("http://127.0.0.1:9/", &format!("order-{newest}"), &[]);
         // No poll here: only nudges lead to a look.
@@ -93,3 +100,8 @@ async fn a_nudge_comes_when_the_row_can_be_seen() {
     }
     queue.close().await;
 }
+
+on_both!(
+    a_row_from_another_process_arrives_within_a_second,
+    a_nudge_comes_when_the_row_can_be_seen,
+);

@@ -4,23 +4,22 @@ use std::sync::Arc;
 
 use callback_dispatcher::clock::{Clock as _, SystemClock};
 use callback_dispatcher::merchant::Answer;
-use callback_dispatcher::store::{Queue as _, Remaining, ShownState};
+use callback_dispatcher::store::{Remaining, ShownState};
 
-use super::guards::open;
-use super::{Daemon, FIVE_MINUTES, Place, insert, payment, until};
+use super::{Daemon, FIVE_MINUTES, Place, StoreKind, insert, on_both, payment, until};
 
 /// What a command's row says, once it is answered.
-async fn answered(place: &Place, id: i64) -> String {
+pub(super) async fn answered(place: &Place, id: i64) -> String {
     let sql = format!(
         "SELECT status, selected, done, skipped, skipped_why, answer FROM operator_command
          WHERE id = {id} AND finished_at IS NOT NULL"
     );
     let what = format!("command {id} is answered");
-    until(&what, async || !place.sqlite3(&sql).is_empty()).await;
-    place.sqlite3(&sql)
+    until(&what, async || !place.sql(&sql).is_empty()).await;
+    place.sql(&sql)
 }
 
-fn command(columns: &str, values: &str) -> String {
+pub(super) fn command(columns: &str, values: &str) -> String {
     format!(
         "INSERT INTO operator_command ({columns}, actor, reason)
          VALUES ({values}, 'support', 'the merchant asked');"
@@ -30,32 +29,33 @@ fn command(columns: &str, values: &str) -> String {
 /// A finished row of app 6 or another.
 fn finished(url: &str, order: &str, state: &str, app: &str) -> String {
     let (state, app) = (format!("'{state}'"), format!("'{app}'"));
+    let now = SystemClock.now().as_millis().to_string();
     insert(
         url,
         order,
         &[
             ("state", &state),
             ("app_id", &app),
-            ("finished_at", "strftime('%s', 'now') * 1000"),
+            ("finished_at", &now),
             ("next_attempt_at", "NULL"),
         ],
     )
 }
 
 /// So many exhausted rows of app 6.
-fn exhausted(url: &str, rows: u64) -> String {
+pub(super) fn exhausted(url: &str, rows: u64) -> String {
+    let now = SystemClock.now().as_millis();
     format!(
         "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {rows})
          INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
            newpay_order_no, order_no, result, settlement_status, state, next_attempt_at, finished_at)
-         SELECT 'payment', '{url}', '6', 1, '1', 'LAK', n, n, 'success', 1, 'exhausted', NULL,
-           strftime('%s', 'now') * 1000 FROM number"
+         SELECT 'payment', '{url}', '6', 1, '1', 'LAK', CAST(n AS TEXT), CAST(n AS TEXT), 'success', 1, 'exhausted', NULL,
+           {now} FROM number"
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked() {
-    let place = Place::new();
+async fn an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked(store: StoreKind) {
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[("RETRY__SCHEDULE", "5m")]).await;
     let clock = Arc::new(daemon.clock.clone());
     let merchant = place.merchant(Answer::Refuse, clock).await;
@@ -66,7 +66,7 @@ async fn an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked(
     daemon.clock.advance(FIVE_MINUTES);
     daemon.until_state("1", ShownState::Exhausted).await;
 
-    place.sqlite3(&command("action, order_number", "'resend', 'shop-1'"));
+    place.sql(&command("action, order_number", "'resend', 'shop-1'"));
     assert_eq!(
         answered(&place, 1).await,
         "done|1|1|0|{}|resent 1 of 1 callback"
@@ -87,9 +87,8 @@ async fn an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked(
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_filter_takes_all_that_match_and_skips_what_was_acknowledged() {
-    let place = Place::new();
+async fn a_filter_takes_all_that_match_and_skips_what_was_acknowledged(store: StoreKind) {
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[]).await;
     let merchant = place
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
@@ -104,8 +103,8 @@ async fn a_filter_takes_all_that_match_and_skips_what_was_acknowledged() {
     ] {
         rows.push_str(&finished(&url, order, state, app));
     }
-    place.sqlite3(&rows);
-    place.sqlite3(&command("action, app_id, dry_run", "'resend', '6', 1"));
+    place.sql(&rows);
+    place.sql(&command("action, app_id, dry_run", "'resend', '6', 1"));
     assert_eq!(
         answered(&place, 1).await,
         "done|3|2|1|{\"acknowledged\":1}|would resend 2 of 3 callbacks; left as they are: 1 acknowledged"
@@ -115,7 +114,7 @@ async fn a_filter_takes_all_that_match_and_skips_what_was_acknowledged() {
         1,
         "a dry run changes nothing"
     );
-    place.sqlite3(&command("action, app_id", "'resend', '6'"));
+    place.sql(&command("action, app_id", "'resend', '6'"));
     assert_eq!(
         answered(&place, 2).await,
         "done|3|2|1|{\"acknowledged\":1}|resent 2 of 3 callbacks; left as they are: 1 acknowledged"
@@ -124,7 +123,7 @@ async fn a_filter_takes_all_that_match_and_skips_what_was_acknowledged() {
     daemon.until_count(ShownState::Delivered, 3).await;
     assert_eq!(daemon.callback("d").await.state, ShownState::Exhausted);
     assert_eq!(daemon.attempts("c").await.len(), 0);
-    place.sqlite3(&command(
+    place.sql(&command(
         "action, app_id, state, include_acknowledged",
         "'resend', '6', 'delivered', 1",
     ));
@@ -135,9 +134,8 @@ async fn a_filter_takes_all_that_match_and_skips_what_was_acknowledged() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_resend_is_paced_by_its_rate() {
-    let place = Place::new();
+async fn a_resend_is_paced_by_its_rate(store: StoreKind) {
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[]).await;
     let merchant = place
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
@@ -152,30 +150,28 @@ async fn a_resend_is_paced_by_its_rate() {
             )
         })
         .collect();
-    place.sqlite3(&rows);
-    place.sqlite3(&command("action, state, rate", "'resend', 'exhausted', 2"));
+    place.sql(&rows);
+    place.sql(&command("action, state, rate", "'resend', 'exhausted', 2"));
     answered(&place, 1).await;
     daemon.until_count(ShownState::Delivered, 1).await;
-    let due = "SELECT group_concat(wait, ' ') FROM (SELECT q.next_attempt_at - c.started_at AS wait
-               FROM callback_queue q, operator_command c
-               WHERE q.state = 'pending' ORDER BY q.id)";
-    assert_eq!(place.sqlite3(due), "500 1000 1500 2000 2500");
+    let due = "SELECT q.next_attempt_at - c.started_at FROM callback_queue q, operator_command c
+               WHERE q.state = 'pending' ORDER BY q.id";
+    assert_eq!(place.sql(due), "500\n1000\n1500\n2000\n2500");
     daemon.clock.advance(std::time::Duration::from_millis(1000));
     daemon.until_count(ShownState::Delivered, 3).await;
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn more_than_one_batch_is_resent_without_a_limit() {
+async fn more_than_one_batch_is_resent_without_a_limit(store: StoreKind) {
     const ROWS: u64 = 1234;
-    let place = Place::new();
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[]).await;
     let merchant = place
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
         .await;
     let url = merchant.url("/callback");
-    place.sqlite3(&exhausted(&url, ROWS));
-    place.sqlite3(&command(
+    place.sql(&exhausted(&url, ROWS));
+    place.sql(&command(
         "action, state, rate",
         "'resend', 'exhausted', 100000",
     ));
@@ -184,30 +180,29 @@ async fn more_than_one_batch_is_resent_without_a_limit() {
     daemon.clock.advance(FIVE_MINUTES);
     daemon.until_count(ShownState::Delivered, ROWS).await;
     assert_eq!(
-        place.sqlite3("SELECT count(*), count(DISTINCT callback_id) FROM operator_command_item WHERE what = 'resent'"),
+        place.sql("SELECT count(*), count(DISTINCT callback_id) FROM operator_command_item WHERE what = 'resent'"),
         "1234|1234"
     );
     daemon.stop().await;
 }
 
 /// Between two batches the process dies; the next one goes on where it was.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing() {
-    let place = Place::new();
-    place.sqlite3(&exhausted("http://127.0.0.1:9/callback", 12_345));
-    place.sqlite3(&command("action, state", "'resend', 'exhausted'"));
+async fn a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing(store: StoreKind) {
+    let place = Place::on(store);
+    place.sql(&exhausted("http://127.0.0.1:9/callback", 12_345));
+    place.sql(&command("action, state", "'resend', 'exhausted'"));
     let counts = "SELECT c.done, count(i.callback_id), count(DISTINCT i.callback_id)
-                  FROM operator_command c, operator_command_item i";
+                  FROM operator_command c, operator_command_item i GROUP BY c.done";
     let mut remaining = Vec::new();
     for expected in ["10000|10000|10000", "12345|12345|12345"] {
-        let queue = open(&place, "this test").expect("opened");
+        let queue = place.open("this test").await.expect("opened");
         let piece = queue
             .carry_out(SystemClock.now())
             .await
             .expect("carried out");
         remaining.push(piece.remaining);
         queue.close().await;
-        assert_eq!(place.sqlite3(counts), expected);
+        assert_eq!(place.sql(counts), expected);
     }
     assert_eq!(remaining, [Remaining::Work, Remaining::Nothing]);
     assert_eq!(
@@ -216,12 +211,11 @@ async fn a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing() {
     );
     // Paced over all batches alike: the last one comes 12344 turns after the first.
     let span = "SELECT max(next_attempt_at) - min(next_attempt_at) FROM callback_queue";
-    assert_eq!(place.sqlite3(span), "123440");
+    assert_eq!(place.sql(span), "123440");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged() {
-    let place = Place::new();
+async fn what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged(store: StoreKind) {
+    let place = Place::on(store);
     let daemon = Daemon::start(
         &place,
         &[
@@ -237,10 +231,10 @@ async fn what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged() {
         .enqueue(vec![payment(&merchant.url("/callback"), "1")])
         .await;
     daemon.until_state("1", ShownState::InFlight).await;
-    place.sqlite3(&command("action, order_number", "'cancel', '1'"));
+    place.sql(&command("action, order_number", "'cancel', '1'"));
     let awaited = "SELECT what FROM operator_command_item";
     until("the command waits", async || {
-        place.sqlite3(awaited) == "awaited"
+        place.sql(awaited) == "awaited"
     })
     .await;
     assert_eq!(
@@ -251,13 +245,12 @@ async fn what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged() {
     assert_eq!(cancelled.state, ShownState::Cancelled);
     assert_eq!(cancelled.next_attempt_at, None);
     assert_eq!(daemon.outcomes("1").await, ["timeout"]);
-    assert_eq!(place.sqlite3(awaited), "cancelled");
+    assert_eq!(place.sql(awaited), "cancelled");
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_done_is_refused_in_words() {
-    let place = Place::new();
+async fn what_can_not_be_done_is_refused_in_words(store: StoreKind) {
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[]).await;
     let table = [
         (
@@ -278,7 +271,7 @@ async fn what_can_not_be_done_is_refused_in_words() {
         ),
     ];
     for (id, (sql, expected)) in (1..).zip(table) {
-        place.sqlite3(&sql);
+        place.sql(&sql);
         assert_eq!(answered(&place, id).await, expected);
     }
     daemon.stop().await;
@@ -286,16 +279,15 @@ async fn what_can_not_be_done_is_refused_in_words() {
 
 /// A paused origin gets nothing, not even a first attempt, while another one is served; a resume
 /// sends what has gathered.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_paused_origin_waits_and_a_resumed_one_gets_what_has_gathered() {
-    let place = Place::new();
+async fn a_paused_origin_waits_and_a_resumed_one_gets_what_has_gathered(store: StoreKind) {
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[]).await;
     let clock = Arc::new(daemon.clock.clone());
     let paused = place.merchant(Answer::Ack, clock.clone()).await;
     let other = place.merchant(Answer::Ack, clock).await;
     // As a person copies it: a whole URL, in any case.
     let url = paused.url("/callback").to_uppercase();
-    place.sqlite3(&command("action, origin", &format!("'pause', '{url}'")));
+    place.sql(&command("action, origin", &format!("'pause', '{url}'")));
     let found = answered(&place, 1).await;
     assert!(
         found.starts_with("done|1|1|0|{}|origin http://127.0.0.1:"),
@@ -315,7 +307,7 @@ async fn a_paused_origin_waits_and_a_resumed_one_gets_what_has_gathered() {
     assert_eq!(stats.paused.len(), 1);
     assert_eq!(stats.oldest_due, None, "what is paused is not overdue");
 
-    place.sqlite3(&command("action, origin", &format!("'resume', '{url}'")));
+    place.sql(&command("action, origin", &format!("'resume', '{url}'")));
     answered(&place, 2).await;
     daemon.until_state("held", ShownState::Delivered).await;
     daemon.stop().await;
@@ -323,9 +315,8 @@ async fn a_paused_origin_waits_and_a_resumed_one_gets_what_has_gathered() {
 
 /// Two apps behind one origin: the paused one's callbacks are set aside by the claims that meet
 /// them, and the other's go on.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_paused_app_is_set_aside_and_the_other_of_its_origin_goes_on() {
-    let place = Place::new();
+async fn a_paused_app_is_set_aside_and_the_other_of_its_origin_goes_on(store: StoreKind) {
+    let place = Place::on(store);
     place.write_keys(&format!(
         "{}{}",
         super::KEYS,
@@ -336,7 +327,7 @@ async fn a_paused_app_is_set_aside_and_the_other_of_its_origin_goes_on() {
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
         .await;
     let url = merchant.url("/callback");
-    place.sqlite3(&command("action, app_id", "'pause', '7'"));
+    place.sql(&command("action, app_id", "'pause', '7'"));
     answered(&place, 1).await;
     let callbacks = (0..50).flat_map(|n| {
         let url = url.clone();
@@ -348,30 +339,31 @@ async fn a_paused_app_is_set_aside_and_the_other_of_its_origin_goes_on() {
         "SELECT count(*), sum(attempts), sum(held), count(DISTINCT app_id) FROM callback_queue
                 WHERE state = 'pending'";
     until("all of app 7 are set aside", async || {
-        place.sqlite3(held) == "50|0|50|1"
+        place.sql(held) == "50|0|50|1"
     })
     .await;
     assert_eq!(daemon.count(ShownState::Pending).await, 50);
     // What is set aside can be called off and stays called off.
-    place.sqlite3(&command("action, order_number", "'cancel', '7-0'"));
+    place.sql(&command("action, order_number", "'cancel', '7-0'"));
     assert_eq!(
         answered(&place, 2).await,
         "done|1|1|0|{}|cancelled 1 of 1 callback"
     );
 
-    place.sqlite3(&command("action, app_id", "'resume', '7'"));
+    place.sql(&command("action, app_id", "'resume', '7'"));
     assert_eq!(answered(&place, 3).await, "done|1|1|0|{}|app 7 is resumed");
     daemon.until_count(ShownState::Delivered, 99).await;
     daemon.stop().await;
 }
 
 /// Before the first claim, whatever has gathered.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pause_that_was_asked_for_while_nobody_ran_holds_from_the_first_claim_on() {
-    let place = Place::new();
+async fn a_pause_that_was_asked_for_while_nobody_ran_holds_from_the_first_claim_on(
+    store: StoreKind,
+) {
+    let place = Place::on(store);
     let nobody = "http://127.0.0.1:9/callback";
-    place.sqlite3(&insert(nobody, "held", &[]));
-    place.sqlite3(&command("action, origin", &format!("'pause', '{nobody}'")));
+    place.sql(&insert(nobody, "held", &[]));
+    place.sql(&command("action, origin", &format!("'pause', '{nobody}'")));
     let daemon = Daemon::start(&place, &[]).await;
     let merchant = place
         .merchant(Answer::Ack, Arc::new(daemon.clock.clone()))
@@ -383,3 +375,16 @@ async fn a_pause_that_was_asked_for_while_nobody_ran_holds_from_the_first_claim_
     assert_eq!(daemon.attempts("held").await.len(), 0);
     daemon.stop().await;
 }
+
+on_both!(
+    an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked,
+    a_filter_takes_all_that_match_and_skips_what_was_acknowledged,
+    a_resend_is_paced_by_its_rate,
+    more_than_one_batch_is_resent_without_a_limit,
+    a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing,
+    what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged,
+    what_can_not_be_done_is_refused_in_words,
+    a_paused_origin_waits_and_a_resumed_one_gets_what_has_gathered,
+    a_paused_app_is_set_aside_and_the_other_of_its_origin_goes_on,
+    a_pause_that_was_asked_for_while_nobody_ran_holds_from_the_first_claim_on,
+);

@@ -6,7 +6,7 @@ use callback_dispatcher::clock::SystemClock;
 use callback_dispatcher::merchant::Answer;
 use callback_dispatcher::store::{AttemptRow, ShownState};
 
-use super::{Daemon, Place, payment};
+use super::{Daemon, Place, StoreKind, on_both, payment};
 
 /// The only attempt of `order`.
 async fn first_attempt(daemon: &Daemon, order: &str) -> AttemptRow {
@@ -19,8 +19,8 @@ async fn first_attempt(daemon: &Daemon, order: &str) -> AttemptRow {
 
 /// Sends one callback under `changes`; the merchant, at every address of this host that it
 /// answers to, must receive nothing.
-async fn assert_blocked(changes: &[(&str, &str)], remedy: &str) {
-    let place = Place::new();
+async fn assert_blocked(store: StoreKind, changes: &[(&str, &str)], remedy: &str) {
+    let place = Place::on(store);
     let merchant = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
     let daemon = Daemon::start(&place, changes).await;
     let port = merchant.addr().port();
@@ -44,19 +44,26 @@ async fn assert_blocked(changes: &[(&str, &str)], remedy: &str) {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn loopback_is_blocked_unless_it_is_allowed() {
-    assert_blocked(&[("EGRESS__ALLOW_NETWORKS", "")], "egress.allow_networks").await;
+async fn loopback_is_blocked_unless_it_is_allowed(store: StoreKind) {
+    assert_blocked(
+        store,
+        &[("EGRESS__ALLOW_NETWORKS", "")],
+        "egress.allow_networks",
+    )
+    .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn plain_http_is_blocked_unless_it_is_allowed() {
-    assert_blocked(&[("EGRESS__ALLOW_HTTP", "false")], "egress.allow_http").await;
+async fn plain_http_is_blocked_unless_it_is_allowed(store: StoreKind) {
+    assert_blocked(
+        store,
+        &[("EGRESS__ALLOW_HTTP", "false")],
+        "egress.allow_http",
+    )
+    .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_is_not_followed() {
-    let place = Place::new();
+async fn a_redirect_is_not_followed(store: StoreKind) {
+    let place = Place::on(store);
     let target = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
     let redirect = Answer::Redirect(target.url("/callback"));
     let merchant = place.merchant(redirect, Arc::new(SystemClock)).await;
@@ -73,3 +80,9 @@ async fn a_redirect_is_not_followed() {
     assert_eq!((merchant.count(), target.count()), (1, 0));
     daemon.stop().await;
 }
+
+on_both!(
+    loopback_is_blocked_unless_it_is_allowed,
+    plain_http_is_blocked_unless_it_is_allowed,
+    a_redirect_is_not_followed,
+);

@@ -8,7 +8,7 @@ use callback_dispatcher::domain::NewCallback;
 use callback_dispatcher::merchant::{Answer, Script};
 use callback_dispatcher::store::ShownState;
 
-use super::{Daemon, Place, clock, in_time, payment, until};
+use super::{Daemon, Place, StoreKind, clock, in_time, on_both, payment, until};
 
 const LIMITS: [(&str, &str); 4] = [
     ("DELIVERY__TIMEOUT", "30s"),
@@ -22,9 +22,8 @@ fn payments(url: &str, name: &str, n: usize) -> Vec<NewCallback> {
     (0..n).map(order).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_merchant_that_hangs_takes_no_places_from_others() {
-    let place = Place::new();
+async fn a_merchant_that_hangs_takes_no_places_from_others(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let has_healed = Arc::new(AtomicBool::new(false));
     let healed = Arc::clone(&has_healed);
@@ -48,7 +47,7 @@ async fn a_merchant_that_hangs_takes_no_places_from_others() {
     let cut_off = in_time("the drain", daemon.service.stop()).await;
     assert_eq!(cut_off, Ok(2));
     let left = "SELECT count(*) FROM callback_queue WHERE leased_until IS NOT NULL";
-    assert_eq!(place.sqlite3(left), "2");
+    assert_eq!(place.sql(left), "2");
 
     has_healed.store(true, Ordering::SeqCst);
     let daemon = Daemon::start_at(&place, &LIMITS, clock.clone()).await;
@@ -74,9 +73,8 @@ async fn a_merchant_that_hangs_takes_no_places_from_others() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_hanging_merchants_leave_places_to_those_that_answer() {
-    let place = Place::new();
+async fn many_hanging_merchants_leave_places_to_those_that_answer(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let daemon = Daemon::start_at(&place, &LIMITS, clock.clone()).await;
     let mut merchants = Vec::new();
@@ -103,3 +101,8 @@ async fn many_hanging_merchants_leave_places_to_those_that_answer() {
     assert_eq!(in_time("the drain", daemon.service.stop()).await, Ok(6));
     assert_eq!(posts(), 6);
 }
+
+on_both!(
+    a_merchant_that_hangs_takes_no_places_from_others,
+    many_hanging_merchants_leave_places_to_those_that_answer,
+);

@@ -1,38 +1,24 @@
 //! What a dispatcher may do to a queue: prune the finished, record what it has a lease for, and
 //! have the file for itself.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::{Clock, SystemClock};
 use callback_dispatcher::domain::{Next, Outcome, PhaseTimes, Timestamp, Verdict};
-use callback_dispatcher::store::sqlite::{SCHEMA_VERSION, SqliteQueue};
+use callback_dispatcher::store::sqlite::SCHEMA_VERSION;
 use callback_dispatcher::store::{
-    Attempt, Claim, CommitObserver, EndedAttempt, Lease, OpenError, Origin, Queue, Recorded, Want,
+    Attempt, Claim, EndedAttempt, Lease, OpenError, Origin, Queue, Recorded, Want,
 };
 
-use super::{Place, insert};
+use super::{Place, StoreKind, insert, on_both};
 
 const URL: &str = "http://127.0.0.1:9/callback";
-const ORIGIN: &str = "http://127.0.0.1:9";
-
-/// Does not care.
-#[derive(Debug)]
-pub(super) struct Deaf;
-
-impl CommitObserver for Deaf {
-    fn committed(&self, _: Duration, _: usize) {}
-}
-
-pub(super) fn open(place: &Place, holder: &str) -> Result<SqliteQueue, OpenError> {
-    SqliteQueue::open(&place.database(), holder, Arc::new(Deaf))
-}
 
 /// Claims the one callback that is due.
-async fn claim(queue: &SqliteQueue, now: Timestamp) -> Lease {
+pub(super) async fn claim(queue: &dyn Queue, url: &str, now: Timestamp) -> Lease {
     let claim = Claim {
         wants: vec![Want {
-            origin: Origin::new(ORIGIN),
+            origin: Origin::of_url(url).expect("an origin"),
             limit: 5,
         }],
         now,
@@ -44,7 +30,7 @@ async fn claim(queue: &SqliteQueue, now: Timestamp) -> Lease {
     callback.lease
 }
 
-async fn record(queue: &SqliteQueue, lease: Lease, now: Timestamp) -> Recorded {
+pub(super) async fn record(queue: &dyn Queue, lease: Lease, now: Timestamp) -> Recorded {
     let attempt = Attempt {
         started_at: now,
         duration: Duration::from_millis(7),
@@ -70,15 +56,15 @@ async fn record(queue: &SqliteQueue, lease: Lease, now: Timestamp) -> Recorded {
 }
 
 /// Claims, lets an operator run `meanwhile`, records; `row` is what must stand then.
-async fn assert_recorded(meanwhile: &str, expected: Recorded, row: &str) {
-    let place = Place::new();
-    let queue = open(&place, "this test").expect("opened");
-    place.sqlite3(&insert(URL, "order", &[]));
+async fn assert_recorded(store: StoreKind, meanwhile: &str, expected: Recorded, row: &str) {
+    let place = Place::on(store);
+    let queue = place.open("this test").await.expect("opened");
+    place.sql(&insert(URL, "order", &[]));
     let now = SystemClock.now().after(Duration::from_secs(1));
-    let lease = claim(&queue, now).await;
-    place.sqlite3(meanwhile);
-    assert_eq!(record(&queue, lease, now).await, expected, "{meanwhile}");
-    let found = place.sqlite3(
+    let lease = claim(&*queue, URL, now).await;
+    place.sql(meanwhile);
+    assert_eq!(record(&*queue, lease, now).await, expected, "{meanwhile}");
+    let found = place.sql(
         "SELECT state, attempts, attempt_seq, (SELECT count(*) FROM callback_attempt)
          FROM callback_queue",
     );
@@ -86,51 +72,52 @@ async fn assert_recorded(meanwhile: &str, expected: Recorded, row: &str) {
     queue.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outcome_is_recorded_while_the_lease_stands() {
-    assert_recorded("SELECT 1", Recorded::Applied, "delivered|1|1|1").await;
+async fn an_outcome_is_recorded_while_the_lease_stands(store: StoreKind) {
+    assert_recorded(store, "SELECT 1", Recorded::Applied, "delivered|1|1|1").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outcome_of_a_cancelled_callback_changes_nothing() {
+async fn an_outcome_of_a_cancelled_callback_changes_nothing(store: StoreKind) {
     let cancel = "UPDATE callback_queue SET state = 'cancelled', next_attempt_at = NULL,
         finished_at = 1, leased_at = NULL, leased_until = NULL, lease_token = NULL";
-    assert_recorded(cancel, Recorded::LeaseLost, "cancelled|0|0|0").await;
+    assert_recorded(store, cancel, Recorded::LeaseLost, "cancelled|0|0|0").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outcome_under_a_lease_of_another_changes_nothing() {
+async fn an_outcome_under_a_lease_of_another_changes_nothing(store: StoreKind) {
     let take_over = "UPDATE callback_queue SET lease_token = lease_token / 2 + 1";
-    assert_recorded(take_over, Recorded::LeaseLost, "pending|0|0|0").await;
+    assert_recorded(store, take_over, Recorded::LeaseLost, "pending|0|0|0").await;
 }
 
+/// In a file. A database is for several.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_dispatcher_is_told_who_has_the_queue() {
     let place = Place::new();
-    let first = open(&place, "process 1 on alpha").expect("opened");
-    match open(&place, "process 2 on beta") {
+    let first = place.open("process 1 on alpha").await.expect("opened");
+    match place.open("process 2 on beta").await {
         Err(OpenError::Held { holder, .. }) => assert_eq!(holder, "process 1 on alpha"),
         other => panic!("{other:?}"),
     }
     first.close().await;
     drop(first);
-    open(&place, "process 2 on beta")
+    place
+        .open("process 2 on beta")
+        .await
         .expect("free")
         .close()
         .await;
 }
 
+/// In a file, which is migrated when it is older.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_schema_is_left_alone() {
     let place = Place::new();
-    place.sqlite3("PRAGMA user_version = 99");
-    match open(&place, "this test") {
+    place.sql("PRAGMA user_version = 99");
+    match place.open("this test").await {
         Err(OpenError::Newer { found, known, .. }) => {
             assert_eq!((found, known), (99, SCHEMA_VERSION));
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(place.sqlite3("PRAGMA user_version"), "99");
+    assert_eq!(place.sql("PRAGMA user_version"), "99");
 }
 
 /// `VACUUM INTO` makes a file with a rollback journal, in which readers and the gateway would hold
@@ -138,8 +125,14 @@ async fn a_newer_schema_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_copy_is_put_into_wal_mode() {
     let place = Place::new();
-    place.sqlite3("PRAGMA journal_mode = DELETE");
-    let queue = open(&place, "this test").expect("opened");
-    assert_eq!(place.sqlite3("PRAGMA journal_mode"), "wal");
+    place.sql("PRAGMA journal_mode = DELETE");
+    let queue = place.open("this test").await.expect("opened");
+    assert_eq!(place.sql("PRAGMA journal_mode"), "wal");
     queue.close().await;
 }
+
+on_both!(
+    an_outcome_is_recorded_while_the_lease_stands,
+    an_outcome_of_a_cancelled_callback_changes_nothing,
+    an_outcome_under_a_lease_of_another_changes_nothing,
+);

@@ -2,10 +2,9 @@
 
 use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::sqlite::SqliteInspection;
-use callback_dispatcher::store::{Inspection, Queue, Retention};
+use callback_dispatcher::store::{Inspection, Retention};
 
-use super::guards::open;
-use super::{Daemon, Place, insert, until};
+use super::{Daemon, Place, StoreKind, insert, on_both, until};
 
 /// Each is kept from here on.
 const DELIVERED_BEFORE: i64 = 2000;
@@ -45,11 +44,10 @@ fn rows() -> String {
     ROWS.iter().enumerate().map(row).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_past_its_retention_goes_with_its_attempts() {
-    let place = Place::new();
-    place.sqlite3(&rows());
-    let queue = open(&place, "this test").expect("opened");
+async fn what_is_past_its_retention_goes_with_its_attempts(store: StoreKind) {
+    let place = Place::on(store);
+    place.sql(&rows());
+    let queue = place.open("this test").await.expect("opened");
     let retention = |limit| Retention {
         delivered_before: Timestamp::from_millis(DELIVERED_BEFORE),
         exhausted_before: Timestamp::from_millis(EXHAUSTED_BEFORE),
@@ -69,7 +67,7 @@ async fn what_is_past_its_retention_goes_with_its_attempts() {
         .collect();
     let ids = |sql: &str| {
         place
-            .sqlite3(sql)
+            .sql(sql)
             .lines()
             .map(str::to_owned)
             .collect::<Vec<_>>()
@@ -79,12 +77,13 @@ async fn what_is_past_its_retention_goes_with_its_attempts() {
     assert_eq!(ids(attempts), kept);
 }
 
+/// The log of an SQLite file.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_the_size_that_the_file_system_says_until_it_is_checkpointed() {
     let place = Place::new();
-    let queue = open(&place, "this test").expect("opened");
+    let queue = place.open("this test").await.expect("opened");
     let inspection = SqliteInspection::open(&place.database()).expect("opened");
-    place.sqlite3(&insert("http://127.0.0.1:9/", "order", &[]));
+    place.sql(&insert("http://127.0.0.1:9/", "order", &[]));
     let mut log = place.database().into_os_string();
     log.push("-wal");
     let size = std::fs::metadata(&log)
@@ -98,9 +97,8 @@ async fn the_log_has_the_size_that_the_file_system_says_until_it_is_checkpointed
 }
 
 /// Every second, by cron: the daemon is under way when the row becomes old enough.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_daemon_prunes_by_cron() {
-    let place = Place::new();
+async fn the_daemon_prunes_by_cron(store: StoreKind) {
+    let place = Place::on(store);
     let daemon = Daemon::start(&place, &[("HOUSEKEEPING__PRUNE_CRON", "* * * * * *")]).await;
     let long_ago = [
         ("state", "'delivered'"),
@@ -108,23 +106,28 @@ async fn the_daemon_prunes_by_cron() {
         ("next_attempt_at", "NULL"),
         ("created_at", "1"),
     ];
-    place.sqlite3(&insert("http://127.0.0.1:9/", "old", &long_ago));
-    let count = || place.sqlite3("SELECT count(*) FROM callback_queue");
+    place.sql(&insert("http://127.0.0.1:9/", "old", &long_ago));
+    let count = || place.sql("SELECT count(*) FROM callback_queue");
     until("the row is pruned", async || count() == "0").await;
     daemon.stop().await;
 }
 
 /// Right at its start: a daemon that was down at midnight makes up for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_daemon_closes_the_days_that_are_over() {
-    let place = Place::new();
+async fn the_daemon_closes_the_days_that_are_over(store: StoreKind) {
+    let place = Place::on(store);
     let long_ago = [("created_at", "1"), ("next_attempt_at", "9000000000000000")];
-    place.sqlite3(&insert("http://127.0.0.1:9/", "old", &long_ago));
+    place.sql(&insert("http://127.0.0.1:9/", "old", &long_ago));
     let daemon = Daemon::start(&place, &[]).await;
     let link = "SELECT queued, pending, length(digest) FROM reconciliation";
-    until("a day is closed", async || place.sqlite3(link) == "1|1|64").await;
+    until("a day is closed", async || place.sql(link) == "1|1|64").await;
     daemon.stop().await;
     let again = Daemon::start(&place, &[]).await;
     again.stop().await;
-    assert_eq!(place.sqlite3(link), "1|1|64", "a day is closed once");
+    assert_eq!(place.sql(link), "1|1|64", "a day is closed once");
 }
+
+on_both!(
+    what_is_past_its_retention_goes_with_its_attempts,
+    the_daemon_prunes_by_cron,
+    the_daemon_closes_the_days_that_are_over,
+);

@@ -7,13 +7,10 @@ use async_trait::async_trait;
 use callback_dispatcher::clock::{Clock, ManualClock};
 use callback_dispatcher::delivery::transport::{Post, PostReport};
 use callback_dispatcher::delivery::{Dispatcher, Terms};
-use callback_dispatcher::store::Queue;
-use callback_dispatcher::store::sqlite::SqliteQueue;
 use tokio::sync::{mpsc, watch};
 
-use super::guards::Deaf;
 use super::panic::{Told, acknowledged, next, terms};
-use super::{PATIENCE, Place, clock, payment};
+use super::{PATIENCE, Place, StoreKind, clock, on_both, payment};
 
 /// Acknowledges everything, and knows how many POSTs were under way at once.
 #[derive(Clone, Debug, Default)]
@@ -36,13 +33,11 @@ impl Post for Counting {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_is_sent_within_the_limits() {
+async fn a_backlog_is_sent_within_the_limits(store: StoreKind) {
     const BACKLOG: usize = 600;
-    let place = Place::new();
+    let place = Place::on(store);
     let clock: ManualClock = clock();
-    let queue = SqliteQueue::open(&place.database(), "the test", Arc::new(Deaf)).expect("free");
-    let queue: Arc<dyn Queue> = Arc::new(queue);
+    let queue = place.open("the test").await.expect("free");
     for (url, name) in [
         ("http://127.0.0.1:9/", "one"),
         ("http://127.0.0.1:10/", "other"),
@@ -74,3 +69,5 @@ async fn a_backlog_is_sent_within_the_limits() {
     assert_eq!(running.await.expect("no panic of its own"), Ok(0));
     queue.close().await;
 }
+
+on_both!(a_backlog_is_sent_within_the_limits,);

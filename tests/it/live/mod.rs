@@ -1,7 +1,8 @@
-//! The whole daemon in this process, as `run` starts it: a queue in a file, merchants on loopback.
+//! The whole daemon in this process, as `run` starts it: a queue in a file or on a server, merchants
+//! on loopback.
 //!
 //! The clock is a manual one that starts at the real time, so that fifteen minutes pass at once and
-//! rows that `sqlite3` inserts are due. Nothing sleeps: a test waits until something holds, and
+//! rows that `sqlite3` or `psql` inserts are due. Leases go by PostgreSQL's clock. Nothing sleeps: a test waits until something holds, and
 //! that nothing happens is proved by a canary, a later callback to the same merchant that has
 //! been delivered while the other was left alone.
 
@@ -15,31 +16,31 @@ mod housekeeping;
 mod limits;
 mod outage;
 mod panic;
+mod place;
 mod retries;
+mod shared;
 mod traces;
 mod uncounted;
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::{Clock, ManualClock, SharedClock, SystemClock};
-use callback_dispatcher::config::{Configuration, Inputs};
 use callback_dispatcher::domain::{CallbackId, NewCallback};
-use callback_dispatcher::merchant::{MerchantSettings, MockMerchant, Script};
 use callback_dispatcher::service::Service;
-use callback_dispatcher::store::{AttemptRow, CallbackRow, ShownState, sqlite};
-use tempfile::TempDir;
+use callback_dispatcher::store::{AttemptRow, CallbackRow, ShownState};
 use tokio::net::TcpListener;
 
-/// How long anything may take that should take a moment.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) use place::Place;
+
+use crate::store_kind::{StoreKind, on_both};
+
+/// How long anything may take that should take a moment; to take over what another dispatcher has
+/// left takes half of this.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a wait between two attempts is by default.
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
@@ -50,91 +51,6 @@ app_id = "6"
 id = "2026-11"
 secret = "newpay-demo-secret"
 "#;
-
-/// A folder with a queue and keys, which outlives the daemons that work on it.
-pub(super) struct Place {
-    folder: TempDir,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            crate::secrets::assert_none_in_files(self.folder.path());
-        }
-    }
-}
-
-impl Place {
-    /// Keys for app 6, and an empty queue.
-    pub(super) fn new() -> Self {
-        let place = Self {
-            folder: TempDir::new().expect("a temporary folder"),
-        };
-        place.write_keys(KEYS);
-        sqlite::init(&place.database()).expect("a queue");
-        place
-    }
-
-    pub(super) fn database(&self) -> PathBuf {
-        self.folder.path().join("queue.db")
-    }
-
-    pub(super) fn write_keys(&self, text: &str) {
-        let path = self.folder.path().join("keys.toml");
-        fs::write(&path, text).expect("the keys");
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the keys' mode");
-    }
-
-    /// Loopback over http is allowed; `changes` come after that.
-    pub(super) fn configuration(&self, changes: &[(&str, &str)]) -> Configuration {
-        let usual = [
-            ("STORE__URL", "sqlite:queue.db"),
-            ("SIGNING__KEYS_FILE", "keys.toml"),
-            ("EGRESS__ALLOW_HTTP", "true"),
-            ("EGRESS__ALLOW_NETWORKS", "127.0.0.1/32"),
-            ("ADMIN__LISTEN", ""),
-        ];
-        let environment: BTreeMap<String, String> = usual
-            .iter()
-            .chain(changes)
-            .map(|(key, value)| (format!("DISPATCHER__{key}"), (*value).to_owned()))
-            .collect();
-        let inputs = Inputs {
-            environment,
-            working_directory: self.folder.path().to_owned(),
-            ..Inputs::default()
-        };
-        Configuration::load(&inputs).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// Lets the `sqlite3` program run `sql`; returns what it printed.
-    pub(super) fn sqlite3(&self, sql: &str) -> String {
-        let mut command = Command::new("sqlite3");
-        command
-            .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
-            .arg(self.database())
-            .arg(sql);
-        let output = command.output().expect("the sqlite3 program");
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{sql}: {complaint}");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    /// A merchant that knows the keys and whose clock is `clock`.
-    pub(super) async fn merchant(
-        &self,
-        script: impl Into<Script>,
-        clock: SharedClock,
-    ) -> MockMerchant {
-        let settings = MerchantSettings {
-            script: script.into(),
-            keyring: Arc::new(self.configuration(&[]).keys.keyring),
-            clock,
-            ..MerchantSettings::default()
-        };
-        MockMerchant::start(listener().await, settings).expect("a merchant")
-    }
-}
 
 /// A free port on loopback.
 pub(super) async fn listener() -> TcpListener {

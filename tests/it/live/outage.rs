@@ -10,7 +10,7 @@ use callback_dispatcher::merchant::{Answer, MerchantSettings, MockMerchant};
 use callback_dispatcher::store::{AttemptRow, ShownState};
 use tokio::net::TcpListener;
 
-use super::{Daemon, FIVE_MINUTES, Place, clock, listener, payment, until};
+use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, listener, on_both, payment, until};
 
 /// Four do not make an outage.
 const MERCHANTS: usize = 6;
@@ -68,9 +68,8 @@ async fn until_nothing_is_charged(daemon: &Daemon, merchants: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn half_an_hour_without_a_network_exhausts_nothing() {
-    let place = Place::new();
+async fn half_an_hour_without_a_network_exhausts_nothing(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let doors = closed_doors(MERCHANTS).await;
     let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
@@ -116,9 +115,8 @@ async fn half_an_hour_without_a_network_exhausts_nothing() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_first_failures_had_exhausted_is_taken_back() {
-    let place = Place::new();
+async fn what_the_first_failures_had_exhausted_is_taken_back(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let doors = closed_doors(MERCHANTS).await;
     let daemon = Daemon::start_at(&place, &[("RETRY__SCHEDULE", "")], clock.clone()).await;
@@ -133,9 +131,8 @@ async fn what_the_first_failures_had_exhausted_is_taken_back() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn four_merchants_that_are_down_are_down_themselves() {
-    let place = Place::new();
+async fn four_merchants_that_are_down_are_down_themselves(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let doors = closed_doors(4).await;
     let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
@@ -153,9 +150,8 @@ async fn four_merchants_that_are_down_are_down_themselves() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_anyone_answers_those_that_are_down_are_down_themselves() {
-    let place = Place::new();
+async fn while_anyone_answers_those_that_are_down_are_down_themselves(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let doors = closed_doors(MERCHANTS).await;
     let healthy = place.merchant(Answer::Ack, Arc::new(clock.clone())).await;
@@ -171,9 +167,8 @@ async fn while_anyone_answers_those_that_are_down_are_down_themselves() {
     daemon.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_the_shield_every_failure_counts() {
-    let place = Place::new();
+async fn without_the_shield_every_failure_counts(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let doors = closed_doors(MERCHANTS).await;
     let daemon = Daemon::start_at(&place, &[("SHIELD__ENABLED", "false")], clock.clone()).await;
@@ -191,3 +186,11 @@ async fn without_the_shield_every_failure_counts() {
     }
     daemon.stop().await;
 }
+
+on_both!(
+    half_an_hour_without_a_network_exhausts_nothing,
+    what_the_first_failures_had_exhausted_is_taken_back,
+    four_merchants_that_are_down_are_down_themselves,
+    while_anyone_answers_those_that_are_down_are_down_themselves,
+    without_the_shield_every_failure_counts,
+);

@@ -8,12 +8,9 @@ use callback_dispatcher::clock::{Clock, ManualClock};
 use callback_dispatcher::delivery::transport::{PhaseTimes, Post, PostReport};
 use callback_dispatcher::delivery::{Dispatcher, FinishedAttempt, Observer, Terms};
 use callback_dispatcher::domain::{CappedBody, Exchange, Outcome, Timestamp};
-use callback_dispatcher::store::Queue;
-use callback_dispatcher::store::sqlite::SqliteQueue;
 use tokio::sync::{mpsc, watch};
 
-use super::guards::Deaf;
-use super::{FIVE_MINUTES, PATIENCE, Place, clock, payment};
+use super::{FIVE_MINUTES, PATIENCE, Place, StoreKind, clock, on_both, payment};
 
 /// Panics over one URL and is acknowledged over every other.
 #[derive(Debug)]
@@ -83,12 +80,10 @@ pub(super) async fn next(
     next.expect("in time").expect("the dispatcher runs")
 }
 
-#[tokio::test]
-async fn a_panic_hurts_no_other_attempt_and_is_tried_again_after_the_wait() {
-    let place = Place::new();
+async fn a_panic_hurts_no_other_attempt_and_is_tried_again_after_the_wait(store: StoreKind) {
+    let place = Place::on(store);
     let clock: ManualClock = clock();
-    let queue = SqliteQueue::open(&place.database(), "the test", Arc::new(Deaf)).expect("free");
-    let queue: Arc<dyn Queue> = Arc::new(queue);
+    let queue = place.open("the test").await.expect("free");
     let callbacks = vec![
         payment("http://127.0.0.1:9/slippery", "P1"),
         payment("http://127.0.0.1:9/safe", "P2"),
@@ -120,3 +115,5 @@ async fn a_panic_hurts_no_other_attempt_and_is_tried_again_after_the_wait() {
     assert_eq!(running.await.expect("no panic of its own"), Ok(0));
     queue.close().await;
 }
+
+on_both!(a_panic_hurts_no_other_attempt_and_is_tried_again_after_the_wait,);

@@ -10,7 +10,7 @@ use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::merchant::{Answer, MockMerchant, Received, Script};
 use callback_dispatcher::store::ShownState;
 
-use super::{Daemon, FIVE_MINUTES, Place, clock, payment};
+use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, on_both, payment};
 
 const ORDER: &str = "202209210000006950";
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -46,9 +46,8 @@ async fn assert_at_rest(daemon: &Daemon, merchant: &MockMerchant, n: usize, stat
     assert_eq!(posts_of(merchant, ORDER).len(), n);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_merchant_that_refuses_gets_four_posts_five_minutes_apart() {
-    let place = Place::new();
+async fn a_merchant_that_refuses_gets_four_posts_five_minutes_apart(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let merchant = place
         .merchant(refuses_the_order(), Arc::new(clock.clone()))
@@ -114,9 +113,10 @@ fn assert_posts(posts: &[Received], due: &[Timestamp]) {
     assert_eq!(signs.len(), due.len(), "every attempt has its own sign");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_merchant_that_fails_twice_and_then_acknowledges_is_delivered_on_the_third() {
-    let place = Place::new();
+async fn a_merchant_that_fails_twice_and_then_acknowledges_is_delivered_on_the_third(
+    store: StoreKind,
+) {
+    let place = Place::on(store);
     let clock = clock();
     let seen = AtomicUsize::new(0);
     let script = Script::each(move |post| match post.text("newpayOrderNo") {
@@ -147,3 +147,8 @@ async fn a_merchant_that_fails_twice_and_then_acknowledges_is_delivered_on_the_t
     assert_at_rest(&daemon, &merchant, 3, ShownState::Delivered).await;
     daemon.stop().await;
 }
+
+on_both!(
+    a_merchant_that_refuses_gets_four_posts_five_minutes_apart,
+    a_merchant_that_fails_twice_and_then_acknowledges_is_delivered_on_the_third,
+);

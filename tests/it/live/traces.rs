@@ -10,10 +10,9 @@ use callback_dispatcher::merchant::{Answer, Script};
 use callback_dispatcher::store::ShownState;
 use serde_json::Value;
 
-use super::{Daemon, FIVE_MINUTES, Place, clock, listener, payment};
+use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, listener, on_both, payment};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_attempt_of_a_callback_is_in_one_trace() {
+async fn every_attempt_of_a_callback_is_in_one_trace(store: StoreKind) {
     let heard: Arc<Mutex<Vec<Value>>> = Arc::default();
     let hears = Arc::clone(&heard);
     let take = post(async move |body: Bytes| {
@@ -26,7 +25,7 @@ async fn every_attempt_of_a_callback_is_in_one_trace() {
     let app = Router::new().route("/v1/traces", take);
     tokio::spawn(async move { axum::serve(door, app).await });
 
-    let place = Place::new();
+    let place = Place::on(store);
     let posts = AtomicUsize::new(0);
     let answers = Script::each(move |_| match posts.fetch_add(1, Ordering::SeqCst) {
         0 => Answer::Status(503),
@@ -71,15 +70,19 @@ async fn every_attempt_of_a_callback_is_in_one_trace() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_not_there_changes_nothing() {
+async fn a_collector_that_is_not_there_changes_nothing(store: StoreKind) {
     let door = listener().await;
     let endpoint = format!("http://{}", door.local_addr().expect("bound"));
     drop(door);
-    let place = Place::new();
+    let place = Place::on(store);
     let merchant = place.merchant(Answer::Ack, Arc::new(clock())).await;
     let daemon = Daemon::start(&place, &[("TRACING__OTLP_ENDPOINT", &endpoint)]).await;
     daemon.enqueue(vec![payment(&merchant.url("/"), "A")]).await;
     daemon.until_state("A", ShownState::Delivered).await;
     daemon.stop().await;
 }
+
+on_both!(
+    every_attempt_of_a_callback_is_in_one_trace,
+    a_collector_that_is_not_there_changes_nothing,
+);

@@ -6,15 +6,16 @@ use callback_dispatcher::clock::{Clock, ManualClock};
 use callback_dispatcher::merchant::{Answer, MockMerchant};
 use callback_dispatcher::store::ShownState;
 
-use super::{Daemon, FIVE_MINUTES, KEYS, Place, clock, insert, payment, payment_of};
+use super::{
+    Daemon, FIVE_MINUTES, KEYS, Place, StoreKind, clock, insert, on_both, payment, payment_of,
+};
 
 async fn acks(place: &Place, clock: &ManualClock) -> MockMerchant {
     place.merchant(Answer::Ack, Arc::new(clock.clone())).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_app_without_a_key_waits_for_one() {
-    let place = Place::new();
+async fn an_app_without_a_key_waits_for_one(store: StoreKind) {
+    let place = Place::on(store);
     let clock = clock();
     let merchant = acks(&place, &clock).await;
     let url = merchant.url("/callback");
@@ -70,7 +71,7 @@ async fn a_row_that_is_no_utf8_harms_no_other() {
     let url = merchant.url("/callback");
     let broken = "CAST(x'ff' AS TEXT)";
     let broken_url = "CAST(x'687474703a2f2f61ff2e6578616d706c652f' AS TEXT)";
-    place.sqlite3(
+    place.sql(
         &[
             insert(&url, "in-subject", &[("subject", broken)]),
             insert(&url, "in-app", &[("app_id", broken)]),
@@ -121,7 +122,7 @@ async fn what_a_crash_left_in_flight_is_interrupted_and_sent_at_once() {
         "UPDATE callback_queue SET leased_at = {leased_at}, leased_until = {leased_until},
          lease_token = 5, attempts = 3, attempt_seq = 3 WHERE newpay_order_no = 'left';"
     );
-    place.sqlite3(&[insert(&url, "left", &[]), lease].concat());
+    place.sql(&[insert(&url, "left", &[]), lease].concat());
     let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
     let callback = daemon.until_state("left", ShownState::Delivered).await;
     assert_eq!(callback.attempts, 4);
@@ -143,3 +144,5 @@ async fn what_a_crash_left_in_flight_is_interrupted_and_sent_at_once() {
     assert_eq!(merchant.count(), 1);
     daemon.stop().await;
 }
+
+on_both!(an_app_without_a_key_waits_for_one,);

@@ -10,6 +10,7 @@ mod template;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use server::Server;
 
@@ -49,6 +50,30 @@ impl Database {
     pub(crate) fn script_as(&self, role: &str, options: &[&str], script: &str) -> (String, String) {
         let said = self.run(role, options, script);
         (said.printed, said.complaints)
+    }
+
+    /// The same once more. Whoever is connected to this one is cut off.
+    pub(crate) fn copy(&self) -> Self {
+        static COPIES: AtomicUsize = AtomicUsize::new(0);
+        let number = COPIES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}_copy_{number}", self.name);
+        let administrator = Self::new(self.port, "postgres".to_owned());
+        administrator.sql(&format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{0}';
+             CREATE DATABASE {name} TEMPLATE {0};",
+            self.name
+        ));
+        Self::new(self.port, name)
+    }
+
+    /// A session that runs what it reads.
+    pub(crate) fn session(&self) -> Command {
+        let mut command = programs::command("psql", "postgresql-client");
+        command
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+            .arg(self.url())
+            .stdin(Stdio::piped());
+        command
     }
 
     fn run(&self, role: &str, options: &[&str], script: &str) -> Said {

@@ -5,27 +5,31 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use super::Archive;
+use super::{Archive, StoreKind, millis, on_both};
 
 const HEADER: &str = "kind,newpay_order_no,newpay_refund_order_no,app_id,amount,currency,result";
 
 /// Three payments and a refund of 2026-11-24, of which the last was queued in the evening of Laos
 /// but the next day's.
-fn archive() -> Archive {
-    let archive = Archive::new();
-    let row = |number: u32, app: &str, amount: &str, time: &str| {
+fn archive(store: StoreKind) -> Archive {
+    let archive = Archive::on(store);
+    let row = |number: u32, app: &str, amount: &str, minute: i64| {
+        let created_at = millis("2026-11-24", 0) + minute * 60_000;
         format!(
             "('payment', 'https://merchant.example/', '{app}', 1, '{amount}', 'LAK', 'N{number}', 'M{number}', \
-             NULL, NULL, 'success', 1, unixepoch('{time}') * 1000)"
+             NULL, NULL, 'success', 1, {created_at})"
         )
     };
-    let refund = "('refund', 'https://merchant.example/', '6', 1, '1.50', 'USD', 'N1', 'M1', 'NR1', 'MR1', \
-         'failure', NULL, unixepoch('2026-11-24 12:00') * 1000)";
+    let refund = format!(
+        "('refund', 'https://merchant.example/', '6', 1, '1.50', 'USD', 'N1', 'M1', 'NR1', 'MR1', \
+         'failure', NULL, {})",
+        millis("2026-11-24", 12)
+    );
     let rows = [
-        row(1, "6", "123.00", "2026-11-24 00:00"),
-        row(2, "7", "5.10", "2026-11-24 16:59:59"),
-        row(3, "6", "7", "2026-11-24 23:59"),
-        refund.to_owned(),
+        row(1, "6", "123.00", 0),
+        row(2, "7", "5.10", 16 * 60 + 59),
+        row(3, "6", "7", 23 * 60 + 59),
+        refund,
     ];
     let rows = rows.join(", ");
     let insert = format!(
@@ -43,6 +47,7 @@ fn reconcile(archive: &Archive, arguments: &[&str]) -> Output {
         .args(["reconcile", "--day", "2026-11-24"])
         .args(arguments)
         .current_dir(archive.folder.path())
+        .env("DISPATCHER__STORE__URL", archive.store.url())
         .stdin(Stdio::null())
         .output()
         .expect("the program runs")
@@ -78,9 +83,8 @@ const ALL: [&str; 5] = [
     "refund,N1,NR1,6,1.5,USD,failure",
 ];
 
-#[test]
-fn books_that_agree_are_exit_0() {
-    let archive = archive();
+fn books_that_agree_are_exit_0(store: StoreKind) {
+    let archive = archive(store);
     let found = differences(&with_csv(&archive, &ALL, &["--json"]));
     assert_eq!(found, (vec![], Some(0)));
     let said = with_csv(&archive, &ALL, &[]);
@@ -91,9 +95,8 @@ fn books_that_agree_are_exit_0() {
     );
 }
 
-#[test]
-fn each_difference_is_named_and_is_exit_1() {
-    let archive = archive();
+fn each_difference_is_named_and_is_exit_1(store: StoreKind) {
+    let archive = archive(store);
     let books = [
         HEADER,
         "payment,N1,,8,123.01,USD,failure",
@@ -131,9 +134,8 @@ fn each_difference_is_named_and_is_exit_1() {
 
 /// The books of a day of Laos: what was queued at 23:59 UTC is the next day's there, yet it is
 /// found, as the whole queue is looked at.
-#[test]
-fn a_day_has_the_hours_of_its_offset_and_an_app() {
-    let archive = archive();
+fn a_day_has_the_hours_of_its_offset_and_an_app(store: StoreKind) {
+    let archive = archive(store);
     let without_third = [ALL[0], ALL[1], ALL[2], ALL[4]];
     let (found, code) = differences(&with_csv(&archive, &without_third, &["--json"]));
     assert_eq!(
@@ -152,9 +154,8 @@ fn a_day_has_the_hours_of_its_offset_and_an_app() {
     assert_eq!(counted["total"]["queued"], 1, "{counted}");
 }
 
-#[test]
-fn columns_come_in_any_order_and_refunds_need_theirs() {
-    let archive = archive();
+fn columns_come_in_any_order_and_refunds_need_theirs(store: StoreKind) {
+    let archive = archive(store);
     let other_order = [
         "\u{feff}result,currency,amount,note,app_id,newpay_order_no,kind",
         "success,LAK, 123.00 ,\"a, b\",6,N1,payment",
@@ -174,9 +175,8 @@ fn columns_come_in_any_order_and_refunds_need_theirs() {
     );
 }
 
-#[test]
-fn books_at_fault_name_line_and_column() {
-    let archive = archive();
+fn books_at_fault_name_line_and_column(store: StoreKind) {
+    let archive = archive(store);
     let table: [(&[&str], &[&str]); 11] = [
         (
             &["kind,app_id"],
@@ -245,9 +245,8 @@ fn books_at_fault_name_line_and_column() {
     assert!(text(&said.stderr).contains("nowhere.csv"), "{said:?}");
 }
 
-#[test]
-fn a_query_reads_the_gateways_own_database() {
-    let archive = archive();
+fn a_query_reads_the_gateways_own_database(store: StoreKind) {
+    let archive = archive(store);
     let gateway = archive.folder.path().join("gateway.db");
     let tables = "CREATE TABLE payment (id, app, amount REAL, currency, ok); \
          INSERT INTO payment VALUES ('N1', 6, 123, 'LAK', 1), ('N2', 7, 5.1, 'LAK', 1), ('N3', 6, 7.0, 'LAK', 1); \
@@ -303,9 +302,8 @@ fn a_query_reads_the_gateways_own_database() {
     );
 }
 
-#[test]
-fn wrong_usage_is_exit_2() {
-    let archive = archive();
+fn wrong_usage_is_exit_2(store: StoreKind) {
+    let archive = archive(store);
     for arguments in [
         &["--sql", "SELECT 1"][..],
         &["--verify"],
@@ -324,3 +322,14 @@ fn wrong_usage_is_exit_2() {
         assert_eq!(said.status.code(), Some(2), "{arguments:?}: {said:?}");
     }
 }
+
+on_both!(
+    plain:
+    books_that_agree_are_exit_0,
+    each_difference_is_named_and_is_exit_1,
+    a_day_has_the_hours_of_its_offset_and_an_app,
+    columns_come_in_any_order_and_refunds_need_theirs,
+    books_at_fault_name_line_and_column,
+    a_query_reads_the_gateways_own_database,
+    wrong_usage_is_exit_2,
+);

@@ -6,8 +6,9 @@ mod chain;
 mod tampering;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,65 +16,81 @@ use callback_dispatcher::domain::{Day, Link, Timestamp};
 use callback_dispatcher::reconciliation::{
     CLOSING_DELAY, DayFault, Retained, Verification, close_days, verify,
 };
-use callback_dispatcher::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use callback_dispatcher::store::{CommitObserver, Queue};
+use callback_dispatcher::store::{Ledger, sqlite};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::store_kind::{Store, StoreKind, on_both};
+
 const HISTORY: &str = include_str!("history.py");
 const AUDITOR: &str = include_str!("auditor.py");
+const MIRROR: &str = include_str!("mirror.py");
 
 /// Rows are kept for longer than any test's days.
 const KEPT: Duration = Duration::from_secs(90 * 86_400);
 
-/// Does not count.
-#[derive(Debug)]
-struct Nobody;
-
-impl CommitObserver for Nobody {
-    fn committed(&self, _: Duration, _: usize) {}
-}
-
 /// A queue whose days the test closes.
+///
+/// Python's own library speaks to SQLite alone. So a history that is to be in PostgreSQL is played in
+/// the file `queue.db` and copied from there, and an auditor's program reads a copy of what
+/// PostgreSQL has.
 struct Archive {
     folder: TempDir,
+    store: Store,
 }
 
 impl Archive {
-    fn new() -> Self {
-        let archive = Self {
-            folder: TempDir::new().expect("a temporary folder"),
-        };
-        sqlite::init(&archive.database()).expect("a queue");
+    fn on(kind: StoreKind) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let store = Store::new(kind, folder.path());
+        let archive = Self { folder, store };
+        sqlite::init(&archive.file()).expect("a queue");
+        if kind == StoreKind::Postgres {
+            archive.store.init();
+        }
         archive
     }
 
-    fn database(&self) -> PathBuf {
+    /// The queue, or where its history is played.
+    fn file(&self) -> PathBuf {
         self.folder.path().join("queue.db")
     }
 
-    fn ledger(&self) -> SqliteInspection {
-        SqliteInspection::open(&self.database()).expect("readable")
+    async fn ledger(&self) -> Arc<dyn Ledger> {
+        self.store.ledger().await
     }
 
     /// What happens up to the middle of `day`, by chance.
     fn live_through(&self, day: Day, seed: u32) {
         let midnight = day.start().as_millis().to_string();
-        self.python(HISTORY, &[&seed.to_string(), &midnight]);
+        let arguments = [&seed.to_string(), &midnight];
+        python(HISTORY, &self.file(), &arguments.map(String::as_str), "");
+        if let Store::Postgres(database) = &self.store {
+            let played = Store::Sqlite(self.file());
+            let mut sql = "BEGIN; SET LOCAL session_replication_role = replica;".to_owned();
+            for table in ["callback_queue", "callback_attempt"] {
+                let rows = Value::Array(played.rows(&format!("SELECT * FROM {table}")));
+                sql.push_str(&format!(
+                    "DELETE FROM {table}; INSERT INTO {table} SELECT * FROM \
+                       json_populate_recordset(NULL::{table}, $rows${rows}$rows$);"
+                ));
+            }
+            database.sql(&(sql + "COMMIT;"));
+        }
     }
 
     /// Closes what is over at `now`, as the daemon does.
     async fn close(&self, now: Timestamp) -> Vec<Link> {
-        let queue = SqliteQueue::open(&self.database(), "this test", Arc::new(Nobody));
+        let queue = self.store.open("this test").await;
         let queue = queue.expect("nobody else has it");
-        let links = close_days(&self.ledger(), &queue, now).await;
+        let links = close_days(&*self.ledger().await, &*queue, now).await;
         queue.close().await;
         links.expect("closed")
     }
 
     /// Four days of chance, each closed in time.
-    async fn four_days(seed: u32) -> Self {
-        let archive = Self::new();
+    async fn four_days(store: StoreKind, seed: u32) -> Self {
+        let archive = Self::on(store);
         for day in days(4) {
             archive.live_through(day, seed);
             archive.close(closing_time(day)).await;
@@ -87,7 +104,8 @@ impl Archive {
 
     async fn verify_at(&self, now: Timestamp) -> Verification {
         let retained = Retained { keep: KEPT, now };
-        verify(&self.ledger(), retained).await.expect("readable")
+        let verified = verify(&*self.ledger().await, retained).await;
+        verified.expect("readable")
     }
 
     async fn faults(&self) -> Vec<DayFault> {
@@ -96,54 +114,84 @@ impl Archive {
 
     /// What an auditor's own program makes of the database.
     fn audit(&self) -> Vec<Value> {
-        serde_json::from_str(&self.python(AUDITOR, &[])).expect("JSON from the auditor")
-    }
-
-    fn python(&self, program: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new("python3");
-        command.args(["-c", program]).arg(self.database());
-        let output = command.args(arguments).output();
-        let output = output.expect("python3 is installed by scripts/check");
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{complaint}");
-        String::from_utf8(output.stdout).expect("UTF-8")
-    }
-
-    /// Lets the `sqlite3` program run `sql`: what it printed, or its complaint.
-    fn sql(&self, sql: &str) -> Result<String, String> {
-        let mut command = Command::new("sqlite3");
-        command
-            .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
-            .arg(self.database())
-            .arg(sql);
-        let output = command.output();
-        let output = output.expect("sqlite3 is installed by scripts/check");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        if output.status.success() {
-            Ok(text(output.stdout).trim().to_owned())
-        } else {
-            Err(text(output.stderr))
+        let mut file = self.file();
+        if let Store::Postgres(database) = &self.store {
+            let copy = self.folder.path().join("copy.db");
+            fs::copy(&file, &copy).expect("copied");
+            let tables = [
+                "callback_queue",
+                "callback_attempt",
+                "reconciliation",
+                "reconciliation_open",
+            ];
+            let all = tables.map(|table| format!("'{table}', (SELECT json_agg(t) FROM {table} t)"));
+            let rows = database.sql(&format!("SELECT json_build_object({})", all.join(", ")));
+            python(MIRROR, &copy, &[], &rows);
+            file = copy;
         }
+        serde_json::from_str(&python(AUDITOR, &file, &[], "")).expect("JSON from the auditor")
+    }
+
+    /// Lets another program run `sql`: what it printed, or its complaint.
+    fn sql(&self, sql: &str) -> Result<String, String> {
+        self.store.try_sql(sql)
     }
 
     /// Takes every trigger away, as someone with bad intentions would.
     fn disarm(&self) {
-        let triggers =
-            "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_schema WHERE type = 'trigger'";
+        let triggers = match &self.store {
+            Store::Sqlite(_) => {
+                "SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_schema WHERE type = 'trigger'"
+            }
+            Store::Postgres(_) => {
+                "SELECT 'DROP TRIGGER ' || tgname || ' ON ' || tgrelid::regclass || ';' \
+                 FROM pg_trigger WHERE NOT tgisinternal"
+            }
+        };
         let drops = self.sql(triggers).expect("readable");
         self.sql(&drops).expect("dropped");
     }
 
-    /// The same once more, in a folder of its own.
+    /// The same once more, in a place of its own.
     fn copy(&self) -> Self {
-        let copy = Self {
-            folder: TempDir::new().expect("a temporary folder"),
+        let folder = TempDir::new().expect("a temporary folder");
+        let store = match &self.store {
+            Store::Sqlite(path) => {
+                let log = self.folder.path().join("queue.db-wal");
+                assert!(!log.exists(), "somebody has it open");
+                let copy = folder.path().join("queue.db");
+                fs::copy(path, &copy).expect("copied");
+                Store::Sqlite(copy)
+            }
+            Store::Postgres(database) => Store::Postgres(database.copy()),
         };
-        let log = self.folder.path().join("queue.db-wal");
-        assert!(!log.exists(), "somebody has it open");
-        fs::copy(self.database(), copy.database()).expect("copied");
-        copy
+        Self { folder, store }
     }
+}
+
+fn python(program: &str, database: &Path, arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new("python3");
+    command.args(["-c", program]).arg(database).args(arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn();
+    let mut child = child.expect("python3 is installed by scripts/check");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // Not each of the programs reads.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// A moment of a day, as SQL.
+fn millis(day: &str, hours: i64) -> i64 {
+    let day: Day = day.parse().expect("a day");
+    day.start().as_millis() + hours * 3_600_000
 }
 
 /// So many days from 2026-11-21 on.

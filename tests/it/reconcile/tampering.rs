@@ -3,15 +3,15 @@
 use callback_dispatcher::domain::Day;
 use callback_dispatcher::reconciliation::Fault;
 
-use super::{Archive, days};
+use super::{Archive, StoreKind, days, millis, on_both};
 
 const SEED: u32 = 7;
 
 /// A callback of the second day that was acknowledged when it was closed.
 const ACKNOWLEDGED: &str = "(SELECT q.id FROM callback_queue q, reconciliation r \
     WHERE r.day = '2026-11-22' AND q.id BETWEEN r.first_id AND r.last_id \
-      AND q.created_at >= unixepoch('2026-11-22') * 1000 \
-      AND q.created_at < unixepoch('2026-11-23') * 1000 AND q.state = 'delivered' \
+      AND q.created_at >= SECOND_DAY \
+      AND q.created_at < THIRD_DAY AND q.state = 'delivered' \
       AND q.id NOT IN (SELECT callback_id FROM reconciliation_open WHERE day = r.day) LIMIT 1)";
 
 /// One that was not, and had an attempt.
@@ -31,7 +31,10 @@ fn forgeries() -> Vec<Forgery> {
     let on = |day: usize, fault, is_refused, sql: &str| Forgery {
         sql: sql
             .replace("ACKNOWLEDGED", ACKNOWLEDGED)
-            .replace("LEFT_OPEN", LEFT_OPEN),
+            .replace("LEFT_OPEN", LEFT_OPEN)
+            .replace("FIRST_DAY", &millis("2026-11-21", 0).to_string())
+            .replace("SECOND_DAY", &millis("2026-11-22", 0).to_string())
+            .replace("THIRD_DAY", &millis("2026-11-23", 0).to_string()),
         is_refused,
         day: days[day - 1],
         fault,
@@ -88,7 +91,7 @@ fn forgeries() -> Vec<Forgery> {
             "INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, \
                currency, newpay_order_no, order_no, result, settlement_status, created_at) \
              VALUES (-1, 'payment', 'https://merchant.example/', '6', 1, '1', 'LAK', 'forged', \
-               'forged', 'success', 1, unixepoch('2026-11-21') * 1000)",
+               'forged', 'success', 1, FIRST_DAY)",
         ),
         on(
             2,
@@ -112,9 +115,8 @@ fn forgeries() -> Vec<Forgery> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_forgery_is_found_on_its_day() {
-    let guarded = Archive::four_days(SEED).await;
+async fn each_forgery_is_found_on_its_day(store: StoreKind) {
+    let guarded = Archive::four_days(store, SEED).await;
     assert_eq!(guarded.faults().await, []);
     let forgeries = forgeries();
     for forgery in forgeries.iter().filter(|forgery| forgery.is_refused) {
@@ -135,23 +137,32 @@ async fn each_forgery_is_found_on_its_day() {
 }
 
 /// Neither a day between others nor one that goes on from elsewhere can be put in.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_link_goes_behind_the_newest_only() {
-    let archive = Archive::four_days(SEED).await;
+async fn a_link_goes_behind_the_newest_only(store: StoreKind) {
+    let archive = Archive::four_days(store, SEED).await;
+    // What SQLite alone has must not get around it.
+    let insert_into = match store {
+        StoreKind::Sqlite => "INSERT OR REPLACE INTO",
+        StoreKind::Postgres => "INSERT INTO",
+    };
     for changed in [
         "'2026-11-22', digest",
         "'2026-11-30', rows_sha256",
         "'2027-02-30', digest",
     ] {
         let insert = format!(
-            "INSERT OR REPLACE INTO reconciliation \
+            "{insert_into} reconciliation \
              SELECT {changed}, first_id, last_id, next_id, created_from, created_to, queued, acknowledged, \
                exhausted, cancelled, pending, unknown, closed_at, rows_sha256, digest \
              FROM reconciliation ORDER BY day DESC LIMIT 1"
         );
         archive.sql(&insert).expect_err(changed);
     }
-    let late = "INSERT OR REPLACE INTO reconciliation_open VALUES ('2026-11-22', 1, 'pending', 0)";
-    archive.sql(late).expect_err("the day is closed");
+    let late = format!("{insert_into} reconciliation_open VALUES ('2026-11-22', 1, 'pending', 0)");
+    archive.sql(&late).expect_err("the day is closed");
     assert_eq!(archive.faults().await, []);
 }
+
+on_both!(
+    each_forgery_is_found_on_its_day,
+    a_link_goes_behind_the_newest_only,
+);

@@ -16,12 +16,13 @@ use callback_dispatcher::admin::{self, Beat, History};
 use callback_dispatcher::clock::{Clock, ManualClock, SystemClock};
 use callback_dispatcher::delivery::observer::Observer as _;
 use callback_dispatcher::domain::{Convention, Secret};
-use callback_dispatcher::store::sqlite::{SqliteCommands, SqliteInspection};
+use callback_dispatcher::service;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::TOKEN;
 use crate::live::{Place, listener};
+use crate::store_kind::StoreKind;
 
 /// What a merchant may write to take over the console, or to mislead who reads it.
 pub(super) const HOSTILE: &str = "<script>document.title='owned'</script>\
@@ -39,25 +40,25 @@ pub(super) struct Showcase {
 }
 
 impl Showcase {
-    pub(super) async fn start() -> Self {
-        let place = Place::new();
+    pub(super) async fn start(store: StoreKind) -> Self {
+        let place = Place::on(store);
         // The views of the database go by the real time.
         let now = SystemClock.now();
         for part in rows::sql(now) {
-            place.sqlite3(&part);
+            place.sql(&part);
         }
         let history = Arc::new(History::new(now.before(MINUTE * 60 * 22)));
         day::fill(&history, now);
         let beat = Arc::new(Beat::default());
         beat.beat(now);
-        let database = place.database();
-        let reader = || Arc::new(SqliteInspection::open(&database).expect("the queue"));
+        let url = place.configuration(&[]).settings.store.url;
+        let reader = service::inspection(&url).await.expect("the queue");
         let token = Token::new(&Secret::new(TOKEN.to_owned()));
         let (_, token) = watch::channel(Some(token));
         let console = Console::new(ConsoleParts {
-            inspection: reader(),
-            slow_inspection: reader(),
-            commands: Arc::new(SqliteCommands::open(&database).expect("the queue")),
+            inspection: Arc::clone(&reader),
+            slow_inspection: reader,
+            commands: service::commands(&url).await.expect("the queue"),
             history,
             beat,
             clock: Arc::new(ManualClock::at(now)),

@@ -1,0 +1,318 @@
+//! Several dispatchers of one queue, which only PostgreSQL has.
+
+use std::future::pending;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use callback_dispatcher::clock::{Clock as _, Stopwatch, SystemClock};
+use callback_dispatcher::delivery::transport::{Post, PostReport};
+use callback_dispatcher::delivery::{Dispatcher, Terms};
+use callback_dispatcher::domain::CallbackId;
+use callback_dispatcher::merchant::{Answer, Script};
+use callback_dispatcher::store::{Origin, Queue, Recorded, ShownState, StoreError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::commands::{answered, command, exhausted};
+use super::guards::{claim, record};
+use super::panic::{Told, acknowledged, next, terms};
+use super::{Daemon, FIVE_MINUTES, PATIENCE, Place, in_time, insert, payment, until};
+use crate::postgres::Server;
+use crate::store_kind::{Store, StoreKind};
+
+const NOBODY: &str = "http://127.0.0.1:9/callback";
+
+/// Takes its time, acknowledges everything, and knows how many POSTs of all dispatchers were under
+/// way at once.
+#[derive(Clone, Debug, Default)]
+struct Watched {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    /// Those of one dispatcher.
+    own: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Post for Watched {
+    async fn post(&self, _: &str, _: Vec<u8>) -> PostReport {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.own.fetch_add(1, Ordering::SeqCst);
+        let _ = tokio::time::timeout(Duration::from_millis(20), pending::<()>()).await;
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        acknowledged()
+    }
+}
+
+/// One of several.
+struct One {
+    queue: Arc<dyn Queue>,
+    own: Arc<AtomicUsize>,
+    stop: watch::Sender<bool>,
+    _terms: watch::Sender<Arc<Terms>>,
+    running: JoinHandle<Result<usize, StoreError>>,
+}
+
+impl One {
+    async fn start(place: &Place, limit: usize, all: &Watched, told: &Told) -> Self {
+        let queue = place.open("one of several").await.expect("a seat");
+        let post = Watched {
+            own: Arc::default(),
+            ..all.clone()
+        };
+        let own = Arc::clone(&post.own);
+        let limited = Terms {
+            in_flight_per_origin_max: limit,
+            in_flight_max: 32,
+            ..terms(place, post)
+        };
+        let (terms, under) = watch::channel(Arc::new(limited));
+        let (stop, stopping) = watch::channel(false);
+        let observer = Arc::new(Told(told.0.clone()));
+        let clock = Arc::new(SystemClock);
+        let dispatcher = Dispatcher::new(Arc::clone(&queue), clock, observer, under);
+        Self {
+            queue,
+            own,
+            stop,
+            _terms: terms,
+            running: tokio::spawn(dispatcher.run(stopping, PATIENCE)),
+        }
+    }
+
+    async fn enqueue(&self, name: &str, count: usize) {
+        let callbacks = (0..count).map(|n| payment(NOBODY, &format!("{name}-{n}")));
+        let queued = self.queue.enqueue(callbacks.collect(), SystemClock.now());
+        queued.await.expect("queued");
+    }
+
+    async fn until_of(&self, count: usize) {
+        let what = format!("it is one of {count}");
+        until(&what, async || self.queue.seat().of == count).await;
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        assert_eq!(self.running.await.expect("no panic of its own"), Ok(0));
+        self.queue.close().await;
+    }
+}
+
+/// Two dispatchers work off a backlog; then one of them leaves. Returns how many POSTs there were
+/// at once, of the two and of the one that has stayed.
+async fn most_at_once(limit: usize) -> (usize, usize) {
+    const BACKLOG: usize = 200;
+    let place = Place::on(StoreKind::Postgres);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (all, tell) = (Watched::default(), Told(tell));
+    let one = One::start(&place, limit, &all, &tell).await;
+    let other = One::start(&place, limit, &all, &tell).await;
+    one.until_of(2).await;
+    other.until_of(2).await;
+    one.enqueue("together", BACKLOG).await;
+    for _ in 0..BACKLOG {
+        next(&mut told).await;
+    }
+    let together = all.most.swap(0, Ordering::SeqCst);
+    for share in [&one.own, &other.own] {
+        let share = share.load(Ordering::SeqCst);
+        assert!(share >= BACKLOG / 8, "one had {share} of {BACKLOG}");
+    }
+    other.stop().await;
+    one.until_of(1).await;
+    one.enqueue("alone", BACKLOG / 2).await;
+    for _ in 0..BACKLOG / 2 {
+        next(&mut told).await;
+    }
+    one.stop().await;
+    let sent = "SELECT count(*), count(DISTINCT callback_id) FROM callback_attempt";
+    assert_eq!(place.sql(sent), "300|300", "nothing is sent twice");
+    (together, all.most.load(Ordering::SeqCst))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_dispatchers_share_the_work_and_the_limit_by_merchant() {
+    assert_eq!(most_at_once(6).await, (6, 6));
+}
+
+/// A share is never less than one, or there would be a dispatcher that can't send what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_one_is_one_for_each_dispatcher() {
+    let (together, alone) = most_at_once(1).await;
+    assert!(together <= 2, "{together} at once");
+    assert_eq!(alone, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_carried_out_once() {
+    let place = Place::on(StoreKind::Postgres);
+    let daemons = [
+        Daemon::start(&place, &[]).await,
+        Daemon::start(&place, &[]).await,
+    ];
+    let clock = Arc::new(daemons[0].clock.clone());
+    let merchant = place.merchant(Answer::Ack, clock).await;
+    place.sql(&exhausted(&merchant.url("/callback"), 300));
+    place.sql(&command(
+        "action, state, rate",
+        "'resend', 'exhausted', 100000",
+    ));
+    let found = answered(&place, 1).await;
+    assert_eq!(found, "done|300|300|0|{}|resent 300 of 300 callbacks");
+    for daemon in &daemons {
+        daemon.clock.advance(FIVE_MINUTES);
+    }
+    daemons[0].until_count(ShownState::Delivered, 300).await;
+    assert_eq!(merchant.count(), 300);
+    for daemon in daemons {
+        daemon.stop().await;
+    }
+}
+
+/// What was under way is recorded afterwards, and what comes afterwards is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_goes_on_when_its_server_is_back() {
+    let server = Server::own();
+    let place = Place::of(server.create_database());
+    let daemon = Daemon::start(&place, &[]).await;
+    let script = Script::each(|post| match post.text("newpayOrderNo") {
+        Some("under-way") => Answer::Slow(Duration::from_secs(3)),
+        _ => Answer::Ack,
+    });
+    let merchant = place.merchant(script, Arc::new(daemon.clock.clone())).await;
+    let url = merchant.url("/callback");
+    daemon.enqueue(vec![payment(&url, "under-way")]).await;
+    in_time("the POST", merchant.wait_for(1)).await;
+    server.restart();
+    place.sql(&insert(&url, "afterwards", &[("next_attempt_at", "1")]));
+    let delivered = "SELECT count(*) FROM callback_queue WHERE state = 'delivered'";
+    until("both are delivered", async || place.sql(delivered) == "2").await;
+    assert_eq!(merchant.count(), 2);
+    assert_eq!(daemon.outcomes("under-way").await, ["acknowledged"]);
+    daemon.stop().await;
+}
+
+/// By whom it was given up for lost, once that one has been in touch for as long as a lease stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lapsed_lease_is_taken_over_and_its_first_holder_changes_nothing() {
+    let place = Place::on(StoreKind::Postgres);
+    let first = place.open("the first").await.expect("a seat");
+    let merchant = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
+    let url = merchant.url("/callback");
+    place.sql(&insert(&url, "order", &[("next_attempt_at", "1")]));
+    let now = SystemClock.now();
+    let lease = claim(&*first, &url, now).await;
+    let lapse = format!(
+        "UPDATE callback_queue SET leased_until = 1 WHERE lease_token = {}",
+        place.sql("SELECT lease_token FROM callback_queue")
+    );
+    let daemon = Daemon::start(&place, &[]).await;
+    let since_start = Stopwatch::start();
+    until("it is delivered", async || {
+        // The first one lives and renews it.
+        place.sql(&lapse);
+        daemon.callback("order").await.state == ShownState::Delivered
+    })
+    .await;
+    let took = since_start.elapsed();
+    assert!(took > Duration::from_secs(14), "taken over after {took:?}");
+    assert_eq!(record(&*first, lease, now).await, Recorded::LeaseLost);
+    let log = "SELECT seq, outcome, counted FROM callback_attempt ORDER BY seq";
+    assert_eq!(place.sql(log), "1|interrupted|0\n2|acknowledged|1");
+    let row = "SELECT state, attempts, attempt_seq, lease_token IS NULL FROM callback_queue";
+    assert_eq!(place.sql(row), "delivered|1|2|t");
+    assert_eq!(merchant.count(), 1);
+    daemon.stop().await;
+    first.close().await;
+}
+
+/// However long an attempt takes, its lease is renewed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_a_dispatcher_that_lives_is_not_taken_over() {
+    let place = Place::on(StoreKind::Postgres);
+    let limits = [("DELIVERY__TIMEOUT", "60s")];
+    let holder = Daemon::start(&place, &limits).await;
+    let clock = Arc::new(holder.clock.clone());
+    let slow = Answer::Slow(Duration::from_secs(20));
+    let merchant = place.merchant(slow, clock).await;
+    let url = merchant.url("/callback");
+    holder.enqueue(vec![payment(&url, "slow")]).await;
+    in_time("the POST", merchant.wait_for(1)).await;
+    let other = Daemon::start(&place, &limits).await;
+    holder.until_state("slow", ShownState::Delivered).await;
+    assert_eq!(holder.outcomes("slow").await, ["acknowledged"]);
+    assert_eq!(merchant.count(), 1);
+    holder.stop().await;
+    other.stop().await;
+}
+
+/// A session of the gateway in the middle of a transaction.
+struct Transaction(Child);
+
+impl Transaction {
+    fn begin(place: &Place, sql: &str) -> Self {
+        let Store::Postgres(database) = place.store() else {
+            panic!("a database is needed");
+        };
+        let mut child = database
+            .session()
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql runs");
+        let stdin = child.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "BEGIN; {sql} SELECT 'so far';").expect("psql reads");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("psql speaks");
+        assert_eq!(line, "so far\n");
+        Self(child)
+    }
+
+    fn commit(mut self) {
+        let stdin = self.0.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "COMMIT;").expect("psql reads");
+        let status = self.0.wait_with_output().expect("psql ends").status;
+        assert!(status.success(), "psql failed, as it says above");
+    }
+}
+
+/// The notice of a commit is what finds it: the next look at everything would be half a minute away.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_late_under_a_lower_id_is_delivered() {
+    let place = Place::on(StoreKind::Postgres);
+    let daemon = Daemon::start(&place, &[]).await;
+    let clock = Arc::new(daemon.clock.clone());
+    let merchant = place.merchant(Answer::Ack, clock).await;
+    let url = merchant.url("/callback");
+    let row = |order| insert(&url, order, &[("next_attempt_at", "1")]);
+    let late = Transaction::begin(&place, &row("late"));
+    place.sql(&row("early"));
+    daemon.until_state("early", ShownState::Delivered).await;
+    late.commit();
+    let since_commit = Stopwatch::start();
+    daemon.until_state("late", ShownState::Delivered).await;
+    let took = since_commit.elapsed();
+    assert!(took < Duration::from_secs(5), "it took {took:?}");
+    assert!(daemon.callback("late").await.id < daemon.callback("early").await.id);
+    daemon.stop().await;
+}
+
+/// No id tells of it, and nothing polls here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_names_whom_a_row_is_for() {
+    let place = Place::on(StoreKind::Postgres);
+    let queue = place.open("this test").await.expect("a seat");
+    place.sql(&insert(NOBODY, "order", &[]));
+    in_time("a nudge", queue.nudged()).await;
+    let arrivals = queue.arrivals(CallbackId(i64::MAX), 5).await;
+    let due = arrivals.expect("readable").due;
+    let origins: Vec<_> = due.iter().map(|due| &due.origin).collect();
+    assert_eq!(origins, [&Origin::new("http://127.0.0.1:9")]);
+    queue.close().await;
+}

@@ -1,0 +1,171 @@
+//! The two stores that a queue may be in. A behaviour counts only if it is so on both.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::store::postgres::{self, PostgresInspection, PostgresQueue, Times};
+use callback_dispatcher::store::sqlite::{self, SqliteInspection, SqliteQueue};
+use callback_dispatcher::store::{CommitObserver, Ledger, OpenError, Queue};
+use serde_json::Value;
+
+use crate::postgres::{Database, Server};
+
+/// Makes tests of `async` functions that take a [`StoreKind`], or of plain ones after `plain:`. The
+/// tests are called `the_function::sqlite` and `the_function::postgres`.
+macro_rules! on_both {
+    (plain: $($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn sqlite() {
+                super::$name($crate::store_kind::StoreKind::Sqlite);
+            }
+
+            #[test]
+            fn postgres() {
+                super::$name($crate::store_kind::StoreKind::Postgres);
+            }
+        }
+    )+};
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                super::$name($crate::store_kind::StoreKind::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                super::$name($crate::store_kind::StoreKind::Postgres).await;
+            }
+        }
+    )+};
+}
+pub(crate) use on_both;
+
+/// Which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// A file.
+    Sqlite,
+    /// A database of a server that the tests of this process share.
+    Postgres,
+}
+
+/// What may hold a queue.
+pub(crate) enum Store {
+    /// The file `queue.db` of a folder.
+    Sqlite(PathBuf),
+    /// A database of its own.
+    Postgres(Database),
+}
+
+impl Store {
+    /// A place for a queue, for the file in `folder`. There is none yet.
+    pub(crate) fn new(kind: StoreKind, folder: &Path) -> Self {
+        match kind {
+            StoreKind::Sqlite => Self::Sqlite(folder.join("queue.db")),
+            StoreKind::Postgres => Self::Postgres(Server::shared().create_database()),
+        }
+    }
+
+    /// As `store.url` takes it, for whoever works in the folder.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Sqlite(_) => "sqlite:queue.db".to_owned(),
+            Self::Postgres(database) => database.url(),
+        }
+    }
+
+    /// Makes an empty queue.
+    pub(crate) fn init(&self) {
+        match self {
+            Self::Sqlite(path) => {
+                sqlite::init(path).expect("a queue");
+            }
+            Self::Postgres(database) => {
+                database.sql(postgres::SCHEMA);
+            }
+        }
+    }
+
+    /// Lets the `sqlite3` program or `psql` run `sql`, each statement by itself; returns what it
+    /// printed: a line for each row, columns apart by `|`.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.try_sql(sql)
+            .unwrap_or_else(|complaint| panic!("{sql}: {complaint}"))
+    }
+
+    /// The same, or the complaint.
+    pub(crate) fn try_sql(&self, sql: &str) -> Result<String, String> {
+        match self {
+            Self::Sqlite(path) => sqlite3(path, &[], sql),
+            Self::Postgres(database) => database.try_sql(sql),
+        }
+    }
+
+    /// The rows of a statement as objects.
+    pub(crate) fn rows(&self, sql: &str) -> Vec<Value> {
+        let json = match self {
+            Self::Sqlite(path) => sqlite3(path, &["-json"], sql),
+            Self::Postgres(database) if sql.trim_start().starts_with("SELECT") => {
+                database.try_sql(&format!("SELECT json_agg(found) FROM ({sql}) found"))
+            }
+            Self::Postgres(database) => database.try_sql(sql),
+        };
+        match json.unwrap_or_else(|complaint| panic!("{sql}: {complaint}")) {
+            none if none.is_empty() => Vec::new(),
+            json => serde_json::from_str(&json).expect("JSON"),
+        }
+    }
+
+    /// The side of a dispatcher, which introduces itself as `name`.
+    pub(crate) async fn open(&self, name: &str) -> Result<Arc<dyn Queue>, OpenError> {
+        Ok(match self {
+            Self::Sqlite(path) => Arc::new(SqliteQueue::open(path, name, Arc::new(Deaf))?),
+            Self::Postgres(database) => {
+                let database = postgres::Database::parse(&database.url()).expect("a good URL");
+                Arc::new(
+                    PostgresQueue::open(&database, name, Times::default(), Arc::new(Deaf)).await?,
+                )
+            }
+        })
+    }
+
+    /// The side of an auditor.
+    pub(crate) async fn ledger(&self) -> Arc<dyn Ledger> {
+        match self {
+            Self::Sqlite(path) => Arc::new(SqliteInspection::open(path).expect("readable")),
+            Self::Postgres(database) => {
+                let database = postgres::Database::parse(&database.url()).expect("a good URL");
+                let opened = PostgresInspection::open(&database).await;
+                Arc::new(opened.expect("readable"))
+            }
+        }
+    }
+}
+
+fn sqlite3(path: &Path, options: &[&str], sql: &str) -> Result<String, String> {
+    let mut command = Command::new("sqlite3");
+    command
+        .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
+        .args(options)
+        .arg(path)
+        .arg(sql);
+    let output = command.output();
+    let output = output.expect("sqlite3 is installed by scripts/check");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr)),
+    }
+}
+
+/// Does not care about commits.
+#[derive(Debug)]
+struct Deaf;
+
+impl CommitObserver for Deaf {
+    fn committed(&self, _: Duration, _: usize) {}
+}
