@@ -150,6 +150,10 @@ impl Archive {
         };
         let drops = self.sql(triggers).expect("readable");
         self.sql(&drops).expect("dropped");
+        if let Store::Postgres(database) = &self.store {
+            // It stands in the way like a trigger.
+            database.sql("ALTER TABLE reconciliation DROP CONSTRAINT a_day_has_one_successor");
+        }
     }
 
     /// The same once more, in a place of its own.
