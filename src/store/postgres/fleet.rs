@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -72,6 +73,9 @@ struct Shared {
     id: i64,
     number: AtomicUsize,
     of: AtomicUsize,
+    /// Held while a beat is under way: one that the server comes to after this has left would make
+    /// its row again.
+    is_here: AsyncMutex<bool>,
     state: Mutex<State>,
 }
 
@@ -111,6 +115,7 @@ impl Fleet {
             id: row.get(0),
             number: AtomicUsize::new(0),
             of: AtomicUsize::new(1),
+            is_here: AsyncMutex::new(true),
             state: Mutex::new(State {
                 terms: HashMap::new(),
                 unheard: Vec::new(),
@@ -173,8 +178,12 @@ impl Fleet {
 
     /// Gives the seat up.
     pub(super) async fn leave(&self) {
-        self.beating.abort();
         let leaving = async {
+            // A beat under way ends first; its statement has a deadline.
+            let mut is_here = self.shared.is_here.lock().await;
+            self.beating.abort();
+            *is_here = false;
+            drop(is_here);
             let client = self.pool.client().await?;
             client
                 .execute("DELETE FROM dispatcher WHERE id = $1", &[&self.shared.id])
@@ -218,6 +227,10 @@ impl Shared {
     }
 
     async fn beat(&self, pool: &Pool) -> Result<(), StoreError> {
+        let is_here = self.is_here.lock().await;
+        if !*is_here {
+            return Err(StoreError::Closed);
+        }
         let client = pool.client().await?;
         let said = async {
             let statement = client.prepare_cached(SAY).await?;

@@ -7,6 +7,7 @@
 //! one.
 
 mod audit;
+mod leaving;
 mod world;
 
 use std::time::Duration;
@@ -141,11 +142,16 @@ async fn round(rows: u64, chance: &mut Chance, counts: &mut Counts) {
     }
     dispatchers.push(killed);
     let (interrupted, mut faults) = world.faults();
-    faults.extend(world.faults_of_the_table());
+    let of_the_table = world.faults_of_the_table();
+    let has_left_traces = !of_the_table.is_empty();
+    faults.extend(of_the_table);
     for dispatcher in &dispatchers {
         let said = dispatcher.said();
         let panics = said.lines().filter(|line| line.contains("panicked"));
         faults.extend(panics.map(str::to_owned));
+        if has_left_traces {
+            faults.push(said.lines().last().unwrap_or_default().to_owned());
+        }
     }
     counts.rounds += 1;
     counts.rows += rows;
