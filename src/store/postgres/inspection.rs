@@ -74,8 +74,7 @@ impl Inspection for PostgresInspection {
                      WHERE kind = 'refund' AND newpay_refund_order_no = $1)
              ORDER BY id DESC LIMIT {FOUND_MAX}"
         );
-        // There is none with it, and PostgreSQL takes no such text.
-        if order.contains('\0') {
+        if is_in_no_text(Some(order)) {
             return Ok(Vec::new());
         }
         let id: Option<i64> = order.parse().ok();
@@ -88,6 +87,10 @@ impl Inspection for PostgresInspection {
     }
 
     async fn glance(&self, glance: Glance) -> Result<Vec<CallbackRow>, StoreError> {
+        let texts = [&glance.app_id, &glance.outcome];
+        if texts.into_iter().any(|text| is_in_no_text(text.as_deref())) {
+            return Ok(Vec::new());
+        }
         glance::glance(self, &glance).await
     }
 
@@ -100,6 +103,10 @@ impl Inspection for PostgresInspection {
     }
 
     async fn list(&self, filter: Filter) -> Result<Vec<CallbackRow>, StoreError> {
+        let texts = [&filter.app_id, &filter.outcome];
+        if texts.into_iter().any(|text| is_in_no_text(text.as_deref())) {
+            return Ok(Vec::new());
+        }
         let since = filter.since.map(Timestamp::as_millis);
         let (conditions, values) = conditions(&filter, &since);
         let sql = format!(
@@ -145,6 +152,11 @@ impl PostgresInspection {
         let count = |row: &Row| Ok(row.try_get::<_, i64>(0)?.unsigned_abs());
         Ok(self.read(&sql, &[], count).await?.pop().unwrap_or_default())
     }
+}
+
+/// PostgreSQL has no text with a NUL, and takes none to look for.
+fn is_in_no_text(sought: Option<&str>) -> bool {
+    sought.is_some_and(|sought| sought.contains('\0'))
 }
 
 /// The WHERE clause of a filter, with its values in order.

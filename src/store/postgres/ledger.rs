@@ -1,4 +1,4 @@
-//! The auditor's side in PostgreSQL.
+//! The auditor's side in PostgreSQL. What is written of a day: see `closing`.
 //!
 //! Days are walked by id, not by `created_at`, which has no index: each link says between which
 //! ids its callbacks are. Ids are taken before a transaction commits, so a day is closed an hour
@@ -9,14 +9,13 @@ use tokio_postgres::Row;
 
 use super::PostgresInspection;
 use super::arrivals;
-use super::connection::Pool;
 use super::inspection::{timestamp, timestamp_or_null};
 use crate::domain::{
     CallbackId, Counts, Day, Digest, Fate, Link, QueuedResult, ReconciledCallback, ResultKey,
-    TellingAttempt, Timestamp,
+    TellingAttempt,
 };
 use crate::store::ledger::fate_now;
-use crate::store::{Ledger, LedgerEntry, LedgerPage, LeftOpen, StoreError};
+use crate::store::{Ledger, LedgerPage, StoreError};
 
 #[async_trait]
 impl Ledger for PostgresInspection {
@@ -59,7 +58,7 @@ impl Ledger for PostgresInspection {
     }
 }
 
-const LINK_COLUMNS: &str = "day, previous, first_id, last_id, next_id, created_from, created_to, queued, \
+pub(super) const LINK_COLUMNS: &str = "day, previous, first_id, last_id, next_id, created_from, created_to, queued, \
      acknowledged, exhausted, cancelled, pending, unknown, closed_at, rows_sha256, digest";
 
 /// Callbacks by id. As of the closing of the day $3: those that were left open then are shown as they
@@ -189,78 +188,4 @@ fn attempt(row: &Row) -> Result<Option<TellingAttempt>, StoreError> {
         sign: row.try_get(25)?,
         body_sha256: row.try_get(26)?,
     }))
-}
-
-pub(super) async fn write(pool: &Pool, entry: LedgerEntry) -> Result<(), StoreError> {
-    match entry {
-        LedgerEntry::Begin(day) => forget(pool, day).await,
-        LedgerEntry::LeftOpen(day, callbacks) => leave_open(pool, day, &callbacks).await,
-        LedgerEntry::Link(link) => append(pool, &link).await,
-    }
-}
-
-async fn forget(pool: &Pool, day: Day) -> Result<(), StoreError> {
-    let sql = "DELETE FROM reconciliation_open WHERE day = $1";
-    let client = pool.client().await?;
-    client.execute(sql, &[&day.to_string()]).await?;
-    Ok(())
-}
-
-async fn leave_open(pool: &Pool, day: Day, callbacks: &[LeftOpen]) -> Result<(), StoreError> {
-    let sql = "INSERT INTO reconciliation_open (day, callback_id, state, seq)
-               SELECT $1, id, state, seq
-               FROM unnest($2::bigint[], $3::text[], $4::bigint[]) AS o (id, state, seq)";
-    let ids: Vec<i64> = callbacks.iter().map(|callback| callback.id.0).collect();
-    let fates: Vec<&str> = callbacks
-        .iter()
-        .map(|callback| callback.fate.as_str())
-        .collect();
-    let seqs: Vec<i64> = callbacks.iter().map(|callback| callback.seq).collect();
-    let client = pool.client().await?;
-    client
-        .execute(sql, &[&day.to_string(), &ids, &fates, &seqs])
-        .await?;
-    Ok(())
-}
-
-async fn append(pool: &Pool, link: &Link) -> Result<(), StoreError> {
-    let sql = format!(
-        "INSERT INTO reconciliation ({LINK_COLUMNS})
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
-    );
-    let counts = link.counts;
-    let [queued, acknowledged, exhausted, cancelled, pending, unknown] = [
-        counts.queued,
-        counts.acknowledged,
-        counts.exhausted,
-        counts.cancelled,
-        counts.pending,
-        counts.unknown,
-    ]
-    .map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-    let client = pool.client().await?;
-    client
-        .execute(
-            &sql,
-            &[
-                &link.day.to_string(),
-                &link.previous.to_string(),
-                &link.first_id.0,
-                &link.last_id.0,
-                &link.next_id.0,
-                &link.created_from.map(Timestamp::as_millis),
-                &link.created_to.map(Timestamp::as_millis),
-                &queued,
-                &acknowledged,
-                &exhausted,
-                &cancelled,
-                &pending,
-                &unknown,
-                &link.closed_at.as_millis(),
-                &link.rows_sha256.to_string(),
-                &link.digest.to_string(),
-            ],
-        )
-        .await?;
-    Ok(())
 }

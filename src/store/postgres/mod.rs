@@ -22,12 +22,13 @@
 //! A dispatcher that could not reach the database for a while takes over nothing at first: those
 //! who were cut off with it have answers to record.
 //!
-//! Each call is one statement, and so one transaction, except for operators' commands, of which each
-//! piece is a transaction of several; the planner of a dispatcher's sessions is
-//! kept to the indexes (see `connection`).
+//! Each call is one statement, and so one transaction. Transactions of several are each piece of an
+//! operator's command, and what is kept of a day (see `closing`). The planner of a dispatcher's
+//! sessions is kept to the indexes (see `connection`).
 
 mod arrivals;
 mod claim;
+mod closing;
 mod commands;
 mod connection;
 mod enqueue;
@@ -64,6 +65,7 @@ pub use marks::check_in_use;
 pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
 pub use transfer::PostgresMovable;
 
+use closing::Closing;
 use connection::{Pool, User};
 use fleet::Fleet;
 use listener::Listener;
@@ -74,6 +76,7 @@ pub struct PostgresQueue {
     pool: Pool,
     /// For what may take longer than a dispatcher's statements.
     slow_pool: Pool,
+    closing: Closing,
     fleet: Fleet,
     listener: Listener,
     observer: Arc<dyn CommitObserver>,
@@ -104,8 +107,10 @@ impl PostgresQueue {
             return Err(error);
         }
         let listener = Listener::start(database.clone()).await.map_err(failed)?;
+        let slow_pool = database.pool(User::People);
         Ok(Self {
-            slow_pool: database.pool(User::People),
+            closing: Closing::new(slow_pool.clone()),
+            slow_pool,
             pool,
             fleet,
             listener,
@@ -254,7 +259,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
-        ledger::write(&self.slow_pool, entry).await
+        self.closing.write(entry).await
     }
 
     /// The server sees to its files itself: autovacuum, as the schema sets it up.

@@ -1,5 +1,6 @@
 //! What holds of the queue whatever the database: each test runs on SQLite and on PostgreSQL.
 
+mod closing;
 mod commands;
 mod queue;
 mod reading;

@@ -7,10 +7,10 @@ use callback_dispatcher::store::{Filter, Glance, ShownState};
 use super::Backend;
 
 /// 2026-11-20T00:00:00Z
-const MIDNIGHT: i64 = 1_795_132_800_000;
+pub(super) const MIDNIGHT: i64 = 1_795_132_800_000;
 
 /// One of each state, two origins, two apps; most with attempts.
-fn fill(backend: &Backend) {
+pub(super) fn fill(backend: &Backend) {
     let at = |minutes: i64| MIDNIGHT + 60_000 * minutes;
     let rows = [
         ("a", "6", "one", "pending", 0, "NULL", 0),

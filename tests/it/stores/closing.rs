@@ -1,0 +1,110 @@
+//! Closing a day: what was left open is written along with its link, whoever else is at it.
+
+use std::sync::Arc;
+
+use callback_dispatcher::domain::{
+    CallbackId, Day, Fate, Lines, Link, LinkIds, NO_LINK, Timestamp,
+};
+use callback_dispatcher::reconciliation::{Retained, close_days, verify};
+use callback_dispatcher::store::{LedgerEntry, LeftOpen, Queue};
+
+use super::Backend;
+use super::reading::{MIDNIGHT, fill};
+
+/// Two hours after the day, so that it is over.
+const CLOSING: Timestamp = Timestamp::from_millis(MIDNIGHT + 26 * 3_600_000);
+
+const OPEN: &str = "SELECT callback_id, state, seq FROM reconciliation_open ORDER BY 1";
+
+fn day() -> Day {
+    Day::of(Timestamp::from_millis(MIDNIGHT))
+}
+
+/// The link of a day without callbacks, which is the first.
+fn link() -> Link {
+    let ids = LinkIds {
+        first: CallbackId(1),
+        last: CallbackId(0),
+        next: CallbackId(1),
+    };
+    Link::seal(day(), NO_LINK, ids, &Lines::default(), CLOSING)
+}
+
+async fn note(queue: &Arc<dyn Queue>, id: i64, fate: Fate) {
+    let left_open = LeftOpen {
+        id: CallbackId(id),
+        fate,
+        seq: 2,
+    };
+    let entry = LedgerEntry::LeftOpen(day(), vec![left_open]);
+    queue.write_ledger(entry).await.expect("noted");
+}
+
+async fn begin(queue: &Arc<dyn Queue>) {
+    let begun = queue.write_ledger(LedgerEntry::Begin(day())).await;
+    begun.expect("begun");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_try_has_left_of_a_day_is_forgotten() {
+    for backend in Backend::both().await {
+        let queue = backend.queue().await;
+        begin(&queue).await;
+        note(&queue, 1, Fate::Pending).await;
+        note(&queue, 2, Fate::Unknown).await;
+        begin(&queue).await;
+        note(&queue, 2, Fate::Exhausted).await;
+        note(&queue, 3, Fate::Cancelled).await;
+        let closed = LedgerEntry::Link(Box::new(link()));
+        assert_eq!(queue.write_ledger(closed.clone()).await, Ok(()));
+        assert_eq!(backend.sql(OPEN), "2|exhausted|2\n3|cancelled|2");
+        assert_eq!(backend.ledger().await.links().await, Ok(vec![link()]));
+        let again = queue.write_ledger(closed).await.expect_err("it is closed");
+        assert!(again.to_string().contains("reconciliation"), "{again}");
+        assert_eq!(backend.sql(OPEN), "2|exhausted|2\n3|cancelled|2");
+        queue.close().await;
+    }
+}
+
+/// SQLite has one dispatcher.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_does_not_take_anothers_notes_away() {
+    let backend = Backend::postgres().await;
+    let (one, other) = (backend.queue().await, backend.queue().await);
+    begin(&one).await;
+    note(&one, 1, Fate::Exhausted).await;
+    begin(&other).await;
+    note(&other, 1, Fate::Pending).await;
+    let closed = || LedgerEntry::Link(Box::new(link()));
+    assert_eq!(one.write_ledger(closed()).await, Ok(()));
+    assert_eq!(backend.sql(OPEN), "1|exhausted|2");
+    let late = other.write_ledger(closed()).await;
+    late.expect_err("the other was first");
+    assert_eq!(backend.sql(OPEN), "1|exhausted|2");
+    one.close().await;
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dispatchers_that_close_a_day_at_once_leave_a_whole_chain() {
+    for _ in 0..5 {
+        let backend = Backend::postgres().await;
+        fill(&backend);
+        let (one, other) = (backend.queue().await, backend.queue().await);
+        let ledger = backend.ledger().await;
+        let closed = tokio::join!(
+            close_days(&*ledger, &*one, CLOSING),
+            close_days(&*ledger, &*other, CLOSING)
+        );
+        assert!(closed.0.is_ok() || closed.1.is_ok(), "{closed:?}");
+        let retained = Retained {
+            keep: std::time::Duration::MAX,
+            now: CLOSING,
+        };
+        let verified = verify(&*ledger, retained).await.expect("readable");
+        assert!(verified.faults.is_empty(), "{closed:?}: {verified:#?}");
+        assert_eq!(ledger.links().await.map(|links| links.len()), Ok(1));
+        one.close().await;
+        other.close().await;
+    }
+}
