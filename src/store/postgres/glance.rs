@@ -11,15 +11,15 @@ const fn window(state: ShownState) -> &'static str {
         ShownState::Pending => {
             "state = 'pending' AND leased_until IS NULL AND held = 0 ORDER BY origin, next_attempt_at, id"
         }
-        ShownState::InFlight => "leased_until IS NOT NULL ORDER BY leased_until",
+        ShownState::InFlight => "leased_until IS NOT NULL ORDER BY leased_until, id",
         ShownState::Delivered => {
-            "state = 'delivered' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
+            "state = 'delivered' AND finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC"
         }
         ShownState::Exhausted => {
-            "state = 'exhausted' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
+            "state = 'exhausted' AND finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC"
         }
         ShownState::Cancelled => {
-            "state = 'cancelled' AND finished_at IS NOT NULL ORDER BY finished_at DESC"
+            "state = 'cancelled' AND finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC"
         }
     }
 }
@@ -30,7 +30,7 @@ fn sql(state: ShownState) -> String {
     let window = window(state);
     let held = match state {
         ShownState::Pending => format!(
-            "UNION ALL (SELECT {COLUMNS} FROM callback_queue WHERE held = 1 LIMIT {GLANCE_WINDOW})"
+            "UNION ALL (SELECT {COLUMNS} FROM callback_queue WHERE held = 1 ORDER BY app_id, id LIMIT {GLANCE_WINDOW})"
         ),
         _ => String::new(),
     };

@@ -88,13 +88,13 @@ impl Ear {
     }
 
     fn hear(&self, payload: &str) {
-        if !payload.is_empty() {
-            let mut heard = self.lock();
-            match heard.origins.len() < ORIGINS_MAX {
-                true => drop(heard.origins.insert(Origin::new(payload))),
-                false => heard.missed = true,
-            }
+        let mut heard = self.lock();
+        // An empty one says: look at everything. For instance, the origin was too long for it.
+        match !payload.is_empty() && heard.origins.len() < ORIGINS_MAX {
+            true => drop(heard.origins.insert(Origin::new(payload))),
+            false => heard.missed = true,
         }
+        drop(heard);
         self.nudge.notify_one();
     }
 

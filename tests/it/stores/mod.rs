@@ -1,9 +1,11 @@
 //! What holds of the queue whatever the database: each test runs on SQLite and on PostgreSQL.
 
+mod arriving;
 mod closing;
 mod commands;
 mod queue;
 mod reading;
+mod waiting;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -384,27 +384,3 @@ async fn pruning_removes_the_oldest_with_their_attempts() {
         queue.close().await;
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn new_rows_are_heard_of_by_their_origin() {
-    for backend in Backend::both().await {
-        let queue = backend.queue().await;
-        let newest = queue.newest().await.expect("read");
-        backend.sql(
-            "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-               newpay_order_no, order_no, result, settlement_status)
-             VALUES ('payment', 'https://ONE.example:443/x', '6', 1, '1', 'LAK', 'n', 'o', 'success', 1)",
-        );
-        crate::live::in_time("a nudge", queue.nudged()).await;
-        let arrivals = queue.arrivals(newest, 10).await.expect("looked");
-        let origins: Vec<_> = arrivals
-            .due
-            .iter()
-            .map(|due| due.origin.to_string())
-            .collect();
-        assert_eq!(origins, [ONE]);
-        assert_eq!(arrivals.newest, Some(CallbackId(1)));
-        assert!(!arrivals.has_commands);
-        queue.close().await;
-    }
-}
