@@ -18,14 +18,14 @@ use crate::store::{
 /// A database of either kind, ready to be opened.
 enum Store<'a> {
     Sqlite(&'a Path),
-    Postgres(Database),
+    Postgres(Box<Database>),
 }
 
 fn store(url: &StoreUrl) -> Result<Store<'_>, OpenError> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Store::Sqlite(path)),
         StoreUrl::Postgres(text) => match Database::parse(text) {
-            Ok(database) => Ok(Store::Postgres(database)),
+            Ok(database) => Ok(Store::Postgres(Box::new(database))),
             // It was good when the settings were read: a file that it names is gone.
             Err(error) => Err(OpenError::Database {
                 database: url.name(),

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use callback_dispatcher::clock::Stopwatch;
 use tempfile::TempDir;
 
 /// Ends the server with the signal that it reads. When there is nothing to read any more, the process
@@ -112,7 +113,7 @@ impl Server {
             .process_group(0);
         let child = command.spawn().expect("the server starts");
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
-        let since = Instant::now();
+        let since = Stopwatch::start();
         while !self.is_ready() {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(
