@@ -128,7 +128,7 @@ pub struct Arrivals {
     pub newest: Option<CallbackId>,
     /// Whether there may be more than were read.
     pub more: bool,
-    /// Whether another process has committed anything at all, new rows or not.
+    /// Whether others have committed something that `due` does not tell of: a survey finds it.
     pub changed_elsewhere: bool,
     /// Whether there are commands to be carried out.
     pub has_commands: bool,

@@ -74,11 +74,10 @@ impl Shift {
         if arrivals.has_commands {
             self.carry_out();
         }
-        match arrivals.newest {
-            Some(newest) => self.newest = newest,
-            // A commit without new rows: someone has changed old ones.
-            None => self.surveying.asked_for |= arrivals.changed_elsewhere,
+        if let Some(newest) = arrivals.newest {
+            self.newest = newest;
         }
+        self.surveying.asked_for |= arrivals.changed_elsewhere;
         if again {
             self.look();
         }

@@ -47,6 +47,7 @@ pub(super) async fn arrivals(
     };
     let newest = CallbackId(row.get(0));
     let has_grown = newest > after;
+    let is_unheard_of = has_grown && heard.origins.is_empty();
     let due = heard.origins.into_iter().map(|origin| OriginDue {
         origin,
         // When, the claim will tell.
@@ -56,7 +57,7 @@ pub(super) async fn arrivals(
         due: due.collect(),
         newest: has_grown.then_some(newest),
         more: false,
-        changed_elsewhere: heard.missed || has_grown,
+        changed_elsewhere: heard.missed || is_unheard_of,
         has_commands: row.get(1),
     })
 }

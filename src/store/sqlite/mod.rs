@@ -214,7 +214,9 @@ impl Queue for SqliteQueue {
                 Ok((arrivals::arrivals(db, after, limit)?, version))
             })
             .await?;
-        arrivals.changed_elsewhere = self.data_version.swap(version, Ordering::AcqRel) != version;
+        let has_commit = self.data_version.swap(version, Ordering::AcqRel) != version;
+        // A commit without new rows: someone has changed old ones.
+        arrivals.changed_elsewhere = has_commit && arrivals.newest.is_none();
         Ok(arrivals)
     }
 

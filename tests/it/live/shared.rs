@@ -316,3 +316,22 @@ async fn a_notice_names_whom_a_row_is_for() {
     assert_eq!(origins, [&Origin::new("http://127.0.0.1:9")]);
     queue.close().await;
 }
+
+/// As behind a pooler that passes no notices on: the newest id tells that there is something.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_no_notice_tells_of_is_found_by_polling() {
+    let place = Place::on(StoreKind::Postgres);
+    place.sql("ALTER TABLE callback_queue DISABLE TRIGGER callback_queue_wakes_the_dispatcher");
+    let daemon = Daemon::start(&place, &[]).await;
+    let clock = Arc::new(daemon.clock.clone());
+    let merchant = place.merchant(Answer::Ack, clock).await;
+    let url = merchant.url("/callback");
+    for order in ["first", "second"] {
+        place.sql(&insert(&url, order, &[("next_attempt_at", "1")]));
+        let since_commit = Stopwatch::start();
+        daemon.until_state(order, ShownState::Delivered).await;
+        let took = since_commit.elapsed();
+        assert!(took < Duration::from_secs(5), "{order} took {took:?}");
+    }
+    daemon.stop().await;
+}
