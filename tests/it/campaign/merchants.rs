@@ -231,7 +231,7 @@ fn post(body: &[u8]) -> Option<Post> {
 }
 
 /// The clock of this host, which the dispatchers share.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292 million")
 }
