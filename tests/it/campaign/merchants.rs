@@ -231,6 +231,10 @@ fn post(body: &[u8]) -> Option<Post> {
 }
 
 /// The clock of this host, which the dispatchers share.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing of the product is used here"
+)]
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     i64::try_from(since.expect("after 1970").as_millis()).expect("before the year 292 million")

@@ -10,8 +10,9 @@ mod audit;
 mod leaving;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use callback_dispatcher::clock::Stopwatch;
 use tokio::time::{MissedTickBehavior, sleep};
 
 use crate::campaign::merchants::now;
@@ -78,9 +79,9 @@ async fn campaign(rounds: u64, rows: u64) {
     println!("FLEET_SEED={seed}");
     let mut chance = Chance(seed);
     let mut counts = Counts::default();
-    let since = Instant::now();
+    let since = Stopwatch::start();
     for number in 1..=rounds {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         round(number, rows, &mut chance, &mut counts).await;
         println!(
             "round {number}: {} POSTs, {} interrupted, {} violations so far; {:.0} s",
@@ -170,7 +171,7 @@ async fn round(number: u64, rows: u64, chance: &mut Chance, counts: &mut Counts)
 
 /// Returns when nothing is in flight that was claimed before this moment.
 async fn taken_over(world: &World) {
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     let since = now();
     while world.in_flight_since(since) != Some(0) {
         assert!(begun.elapsed() < PATIENCE, "nobody takes over");
@@ -180,7 +181,7 @@ async fn taken_over(world: &World) {
 
 /// Returns when no row is pending.
 async fn all_end(world: &World, dispatchers: &[Dispatcher]) {
-    let since = Instant::now();
+    let since = Stopwatch::start();
     while world.pending() != Some(0) {
         if since.elapsed() > PATIENCE {
             let said: Vec<String> = dispatchers.iter().map(Dispatcher::said).collect();
