@@ -13,9 +13,9 @@ mod world;
 use std::time::Duration;
 
 use callback_dispatcher::clock::Stopwatch;
-
 use tokio::time::{MissedTickBehavior, sleep};
 
+use crate::campaign::merchants::now;
 use crate::campaign::{Chance, told};
 use world::{Dispatcher, World};
 
@@ -38,9 +38,12 @@ const EVENTS_WITHIN: u64 = 7000;
 /// How long a dispatcher is stopped at least: as long as a lease stands.
 const STOPPED_FOR: Duration = Duration::from_secs(15);
 
-/// How much longer at most, in milliseconds: it wakes while others are at what it had claimed, or when
-/// all of that has ended.
+/// How much longer at most, in milliseconds.
 const LONGER: u64 = 8000;
+
+/// In every other round it wakes within so many milliseconds after others have taken over what it had
+/// claimed, while they are at it.
+const TAKEN_FOR: u64 = 1500;
 
 /// How long the server is away.
 const AWAY: Duration = Duration::from_secs(1);
@@ -79,7 +82,7 @@ async fn campaign(rounds: u64, rows: u64) {
     let since = Stopwatch::start();
     for number in 1..=rounds {
         let begun = Stopwatch::start();
-        round(rows, &mut chance, &mut counts).await;
+        round(number, rows, &mut chance, &mut counts).await;
         println!(
             "round {number}: {} POSTs, {} interrupted, {} violations so far; {:.0} s",
             counts.posts,
@@ -107,7 +110,7 @@ async fn campaign(rounds: u64, rows: u64) {
     assert!(counts.interrupted > 0, "nobody had an attempt in flight");
 }
 
-async fn round(rows: u64, chance: &mut Chance, counts: &mut Counts) {
+async fn round(number: u64, rows: u64, chance: &mut Chance, counts: &mut Counts) {
     let world = World::new(rows).await;
     let mut dispatchers = Vec::new();
     for number in 0..3 {
@@ -117,6 +120,7 @@ async fn round(rows: u64, chance: &mut Chance, counts: &mut Counts) {
     let stopped = dispatchers.remove(chance.index(2));
     let moments = [(); 3].map(|()| Duration::from_millis(chance.below(EVENTS_WITHIN)));
     let longer = Duration::from_millis(chance.below(LONGER));
+    let taken_for = Duration::from_millis(chance.below(TAKEN_FOR));
     tokio::join!(
         async {
             sleep(moments[0]).await;
@@ -125,7 +129,12 @@ async fn round(rows: u64, chance: &mut Chance, counts: &mut Counts) {
         async {
             sleep(moments[1]).await;
             stopped.signal("STOP");
-            sleep(STOPPED_FOR + longer).await;
+            if number.is_multiple_of(2) {
+                sleep(STOPPED_FOR + longer).await;
+            } else {
+                taken_over(&world).await;
+                sleep(taken_for).await;
+            }
             stopped.signal("CONT");
         },
         async {
@@ -158,6 +167,16 @@ async fn round(rows: u64, chance: &mut Chance, counts: &mut Counts) {
     counts.posts += world.journal.count();
     counts.interrupted += interrupted;
     counts.violations.extend(faults);
+}
+
+/// Returns when nothing is in flight that was claimed before this moment.
+async fn taken_over(world: &World) {
+    let begun = Stopwatch::start();
+    let since = now();
+    while world.in_flight_since(since) != Some(0) {
+        assert!(begun.elapsed() < PATIENCE, "nobody takes over");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Returns when no row is pending.

@@ -150,8 +150,17 @@ impl World {
 
     /// How many rows are pending; `None` while the server can't be asked.
     pub(super) fn pending(&self) -> Option<u64> {
-        let pending = "SELECT count(*) FROM callback_queue WHERE state = 'pending'";
-        self.database.try_sql(pending).ok()?.parse().ok()
+        self.count("state = 'pending'")
+    }
+
+    /// How many rows are in flight that were claimed before `moment`.
+    pub(super) fn in_flight_since(&self, moment: i64) -> Option<u64> {
+        self.count(&format!("leased_at < {moment}"))
+    }
+
+    fn count(&self, condition: &str) -> Option<u64> {
+        let sql = format!("SELECT count(*) FROM callback_queue WHERE {condition}");
+        self.database.try_sql(&sql).ok()?.parse().ok()
     }
 
     /// A few that are pending, for a message.
