@@ -41,11 +41,13 @@ BEGIN
   PERFORM set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 END $$;
 
+-- The same throughout a statement, so that the planner can work it out: an index serves a comparison
+-- with it, and it is known how few rows of a large table that leaves.
 CREATE FUNCTION callback_now() RETURNS bigint
-LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-  SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint
 $$;
-COMMENT ON FUNCTION callback_now() IS 'Unix milliseconds, by the clock of this server';
+COMMENT ON FUNCTION callback_now() IS 'Unix milliseconds when the statement began, by the clock of this server';
 
 -- As SQLite has it: nothing for what is outside of the years 1 to 9999, so that one odd row does
 -- not take a whole view away.
@@ -671,7 +673,8 @@ SELECT
     WHEN q.last_outcome = 'unsignable'    THEN 'no usable key for this app: see keys.toml'
     ELSE 'due, but not claimed: is the dispatcher running, or the origin at its limit?'
   END                                                                                       AS why,
-  greatest(0, n.now - greatest(0, coalesce(q.leased_until, q.next_attempt_at))) / 1000      AS behind_seconds,
+  greatest(0, callback_now() - greatest(0, coalesce(q.leased_until, q.next_attempt_at))) / 1000
+                                                                                            AS behind_seconds,
   q.attempts,
   q.last_outcome,
   callback_time(q.created_at)                                                               AS created_at,
@@ -686,8 +689,8 @@ FROM (
   UNION ALL
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
   FROM callback_queue WHERE leased_until IS NOT NULL
-) q CROSS JOIN (SELECT callback_now() AS now OFFSET 0) n
-WHERE coalesce(q.leased_until, q.next_attempt_at) < n.now - 60000
+) q
+WHERE coalesce(q.leased_until, q.next_attempt_at) < callback_now() - 60000
   OR q.last_outcome = 'unsignable';
 
 -- Given up: each of these merchants has not been told.
@@ -739,8 +742,7 @@ FROM (
   SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
   WHERE state IN ('delivered', 'exhausted')
     AND finished_at IS NOT NULL
-    -- By now(), with which the planner works out how few these are; else it reads the whole table.
-    AND finished_at >= CAST(floor(extract(epoch FROM now()) * 1000) AS bigint) - 86400000
+    AND finished_at >= callback_now() - 86400000
 ) c
 GROUP BY c.app_id;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::ChargedAttempt;
+use super::{ChargedAttempt, StoreError};
 use crate::clock::Stopwatch;
 use crate::domain::CallbackId;
 
@@ -21,6 +21,13 @@ pub struct Lease {
     token: i64,
     seq: i64,
     term: Option<Arc<Term>>,
+}
+
+/// A token that no other claim has.
+pub(super) fn new_token() -> Result<i64, StoreError> {
+    getrandom::u64()
+        .map(|random| random.cast_signed())
+        .map_err(|error| StoreError::Other(format!("no randomness for a lease token: {error}")))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -20,6 +20,7 @@
 mod attempt;
 mod command;
 mod error;
+mod gateway_row;
 mod inspection;
 mod lease;
 mod ledger;
@@ -198,6 +199,37 @@ pub struct EndedAttempt {
     /// What follows for its callback.
     pub next: Next,
 }
+
+/// What an ended attempt makes of its callback's row.
+struct RowOutcome {
+    state: &'static str,
+    next_attempt_at: Option<i64>,
+    finished_at: Option<i64>,
+}
+
+impl EndedAttempt {
+    fn outcome(&self) -> RowOutcome {
+        let ended_at = self.attempt.started_at.after(self.attempt.duration);
+        let last = |state| RowOutcome {
+            state,
+            next_attempt_at: None,
+            finished_at: Some(ended_at.as_millis()),
+        };
+        match self.next {
+            Next::Delivered => last("delivered"),
+            Next::Exhausted => last("exhausted"),
+            Next::RetryAt(moment) => RowOutcome {
+                state: "pending",
+                next_attempt_at: Some(moment.as_millis()),
+                finished_at: None,
+            },
+        }
+    }
+}
+
+/// The detail of an attempt that a dispatcher which is gone has left in flight.
+const INTERRUPTED: &str =
+    "the dispatcher stopped between sending and recording; perhaps sent, answer unknown";
 
 /// An attempt that was to be recorded.
 #[derive(Debug)]

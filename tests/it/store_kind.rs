@@ -5,12 +5,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callback_dispatcher::store::postgres::{self, PostgresInspection, PostgresQueue, Times};
-use callback_dispatcher::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use callback_dispatcher::store::{CommitObserver, Ledger, OpenError, Queue};
+use callback_dispatcher::store::postgres::{
+    self, PostgresCommands, PostgresInspection, PostgresQueue, Times,
+};
+use callback_dispatcher::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
+use callback_dispatcher::store::{Commands, CommitObserver, Inspection, Ledger, OpenError, Queue};
 use serde_json::Value;
 
-use crate::postgres::{Database, Server};
+use crate::postgres::{Database, Server, feed};
 
 /// Makes tests of `async` functions that take a [`StoreKind`], or of plain ones after `plain:`. The
 /// tests are called `the_function::sqlite` and `the_function::postgres`.
@@ -122,28 +124,59 @@ impl Store {
 
     /// The side of a dispatcher, which introduces itself as `name`.
     pub(crate) async fn open(&self, name: &str) -> Result<Arc<dyn Queue>, OpenError> {
+        self.open_with(name, Times::default()).await
+    }
+
+    /// The same, of a fleet that goes by other times.
+    pub(crate) async fn open_with(
+        &self,
+        name: &str,
+        times: Times,
+    ) -> Result<Arc<dyn Queue>, OpenError> {
         Ok(match self {
             Self::Sqlite(path) => Arc::new(SqliteQueue::open(path, name, Arc::new(Deaf))?),
-            Self::Postgres(database) => {
-                let database = postgres::Database::parse(&database.url()).expect("a good URL");
-                Arc::new(
-                    PostgresQueue::open(&database, name, Times::default(), Arc::new(Deaf)).await?,
-                )
+            Self::Postgres(at) => {
+                let opening = PostgresQueue::open(&database(at), name, times, Arc::new(Deaf)).await;
+                Arc::new(opening?)
             }
         })
+    }
+
+    /// The side of people.
+    pub(crate) async fn inspection(&self) -> Arc<dyn Inspection> {
+        match self {
+            Self::Sqlite(path) => Arc::new(SqliteInspection::open(path).expect("readable")),
+            Self::Postgres(at) => Arc::new(inspection(at).await),
+        }
     }
 
     /// The side of an auditor.
     pub(crate) async fn ledger(&self) -> Arc<dyn Ledger> {
         match self {
             Self::Sqlite(path) => Arc::new(SqliteInspection::open(path).expect("readable")),
-            Self::Postgres(database) => {
-                let database = postgres::Database::parse(&database.url()).expect("a good URL");
-                let opened = PostgresInspection::open(&database).await;
-                Arc::new(opened.expect("readable"))
+            Self::Postgres(at) => Arc::new(inspection(at).await),
+        }
+    }
+
+    /// The side of operators.
+    pub(crate) async fn commands(&self) -> Arc<dyn Commands> {
+        match self {
+            Self::Sqlite(path) => Arc::new(SqliteCommands::open(path).expect("writable")),
+            Self::Postgres(at) => {
+                let opened = PostgresCommands::open(&database(at)).await;
+                Arc::new(opened.expect("writable"))
             }
         }
     }
+}
+
+fn database(at: &Database) -> postgres::Database {
+    postgres::Database::parse(&at.url()).expect("a good URL")
+}
+
+async fn inspection(at: &Database) -> PostgresInspection {
+    let opened = PostgresInspection::open(&database(at)).await;
+    opened.expect("readable")
 }
 
 fn sqlite3(path: &Path, options: &[&str], sql: &str) -> Result<String, String> {
@@ -151,14 +184,11 @@ fn sqlite3(path: &Path, options: &[&str], sql: &str) -> Result<String, String> {
     command
         .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
         .args(options)
-        .arg(path)
-        .arg(sql);
-    let output = command.output();
-    let output = output.expect("sqlite3 is installed by scripts/check");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    match output.status.success() {
-        true => Ok(text(&output.stdout)),
-        false => Err(text(&output.stderr)),
+        .arg(path);
+    let said = feed(command, &format!("{sql}\n;\n"));
+    match said.succeeded {
+        true => Ok(said.printed.trim().to_owned()),
+        false => Err(said.complaints.trim().to_owned()),
     }
 }
 

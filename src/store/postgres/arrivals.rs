@@ -3,7 +3,8 @@
 use deadpool_postgres::Client;
 use tokio_postgres::Row;
 
-use super::connection::{Pool, store_error};
+use super::connection::Pool;
+use super::error::store_error;
 use super::listener::Listener;
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{Arrivals, Origin, OriginDue, StoreError};

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use super::connection::{Pool, store_error};
+use super::connection::Pool;
+use super::error::store_error;
 use super::fleet::Fleet;
-use super::rows;
+use super::rows::ReadRow;
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
+use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
+use crate::store::lease::new_token;
 use crate::store::{Claim, ClaimedCallback, Lease, Share, StoreError};
 
 /// Takes the earliest due callbacks of each origin, by a walk along the index `callback_due` past
@@ -101,7 +104,7 @@ pub(super) async fn claim(
         .collect();
     let lease = i64::try_from(claim.lease.min(fleet.lease()).as_millis()).unwrap_or(i64::MAX);
     let now = claim.now.as_millis();
-    let sql = CLAIM.replace("{columns}", rows::GATEWAY_COLUMNS);
+    let sql = CLAIM.replace("{columns}", GATEWAY_COLUMNS);
     let asking = async {
         let claiming = client.prepare_cached(&sql).await?;
         let looking = client.prepare_cached(THEN_DUE).await?;
@@ -140,11 +143,15 @@ pub(super) async fn claim(
         };
         let id = CallbackId(row.get(ID_AT));
         let seq = row.get::<_, i64>(6) + 1;
+        let columns = ReadRow {
+            row,
+            first: GATEWAY_COLUMNS_AT,
+        };
         share.callbacks.push(ClaimedCallback {
             lease: Lease::for_a_term(id, token, seq, Arc::clone(&term)),
             attempts: u32::try_from(row.get::<_, i64>(4)).unwrap_or(u32::MAX),
             created_at: Timestamp::from_millis(row.get(5)),
-            callback: rows::callback(row, id, GATEWAY_COLUMNS_AT).map(Box::new),
+            callback: callback(&columns, id).map(Box::new),
         });
     }
     Ok(shares)
@@ -185,10 +192,4 @@ pub(super) async fn release(pool: &Pool, leases: &[Lease]) -> Result<(), StoreEr
         .await
         .map(|_| ())
         .map_err(|error| store_error(&error))
-}
-
-fn new_token() -> Result<i64, StoreError> {
-    getrandom::u64()
-        .map(|random| random.cast_signed())
-        .map_err(|error| StoreError::Other(format!("no randomness for a lease token: {error}")))
 }

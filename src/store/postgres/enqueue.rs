@@ -1,9 +1,11 @@
 //! Queueing as the gateway does.
 
-use super::connection::{Pool, store_error};
+use super::connection::Pool;
+use super::error::store_error;
 use super::rows;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::EnqueueError;
+use crate::store::gateway_row::{GATEWAY_COLUMNS, NewRow};
 
 pub(super) async fn enqueue(
     pool: &Pool,
@@ -15,18 +17,17 @@ pub(super) async fn enqueue(
     let transaction = client.transaction().await.map_err(failed)?;
     let statement = transaction
         .prepare_cached(&format!(
-            "INSERT INTO callback_queue ({}, created_at, next_attempt_at)
+            "INSERT INTO callback_queue ({GATEWAY_COLUMNS}, created_at, next_attempt_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)
-             RETURNING id",
-            rows::GATEWAY_COLUMNS
+             RETURNING id"
         ))
         .await
         .map_err(failed)?;
     let mut ids = Vec::with_capacity(callbacks.len());
     for (position, callback) in callbacks.iter().enumerate() {
-        let row = rows::NewRow::of(callback);
+        let row = NewRow::of(callback);
         let queued = transaction
-            .query_one(&statement, &row.values(&now.as_millis()))
+            .query_one(&statement, &rows::values(&row, &now.as_millis()))
             .await
             .map_err(|error| EnqueueError::Row {
                 position,

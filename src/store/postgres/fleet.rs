@@ -15,8 +15,10 @@ use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
+use tokio_postgres::GenericClient;
 
-use super::connection::{Pool, store_error};
+use super::connection::Pool;
+use super::error::store_error;
 use crate::clock::Stopwatch;
 use crate::store::lease::Term;
 use crate::store::{Seat, StoreError};
@@ -194,6 +196,18 @@ impl Fleet {
             tracing::warn!(%error, "the others learn only by its silence that this dispatcher has left");
         }
     }
+}
+
+/// Who works on this queue, by their names; `None`: nobody does.
+pub(super) async fn at_work(
+    client: &impl GenericClient,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let sql = "SELECT string_agg(name, '; ' ORDER BY id) FROM dispatcher
+        WHERE seen_at > callback_now() - $1";
+    let row = client
+        .query_one(sql, &[&millis(Times::default().silent)])
+        .await?;
+    Ok(row.get(0))
 }
 
 impl Drop for Fleet {

@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::AsyncMessage;
 
-use super::connection::{Connection, Database, store_error};
+use super::connection::{Connection, Database};
+use super::error::store_error;
 use crate::store::{Origin, StoreError};
 
 /// Until a broken connection is made anew.

@@ -3,7 +3,8 @@
 use deadpool_postgres::Transaction;
 use tokio_postgres::GenericClient;
 
-use super::connection::{Database, Pool, User, store_error};
+use super::connection::{Database, Pool, User};
+use super::error::store_error;
 use super::schema;
 use crate::domain::Timestamp;
 use crate::store::OpenError;

@@ -32,6 +32,7 @@ mod closing;
 mod commands;
 mod connection;
 mod enqueue;
+mod error;
 mod fleet;
 mod glance;
 mod inspection;

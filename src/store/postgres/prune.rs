@@ -1,6 +1,7 @@
 //! Removing what is past its retention.
 
-use super::connection::{Pool, store_error};
+use super::connection::Pool;
+use super::error::store_error;
 use crate::domain::Timestamp;
 use crate::failpoint;
 use crate::store::{Retention, StoreError};

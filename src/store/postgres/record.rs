@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use deadpool_postgres::Client;
+use tokio_postgres::GenericClient;
 
-use super::connection::{Pool, store_error};
-use crate::domain::{Next, Outcome, Phase, Timestamp};
+use super::connection::Pool;
+use super::error::store_error;
+use crate::domain::{Outcome, Phase, Timestamp};
 use crate::failpoint;
-use crate::store::{EndedAttempt, Recorded, StoreError};
+use crate::store::{EndedAttempt, INTERRUPTED, Recorded, StoreError};
 
 /// Only the holder of a lease moves its row on, and only while it is still pending; only what has
 /// moved on is logged.
@@ -65,25 +67,16 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn push(&mut self, ended: &'a EndedAttempt) {
-        let EndedAttempt {
-            lease,
-            attempt,
-            next,
-        } = ended;
-        let ended_at = attempt.started_at.after(attempt.duration).as_millis();
-        let (state, next_attempt_at, finished_at) = match next {
-            Next::Delivered => ("delivered", None, Some(ended_at)),
-            Next::Exhausted => ("exhausted", None, Some(ended_at)),
-            Next::RetryAt(moment) => ("pending", Some(moment.as_millis()), None),
-        };
+        let EndedAttempt { lease, attempt, .. } = ended;
+        let outcome = ended.outcome();
         let sent = attempt.sent.as_ref();
         self.id.push(lease.id().0);
         self.token.push(lease.token());
         self.seq.push(lease.seq());
-        self.state.push(state);
+        self.state.push(outcome.state);
         self.counted.push(i64::from(attempt.verdict.counted));
-        self.next_attempt_at.push(next_attempt_at);
-        self.finished_at.push(finished_at);
+        self.next_attempt_at.push(outcome.next_attempt_at);
+        self.finished_at.push(outcome.finished_at);
         self.outcome.push(attempt.verdict.outcome.as_str());
         self.started_at.push(attempt.started_at.as_millis());
         self.duration_ms
@@ -202,7 +195,7 @@ const INTERRUPTED_MAX: i64 = 1000;
 
 /// Takes over what nobody has renewed, by the database's clock. Two dispatchers that do so at once
 /// pass each other's rows over.
-pub(super) const INTERRUPT_LAPSED: &str = "
+const INTERRUPT_LAPSED: &str = "
 WITH lapsed AS MATERIALIZED (
   SELECT id, attempt_seq + 1 AS seq, leased_at FROM callback_queue
   WHERE leased_until IS NOT NULL AND leased_until < callback_now()
@@ -215,28 +208,33 @@ WITH lapsed AS MATERIALIZED (
   FROM lapsed WHERE q.id = lapsed.id
 )
 INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail)
-SELECT id, seq, leased_at, 0, $2, 0,
-       'the dispatcher stopped between sending and recording; perhaps sent, answer unknown'
+SELECT id, seq, leased_at, 0, $2, 0, $4
 FROM lapsed";
 
 pub(super) async fn interrupt_lapsed(pool: &Pool, now: Timestamp) -> Result<usize, StoreError> {
     let client = pool.client().await?;
     let mut all = 0;
     loop {
-        let interrupting = async {
-            let statement = client.prepare_cached(INTERRUPT_LAPSED).await?;
-            let interrupted = Outcome::Interrupted.as_str();
-            client
-                .execute(
-                    &statement,
-                    &[&now.as_millis(), &interrupted, &INTERRUPTED_MAX],
-                )
-                .await
-        };
-        let ended = interrupting.await.map_err(|error| store_error(&error))?;
+        let ended = interrupt(&**client, now, INTERRUPTED_MAX).await;
+        let ended = ended.map_err(|error| store_error(&error))?;
         all += usize::try_from(ended).unwrap_or(usize::MAX);
         if ended < INTERRUPTED_MAX.unsigned_abs() {
             return Ok(all);
         }
     }
+}
+
+/// Ends at most `limit` attempts whose leases have lapsed; returns how many it were.
+pub(super) async fn interrupt(
+    client: &impl GenericClient,
+    now: Timestamp,
+    limit: i64,
+) -> Result<u64, tokio_postgres::Error> {
+    let interrupted = Outcome::Interrupted.as_str();
+    client
+        .execute(
+            INTERRUPT_LAPSED,
+            &[&now.as_millis(), &interrupted, &limit, &INTERRUPTED],
+        )
+        .await
 }

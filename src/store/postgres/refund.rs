@@ -1,6 +1,7 @@
 //! Taking attempts from the merchants' accounts again.
 
-use super::connection::{Pool, store_error};
+use super::connection::Pool;
+use super::error::store_error;
 use crate::domain::CallbackId;
 use crate::store::{ChargedAttempt, Refund, StoreError};
 

@@ -1,190 +1,46 @@
-//! A row of `callback_queue`, read strictly.
-//!
-//! The schema refuses bad rows, but a table can be changed by who may change the schema. What can't
-//! be read as a callback is reported as [`Malformed`], never sent.
+//! A row of `callback_queue` as tokio-postgres gives it, and a new one as it takes it.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::domain::{
-    Callback, CallbackId, InvalidValue, Kind, Message, NewCallback, PayMethod, Payment, Refund,
-    Settlement,
-};
-use crate::store::Malformed;
+use crate::store::gateway_row::{GatewayRow, NewRow};
 
-/// What the gateway writes, in the order in which [`callback`] and [`NewRow`] have it.
-pub(super) const GATEWAY_COLUMNS: &str = "kind, callback_url, app_id, pay_method, amount, currency, \
-     newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra, result, \
-     trans_info, settlement_status";
-
-/// Reads [`GATEWAY_COLUMNS`] from column `first` on.
-pub(super) fn callback(row: &Row, id: CallbackId, first: usize) -> Result<Callback, Malformed> {
-    let columns = Columns { row, id, first };
-    let message = match columns.parsed::<Kind>("kind", 0)? {
-        Kind::Payment => Message::Payment(columns.payment()?),
-        Kind::Refund => Message::Refund(columns.refund()?),
-    };
-    Ok(Callback {
-        id,
-        callback_url: columns.text("callback_url", 1)?.to_owned(),
-        message,
-    })
+/// The gateway's columns of a row, from column `first` on.
+pub(super) struct ReadRow<'a> {
+    pub(super) row: &'a Row,
+    pub(super) first: usize,
 }
 
-struct Columns<'a> {
-    row: &'a Row,
-    id: CallbackId,
-    first: usize,
-}
-
-impl<'a> Columns<'a> {
-    fn payment(&self) -> Result<Payment, Malformed> {
-        Ok(Payment {
-            app_id: self.text("app_id", 2)?.to_owned(),
-            pay_method: self.coded::<PayMethod>("pay_method", 3)?,
-            amount: self.parsed("amount", 4)?,
-            currency: self.parsed("currency", 5)?,
-            newpay_order_no: self.text("newpay_order_no", 6)?.to_owned(),
-            order_no: self.text("order_no", 7)?.to_owned(),
-            subject: self.text("subject", 10)?.to_owned(),
-            extra: self.text("extra", 11)?.to_owned(),
-            result: self.parsed("result", 12)?,
-            trans_info: self.text("trans_info", 13)?.to_owned(),
-            settlement: self.coded::<Settlement>("settlement_status", 14)?,
-        })
+impl GatewayRow for ReadRow<'_> {
+    fn text(&self, index: usize) -> Result<&str, String> {
+        let text = self.row.try_get(self.first + index);
+        text.map_err(|error| error.to_string())
     }
 
-    fn refund(&self) -> Result<Refund, Malformed> {
-        Ok(Refund {
-            app_id: self.text("app_id", 2)?.to_owned(),
-            pay_method: self.coded::<PayMethod>("pay_method", 3)?,
-            amount: self.parsed("amount", 4)?,
-            currency: self.parsed("currency", 5)?,
-            newpay_order_no: self.text("newpay_order_no", 6)?.to_owned(),
-            order_no: self.text("order_no", 7)?.to_owned(),
-            newpay_refund_order_no: self.text("newpay_refund_order_no", 8)?.to_owned(),
-            refund_order_no: self.text("refund_order_no", 9)?.to_owned(),
-            result: self.parsed("result", 12)?,
-            trans_info: self.text("trans_info", 13)?.to_owned(),
-        })
-    }
-
-    fn text(&self, column: &'static str, index: usize) -> Result<&'a str, Malformed> {
-        self.row
-            .try_get(self.first + index)
-            .map_err(|error| self.malformed(column, error.to_string()))
-    }
-
-    fn parsed<T: std::str::FromStr<Err = InvalidValue>>(
-        &self,
-        column: &'static str,
-        index: usize,
-    ) -> Result<T, Malformed> {
-        self.text(column, index)?
-            .parse()
-            .map_err(|error: InvalidValue| self.malformed(column, error.to_string()))
-    }
-
-    fn coded<T: TryFrom<i64, Error = InvalidValue>>(
-        &self,
-        column: &'static str,
-        index: usize,
-    ) -> Result<T, Malformed> {
-        let code: i64 = self
-            .row
-            .try_get(self.first + index)
-            .map_err(|error| self.malformed(column, error.to_string()))?;
-        T::try_from(code).map_err(|error| self.malformed(column, error.to_string()))
-    }
-
-    fn malformed(&self, column: &'static str, fault: String) -> Malformed {
-        Malformed {
-            id: self.id,
-            column,
-            fault,
-        }
+    fn integer(&self, index: usize) -> Result<i64, String> {
+        let number = self.row.try_get(self.first + index);
+        number.map_err(|error| error.to_string())
     }
 }
 
-/// A new callback as the parameters of an INSERT.
-pub(super) struct NewRow<'a> {
-    kind: &'static str,
-    callback_url: &'a str,
-    app_id: &'a str,
-    pay_method: i64,
-    amount: &'a str,
-    currency: &'static str,
-    newpay_order_no: &'a str,
-    order_no: &'a str,
-    newpay_refund_order_no: Option<&'a str>,
-    refund_order_no: Option<&'a str>,
-    subject: &'a str,
-    extra: &'a str,
-    result: &'static str,
-    trans_info: &'a str,
-    settlement_status: Option<i64>,
-}
-
-impl<'a> NewRow<'a> {
-    pub(super) fn of(callback: &'a NewCallback) -> Self {
-        let callback_url = callback.callback_url.as_str();
-        match &callback.message {
-            Message::Payment(payment) => Self {
-                kind: Kind::Payment.as_str(),
-                callback_url,
-                app_id: &payment.app_id,
-                pay_method: payment.pay_method.code(),
-                amount: payment.amount.as_str(),
-                currency: payment.currency.as_str(),
-                newpay_order_no: &payment.newpay_order_no,
-                order_no: &payment.order_no,
-                newpay_refund_order_no: None,
-                refund_order_no: None,
-                subject: &payment.subject,
-                extra: &payment.extra,
-                result: payment.result.as_str(),
-                trans_info: &payment.trans_info,
-                settlement_status: Some(payment.settlement.code()),
-            },
-            Message::Refund(refund) => Self {
-                kind: Kind::Refund.as_str(),
-                callback_url,
-                app_id: &refund.app_id,
-                pay_method: refund.pay_method.code(),
-                amount: refund.amount.as_str(),
-                currency: refund.currency.as_str(),
-                newpay_order_no: &refund.newpay_order_no,
-                order_no: &refund.order_no,
-                newpay_refund_order_no: Some(&refund.newpay_refund_order_no),
-                refund_order_no: Some(&refund.refund_order_no),
-                subject: "",
-                extra: "",
-                result: refund.result.as_str(),
-                trans_info: &refund.trans_info,
-                settlement_status: None,
-            },
-        }
-    }
-
-    /// [`GATEWAY_COLUMNS`], and behind them the moment.
-    pub(super) fn values<'b>(&'b self, now: &'b i64) -> [&'b (dyn ToSql + Sync); 16] {
-        [
-            &self.kind,
-            &self.callback_url,
-            &self.app_id,
-            &self.pay_method,
-            &self.amount,
-            &self.currency,
-            &self.newpay_order_no,
-            &self.order_no,
-            &self.newpay_refund_order_no,
-            &self.refund_order_no,
-            &self.subject,
-            &self.extra,
-            &self.result,
-            &self.trans_info,
-            &self.settlement_status,
-            now,
-        ]
-    }
+/// The gateway's columns, and behind them the moment.
+pub(super) fn values<'a>(row: &'a NewRow<'_>, now: &'a i64) -> [&'a (dyn ToSql + Sync); 16] {
+    [
+        &row.kind,
+        &row.callback_url,
+        &row.app_id,
+        &row.pay_method,
+        &row.amount,
+        &row.currency,
+        &row.newpay_order_no,
+        &row.order_no,
+        &row.newpay_refund_order_no,
+        &row.refund_order_no,
+        &row.subject,
+        &row.extra,
+        &row.result,
+        &row.trans_info,
+        &row.settlement_status,
+        now,
+    ]
 }

@@ -1,6 +1,8 @@
 //! Which schema a database has, and how it gets the current one.
 
-use super::connection::{Database, Pool, User, store_error};
+use super::connection::{Database, Pool, User};
+use super::error::store_error;
+use super::fleet;
 use crate::store::{OpenError, StoreError};
 
 /// The current schema, as the file at the top of the repository has it.
@@ -111,12 +113,7 @@ pub async fn has_dispatchers(database: &Database) -> Result<bool, OpenError> {
     require_current(database, &pool).await?;
     let failed = |error| database.open_error(error);
     let client = pool.client().await.map_err(failed)?;
-    client
-        .query_one(
-            "SELECT EXISTS (SELECT 1 FROM dispatcher WHERE seen_at > callback_now() - 10000)",
-            &[],
-        )
-        .await
-        .map(|row| row.get(0))
-        .map_err(|error| failed(store_error(&error)))
+    let at_work = fleet::at_work(&**client).await;
+    let at_work = at_work.map_err(|error| failed(store_error(&error)))?;
+    Ok(at_work.is_some())
 }

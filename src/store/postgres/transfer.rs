@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use deadpool_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use super::connection::{Database, User, store_error};
-use super::{marks, record, schema};
-use crate::domain::{Outcome, Timestamp};
+use super::connection::{Database, User};
+use super::error::store_error;
+use super::{fleet, marks, record, schema};
+use crate::domain::Timestamp;
 use crate::store::transfer::{
     Arriving, Column, ColumnKind, HighestIds, Movable, Moved, Row, TABLES, Table, Value,
 };
@@ -65,7 +66,7 @@ impl PostgresMovable {
             client.batch_execute("SET statement_timeout = 0").await?;
             let lock = client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]);
             let is_locked: bool = lock.await?.get(0);
-            Ok((is_locked, dispatchers(&client).await?))
+            Ok((is_locked, fleet::at_work(&**client).await?))
         };
         match holding.await.map_err(|error| failed(store_error(&error)))? {
             (false, _) => Err(held("another transfer".to_owned())),
@@ -96,7 +97,7 @@ impl PostgresMovable {
     /// Insists that no dispatcher has come since the queue was held. After a mark was made: one that
     /// comes later sees it.
     async fn require_no_dispatcher(&self) -> Result<(), StoreError> {
-        let joined = dispatchers(&self.client).await;
+        let joined = fleet::at_work(&**self.client).await;
         match joined.map_err(|error| store_error(&error))? {
             None => Ok(()),
             Some(dispatchers) => Err(StoreError::Busy(format!(
@@ -120,24 +121,10 @@ impl PostgresMovable {
             transaction.rollback().await?;
             return Ok(false);
         }
-        let interrupted = Outcome::Interrupted.as_str();
-        let moment = now.as_millis();
-        transaction
-            .execute(
-                record::INTERRUPT_LAPSED,
-                &[&moment, &interrupted, &i64::MAX],
-            )
-            .await?;
+        record::interrupt(&*transaction, now, i64::MAX).await?;
         marks::leave(&transaction, moved, now).await?;
         transaction.commit().await.map(|()| true)
     }
-}
-
-/// Who works on this queue, if anyone does.
-async fn dispatchers(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
-    let sql = "SELECT string_agg(name, '; ' ORDER BY id) FROM dispatcher
-        WHERE seen_at > callback_now() - 10000";
-    Ok(client.query_one(sql, &[]).await?.get(0))
 }
 
 #[async_trait]

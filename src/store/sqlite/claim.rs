@@ -4,9 +4,11 @@ use rusqlite::Connection;
 
 use super::commands::pausing::Paused;
 use super::connection::store_error;
-use super::rows;
+use super::rows::{self, ReadRow};
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
+use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
+use crate::store::lease::new_token;
 use crate::store::{Claim, ClaimedCallback, Lease, Origin, Share, StoreError, Want};
 
 /// The earliest due callbacks of an origin. Found by a walk along the index `callback_due`, which
@@ -88,8 +90,7 @@ fn due(
     paused: &Paused,
 ) -> rusqlite::Result<Vec<ClaimedCallback>> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT id, attempts, created_at, attempt_seq, {}{DUE}",
-        rows::GATEWAY_COLUMNS
+        "SELECT id, attempts, created_at, attempt_seq, {GATEWAY_COLUMNS}{DUE}"
     ))?;
     let origin = want.origin.as_bytes();
     let limit = match paused.has_apps() {
@@ -108,11 +109,15 @@ fn due(
             continue;
         }
         let seq = row.get::<_, i64>(3)? + 1;
+        let columns = ReadRow {
+            row,
+            first: GATEWAY_COLUMNS_AT,
+        };
         callbacks.push(ClaimedCallback {
             lease: Lease::new(id, token, seq),
             attempts: row.get(1)?,
             created_at: rows::timestamp(row, 2)?,
-            callback: rows::callback(row, id, GATEWAY_COLUMNS_AT).map(Box::new),
+            callback: callback(&columns, id).map(Box::new),
         });
     }
     drop(found);
@@ -142,10 +147,4 @@ pub(super) fn release(db: &Connection, leases: &[Lease]) -> Result<(), StoreErro
         Ok(())
     };
     write().map_err(|error| store_error(&error))
-}
-
-fn new_token() -> Result<i64, StoreError> {
-    getrandom::u64()
-        .map(|random| random.cast_signed())
-        .map_err(|error| StoreError::Other(format!("no randomness for a lease token: {error}")))
 }

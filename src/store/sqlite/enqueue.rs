@@ -6,6 +6,7 @@ use super::connection::store_error;
 use super::rows;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::EnqueueError;
+use crate::store::gateway_row::GATEWAY_COLUMNS;
 
 pub(super) fn enqueue(
     db: &Connection,
@@ -13,9 +14,8 @@ pub(super) fn enqueue(
     now: Timestamp,
 ) -> Result<Vec<CallbackId>, EnqueueError> {
     let sql = format!(
-        "INSERT INTO callback_queue ({}, created_at, next_attempt_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?16)",
-        rows::GATEWAY_COLUMNS
+        "INSERT INTO callback_queue ({GATEWAY_COLUMNS}, created_at, next_attempt_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?16)"
     );
     let mut statement = db
         .prepare_cached(&sql)

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, Statement};
 
 use super::connection::store_error;
-use crate::domain::{Next, Outcome, Phase, Timestamp};
+use crate::domain::{Outcome, Phase, Timestamp};
 use crate::failpoint;
-use crate::store::{Attempt, EndedAttempt, Lease, Recorded, StoreError};
+use crate::store::{Attempt, EndedAttempt, INTERRUPTED, Lease, Recorded, StoreError};
 
 /// Only the holder of the lease moves the row on, and only while it is still pending.
 pub(super) const MOVE_ON: &str = "
@@ -41,23 +41,14 @@ pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Reco
 }
 
 fn move_on(statement: &mut Statement<'_>, ended: &EndedAttempt) -> rusqlite::Result<usize> {
-    let EndedAttempt {
-        lease,
-        attempt,
-        next,
-    } = ended;
-    let ended_at = attempt.started_at.after(attempt.duration).as_millis();
-    let (state, next_attempt_at, finished_at) = match next {
-        Next::Delivered => ("delivered", None, Some(ended_at)),
-        Next::Exhausted => ("exhausted", None, Some(ended_at)),
-        Next::RetryAt(moment) => ("pending", Some(moment.as_millis()), None),
-    };
+    let (lease, verdict) = (&ended.lease, &ended.attempt.verdict);
+    let outcome = ended.outcome();
     statement.execute((
-        state,
-        attempt.verdict.counted,
-        next_attempt_at,
-        finished_at,
-        attempt.verdict.outcome.as_str(),
+        outcome.state,
+        verdict.counted,
+        outcome.next_attempt_at,
+        outcome.finished_at,
+        verdict.outcome.as_str(),
         lease.seq(),
         lease.id().0,
         lease.token(),
@@ -90,8 +81,7 @@ fn log(statement: &mut Statement<'_>, lease: &Lease, attempt: &Attempt) -> rusql
 
 pub(super) const LOG_INTERRUPTED: &str = "
 INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail)
-SELECT id, attempt_seq + 1, leased_at, 0, ?1, 0,
-       'the dispatcher stopped between sending and recording; perhaps sent, answer unknown'
+SELECT id, attempt_seq + 1, leased_at, 0, ?1, 0, ?2
 FROM callback_queue INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL";
 
 pub(super) const RELEASE_INTERRUPTED: &str = "
@@ -103,7 +93,7 @@ WHERE leased_until IS NOT NULL";
 pub(super) fn interrupt_in_flight(db: &Connection, now: &Timestamp) -> Result<usize, StoreError> {
     let interrupted = Outcome::Interrupted.as_str();
     let write = || {
-        db.execute(LOG_INTERRUPTED, [interrupted])?;
+        db.execute(LOG_INTERRUPTED, [interrupted, INTERRUPTED])?;
         failpoint::here!("reclaim-before-release");
         db.execute(RELEASE_INTERRUPTED, (now.as_millis(), interrupted))
     };

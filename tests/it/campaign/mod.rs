@@ -43,7 +43,12 @@ pub(crate) fn told(variable: &str) -> Option<u64> {
 }
 
 /// Asks until `holds` says yes, [`PATIENCE`] long.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+async fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+/// Asks until `holds` says yes, `patience` long.
+pub(crate) async fn until_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let mut again = tokio::time::interval(Duration::from_millis(10));
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let asking = async {
@@ -51,8 +56,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
             again.tick().await;
         }
     };
-    let waited = tokio::time::timeout(PATIENCE, asking).await;
-    assert!(waited.is_ok(), "not within {PATIENCE:?}: {what}");
+    let waited = tokio::time::timeout(patience, asking).await;
+    assert!(waited.is_ok(), "not within {patience:?}: {what}");
 }
 
 /// Numbers that look random and follow from a seed (SplitMix64).

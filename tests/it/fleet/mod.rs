@@ -13,7 +13,7 @@ mod world;
 use std::time::Duration;
 
 use callback_dispatcher::clock::Stopwatch;
-use tokio::time::{MissedTickBehavior, sleep};
+use tokio::time::sleep;
 
 use crate::campaign::merchants::now;
 use crate::campaign::{Chance, told};
@@ -193,17 +193,4 @@ async fn all_end(world: &World, dispatchers: &[Dispatcher]) {
         }
         sleep(Duration::from_millis(250)).await;
     }
-}
-
-/// Asks until `holds` says yes, [`PATIENCE`] long.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let mut again = tokio::time::interval(Duration::from_millis(10));
-    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let asking = async {
-        while !holds() {
-            again.tick().await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, asking).await;
-    assert!(waited.is_ok(), "not within {PATIENCE:?}: {what}");
 }

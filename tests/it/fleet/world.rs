@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::PATIENCE;
 use super::audit::{self, Attempt, Row};
-use super::until;
 use crate::campaign::SECRET;
 use crate::campaign::merchants::{Answer, Journal, Manner, Merchant, Post};
+use crate::campaign::until_within;
 use crate::postgres::{Database, Server};
 
 /// The build that ships; without it, the one that the tests were built with.
@@ -139,7 +140,7 @@ impl World {
         command.stdout(file.try_clone().expect("another handle"));
         let child = command.stderr(file).spawn().expect("the program starts");
         let mut dispatcher = Dispatcher { child, log };
-        until("a dispatcher dispatches", || {
+        until_within(PATIENCE, "a dispatcher dispatches", || {
             let ended = dispatcher.child.try_wait().expect("our child");
             assert_eq!(ended, None, "{}", dispatcher.said());
             dispatcher.said().contains("dispatching")
@@ -306,7 +307,7 @@ impl Dispatcher {
     pub(super) async fn stops(&mut self) {
         self.signal("TERM");
         let mut status = None;
-        until("a dispatcher ends", || {
+        until_within(PATIENCE, "a dispatcher ends", || {
             status = self.child.try_wait().expect("our child");
             status.is_some()
         })

@@ -138,19 +138,19 @@ impl Database {
 }
 
 /// What a program has said.
-struct Said {
-    succeeded: bool,
-    printed: String,
-    complaints: String,
+pub(crate) struct Said {
+    pub(crate) succeeded: bool,
+    pub(crate) printed: String,
+    pub(crate) complaints: String,
 }
 
 /// Gives `input` to a program.
-fn feed(mut command: Command, input: &str) -> Said {
+pub(crate) fn feed(mut command: Command, input: &str) -> Said {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it was found just now");
+    let mut child = command.spawn().expect("scripts/check installs it");
     let mut stdin = child.stdin.take().expect("it is piped");
     let input = input.to_owned();
     // Apart from the reading below, so that neither side waits for the other's pipe. A program that

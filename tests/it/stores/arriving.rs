@@ -6,7 +6,7 @@ use super::Backend;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_rows_are_heard_of_by_their_origin() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         let newest = queue.newest().await.expect("read");
         backend.sql(
@@ -31,7 +31,7 @@ async fn new_rows_are_heard_of_by_their_origin() {
 /// PostgreSQL's notices are of 8000 bytes at most, and an origin may be longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_without_an_origin_asks_for_a_look_at_everything() {
-    let backend = Backend::postgres().await;
+    let backend = Backend::postgres();
     let queue = backend.queue().await;
     let newest = queue.newest().await.expect("read");
     backend.sql("SELECT pg_notify('callback_queue', '')");

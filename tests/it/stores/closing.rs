@@ -49,7 +49,7 @@ async fn begin(queue: &Arc<dyn Queue>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_earlier_try_has_left_of_a_day_is_forgotten() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         begin(&queue).await;
         note(&queue, 1, Fate::Pending).await;
@@ -71,7 +71,7 @@ async fn what_an_earlier_try_has_left_of_a_day_is_forgotten() {
 /// SQLite has one dispatcher.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dispatcher_does_not_take_anothers_notes_away() {
-    let backend = Backend::postgres().await;
+    let backend = Backend::postgres();
     let (one, other) = (backend.queue().await, backend.queue().await);
     begin(&one).await;
     note(&one, 1, Fate::Exhausted).await;
@@ -90,7 +90,7 @@ async fn a_dispatcher_does_not_take_anothers_notes_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dispatchers_that_close_a_day_at_once_leave_a_whole_chain() {
     for _ in 0..5 {
-        let backend = Backend::postgres().await;
+        let backend = Backend::postgres();
         fill(&backend);
         let (one, other) = (backend.queue().await, backend.queue().await);
         let ledger = backend.ledger().await;
@@ -113,7 +113,7 @@ async fn dispatchers_that_close_a_day_at_once_leave_a_whole_chain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_dispatcher_closes_days_for_all_of_them() {
-    let backend = Backend::postgres().await;
+    let backend = Backend::postgres();
     let (first, second) = (backend.queue().await, backend.queue().await);
     let ledger = backend.ledger().await;
     let chore = |queue: &Arc<dyn Queue>| Closing {

@@ -107,7 +107,7 @@ fn row(backend: &Backend) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_takes_the_earliest_due_of_each_origin_and_says_what_comes_then() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         enqueue(&queue, ONE, &["a", "b", "c"], at(0)).await;
         enqueue(&queue, TWO, &["d"], at(1)).await;
@@ -136,7 +136,7 @@ async fn a_claim_takes_the_earliest_due_of_each_origin_and_says_what_comes_then(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_moves_its_row_on_and_is_logged() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         enqueue(&queue, ONE, &["a"], at(0)).await;
         let claimed = claim_one(&queue, at(1)).await;
@@ -184,7 +184,7 @@ async fn an_outcome_moves_its_row_on_and_is_logged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_was_lost_changes_nothing() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         enqueue(&queue, ONE, &["a"], at(0)).await;
         let claimed = claim_one(&queue, at(1)).await;
@@ -207,7 +207,7 @@ async fn a_lease_that_was_lost_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_given_back_is_as_due_as_it_was() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         enqueue(&queue, ONE, &["a", "b"], at(0)).await;
         let before = row(&backend);
@@ -224,7 +224,7 @@ async fn what_is_given_back_is_as_due_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_dispatcher_has_left_is_interrupted_and_due() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         enqueue(&queue, ONE, &["a"], at(0)).await;
         let claimed = claim_one(&queue, at(1)).await;
@@ -254,7 +254,7 @@ async fn what_a_dead_dispatcher_has_left_is_interrupted_and_due() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refund_gives_an_attempt_back() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         enqueue(&queue, ONE, &["a"], at(0)).await;
         let claimed = claim_one(&queue, at(1)).await;
@@ -283,7 +283,7 @@ async fn a_refund_gives_an_attempt_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_survey_goes_round_the_origins_in_steps() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         for (n, origin) in [
             "https://c.example",
@@ -325,7 +325,7 @@ async fn a_survey_goes_round_the_origins_in_steps() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_of_a_batch_is_queued_or_nothing() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         enqueue(&queue, ONE, &["a"], at(0)).await;
         let callbacks = ["b", "a", "c"].map(|order| payment(ONE, order)).to_vec();
@@ -343,7 +343,7 @@ async fn all_of_a_batch_is_queued_or_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pruning_removes_the_oldest_with_their_attempts() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         let queue = backend.queue().await;
         for (n, next) in [
             Next::Delivered,

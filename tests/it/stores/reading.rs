@@ -65,7 +65,7 @@ fn alike(answers: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_are_answered_alike() {
     let mut answers = Vec::new();
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         fill(&backend);
         let inspection = backend.inspection().await;
         let mut said = String::new();
@@ -123,7 +123,7 @@ async fn people_are_answered_alike() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_has_the_same_digest() {
     let mut answers = Vec::new();
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         fill(&backend);
         let (queue, ledger) = (backend.queue().await, backend.ledger().await);
         let now = Timestamp::from_millis(MIDNIGHT + 2 * 86_400_000 + 7_200_000);

@@ -68,7 +68,7 @@ fn glance(state: ShownState) -> Glance {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_of_a_state_come_in_the_order_of_their_turn() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         fill(&backend);
         let inspection = backend.inspection().await;
         for (state, expected) in [
@@ -107,7 +107,7 @@ async fn the_first_of_a_state_come_in_the_order_of_their_turn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_the_newest_first() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         fill(&backend);
         let inspection = backend.inspection().await;
         let all = Filter {
@@ -145,7 +145,7 @@ async fn a_list_is_the_newest_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_numbers_leave_out_what_is_paused_where_they_say_what_is_late() {
-    for backend in Backend::both().await {
+    for backend in Backend::both() {
         fill(&backend);
         let inspection = backend.inspection().await;
         let pause = |scope, name: &str, since, command, by: [&str; 2]| Pause {
@@ -182,7 +182,7 @@ async fn the_numbers_leave_out_what_is_paused_where_they_say_what_is_late() {
 /// The planner works out for itself that a day's callbacks are few.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_days_ends_are_few_to_the_planner() {
-    let backend = Backend::postgres().await;
+    let backend = Backend::postgres();
     backend.sql(
         "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
            newpay_order_no, order_no, result, settlement_status, state, next_attempt_at, finished_at)

@@ -33,7 +33,7 @@ struct Desk {
 impl Desk {
     async fn both() -> Vec<Self> {
         let mut desks = Vec::new();
-        for backend in Backend::both().await {
+        for backend in Backend::both() {
             desks.push(Self::of(backend).await);
         }
         desks

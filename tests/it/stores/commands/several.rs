@@ -13,7 +13,7 @@ use crate::live::until;
 #[tokio::test(flavor = "multi_thread")]
 async fn several_dispatchers_do_each_callback_once() {
     const ROWS: usize = 2345;
-    let desk = Desk::of(Backend::postgres().await).await;
+    let desk = Desk::of(Backend::postgres()).await;
     let orders: Vec<String> = (0..ROWS).map(|n| n.to_string()).collect();
     let rows: Vec<_> = orders
         .iter()
@@ -58,7 +58,7 @@ async fn several_dispatchers_do_each_callback_once() {
 /// Who did not carry it out hears of what has become due.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_dispatchers_hear_of_what_is_resent() {
-    let desk = Desk::of(Backend::postgres().await).await;
+    let desk = Desk::of(Backend::postgres()).await;
     desk.insert(&[("a", "exhausted", "6", TWO)]);
     let other = desk.backend.queue().await;
     let newest = other.newest().await.expect("readable");
@@ -82,7 +82,7 @@ async fn the_other_dispatchers_hear_of_what_is_resent() {
 /// the pause is answered. And one that has begun before a resume leaves nothing aside for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_or_resume_waits_for_the_claims_that_have_begun() {
-    let desk = Arc::new(Desk::of(Backend::postgres().await).await);
+    let desk = Arc::new(Desk::of(Backend::postgres()).await);
     desk.insert(&[("a", "pending", "7", ONE), ("b", "pending", "7", ONE)]);
     desk.sql(
         "CREATE TABLE gate (is_open boolean);
