@@ -127,7 +127,7 @@ pub(super) async fn require_in_use(database: &Database, pool: &Pool) -> Result<(
     }
 }
 
-/// Insists that the queue in `database` is in use, see [`require_in_use`].
+/// Insists that the queue in `database` is in use: it has not moved, and is not still on its way.
 ///
 /// # Errors
 ///

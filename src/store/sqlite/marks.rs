@@ -102,7 +102,7 @@ pub(super) fn require_in_use(db: &Connection, path: &Path) -> Result<(), OpenErr
     }
 }
 
-/// Insists that the queue at `path` is in use, see [`require_in_use`].
+/// Insists that the queue at `path` is in use: it has not moved, and is not still on its way.
 ///
 /// # Errors
 ///
