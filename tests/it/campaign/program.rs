@@ -140,6 +140,26 @@ impl Daemon {
         assert!(status.expect("kill is there").success(), "kill -s {name}");
     }
 
+    /// SIGSTOP; returns when none of its threads is in a system call any more.
+    pub(super) async fn halts(&self) {
+        self.signal("STOP");
+        until("each thread stands still", || self.stands_still()).await;
+    }
+
+    /// Whether each thread is stopped by a signal: state `T` in proc_pid_stat(5).
+    fn stands_still(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("our child");
+        threads
+            .map(|thread| thread.expect("our child").path())
+            .all(|thread| {
+                let stat = fs::read_to_string(thread.join("stat")).expect("our child");
+                // The thread's name, in parentheses, may hold anything.
+                let (_, behind_the_name) =
+                    stat.rsplit_once(") ").expect("a line of proc_pid_stat(5)");
+                behind_the_name.starts_with('T')
+            })
+    }
+
     /// `kill -9`, and gone.
     pub(super) fn kill(&mut self) {
         self.child.kill().expect("our child");
