@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::schema;
@@ -136,6 +137,9 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(wait_for_the_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Plans go by the statements alone. Otherwise each new value of a parameter would prepare its
+    // statement again, lest another index be better for it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // FULL: a commit that we have told anyone of survives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
