@@ -3,9 +3,14 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use callback_dispatcher::store::sqlite;
+use callback_dispatcher::clock::{Clock as _, SystemClock};
+use callback_dispatcher::reconciliation;
+use callback_dispatcher::store::sqlite::{self, SqliteInspection, SqliteQueue};
+use callback_dispatcher::store::{CommitObserver, Queue as _};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -46,6 +51,16 @@ impl Place {
         Ok(place)
     }
 
+    /// Closes the days up to yesterday, as in every queue that was at work then. In a new one the
+    /// first start does so, and looks at each row for it, once.
+    pub(crate) async fn close_days(&self) -> Result<()> {
+        let queue = SqliteQueue::open(&self.queue(), "a benchmark", Arc::new(Deaf))?;
+        let ledger = SqliteInspection::open(&self.queue())?;
+        reconciliation::close_days(&ledger, &queue, SystemClock.now()).await?;
+        queue.close().await;
+        Ok(())
+    }
+
     /// A folder with keys.
     pub(crate) fn without_queue() -> Result<Self> {
         let place = Self {
@@ -71,7 +86,7 @@ impl Place {
 
     pub(crate) fn open(&self) -> Result<Connection> {
         let db = Connection::open(self.queue())?;
-        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        db.busy_timeout(Duration::from_secs(5))?;
         Ok(db)
     }
 
@@ -162,4 +177,12 @@ impl Place {
         let sql = "SELECT count(*) FROM callback_queue WHERE state = ?1";
         Ok(self.open()?.query_row(sql, [state], |row| row.get(0))?)
     }
+}
+
+/// Does not care about commits.
+#[derive(Debug)]
+struct Deaf;
+
+impl CommitObserver for Deaf {
+    fn committed(&self, _: Duration, _: usize) {}
 }

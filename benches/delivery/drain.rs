@@ -97,6 +97,7 @@ fn serial(round: &Round) -> f64 {
 
 async fn round(size: &Size, tls: bool) -> Result<Round> {
     let place = Place::new()?;
+    place.close_days().await?;
     let certificate = place.path("ca.pem");
     let merchant = merchants::acknowledging(tls.then_some(&certificate)).await?;
     let bare_http = bare_http(&place, &merchant, size.rows, tls).await?;

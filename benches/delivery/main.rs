@@ -41,9 +41,9 @@ struct Flags {
     /// Takes every figure at its full size: about ten minutes, and 8 GB in the temporary folder
     #[arg(long)]
     full: bool,
-    /// Paired rounds of each drain
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    /// Paired rounds of each drain [default: 5, or 15 with --full]
+    #[arg(long)]
+    rounds: Option<usize>,
     /// Callbacks drained in a round
     #[arg(long, default_value_t = 50_000)]
     rows: usize,
@@ -93,7 +93,7 @@ fn main() -> Result<()> {
 async fn measure(flags: &Flags) -> Result<()> {
     let wanted = |name: &str| flags.only.is_empty() || flags.only.iter().any(|only| only == name);
     let size = drain::Size {
-        rounds: flags.rounds,
+        rounds: flags.rounds.unwrap_or(flags.size(5, 15)),
         rows: flags.rows,
         log: flags.log.clone(),
     };
