@@ -1,12 +1,14 @@
 //! Removing what is past its retention.
 
+use deadpool_postgres::Client;
+
 use super::connection::Pool;
 use super::error::store_error;
 use crate::domain::Timestamp;
 use crate::failpoint;
 use crate::store::{Retention, StoreError};
 
-/// The attempts go along by a trigger.
+/// The attempts go along by a trigger; those in a month of their own stay until the month goes.
 const REMOVE: &str = "
 DELETE FROM callback_queue WHERE id = ANY (ARRAY(
   SELECT id FROM callback_queue
@@ -25,7 +27,41 @@ pub(super) async fn prune(pool: &Pool, retention: &Retention) -> Result<usize, S
         removed += remove(pool, state, before, retention.limit - removed).await?;
     }
     failpoint::here!("prune-before-commit");
+    if removed < retention.limit {
+        turn_months(pool, retention.delivered_before).await?;
+    }
     Ok(removed)
+}
+
+/// How long a month's last callbacks may take to move.
+const TURN_TIMEOUT: &str = "SET LOCAL statement_timeout = '10min'";
+
+/// Where `partition.postgres.sql` has divided the log: makes the months that come, and drops those
+/// that ended before `passed`, each in a transaction of its own.
+async fn turn_months(pool: &Pool, passed: Timestamp) -> Result<(), StoreError> {
+    let mut client = pool.client().await?;
+    loop {
+        let turned = turned(&mut client, passed).await;
+        let turned = turned.map_err(|error| store_error(&error))?;
+        if turned.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(months = turned, "the log of attempts is divided by month");
+    }
+}
+
+async fn turned(client: &mut Client, passed: Timestamp) -> Result<String, tokio_postgres::Error> {
+    let is_divided =
+        "SELECT to_regprocedure('callback_attempt_turn_months(bigint, bigint)') IS NOT NULL";
+    if !client.query_one(is_divided, &[]).await?.get::<_, bool>(0) {
+        return Ok(String::new());
+    }
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(TURN_TIMEOUT).await?;
+    let turn = "SELECT callback_attempt_turn_months(callback_now(), $1)";
+    let turned = transaction.query_one(turn, &[&passed.as_millis()]).await?;
+    transaction.commit().await?;
+    Ok(turned.get(0))
 }
 
 async fn remove(

@@ -9,6 +9,7 @@ use super::{document, populated, queries, sqlite3};
 use crate::postgres::{Database, Server};
 
 const SCHEMA: &str = include_str!("../../../schema.postgres.sql");
+const DIVIDE: &str = include_str!("../../../partition.postgres.sql");
 
 /// What holds a queue, in an order in which it may be filled.
 const TABLES: &[&str] = &[
@@ -27,17 +28,27 @@ struct Block<'a> {
     sql: &'a str,
 }
 
-/// In the order of the document; `None` stands for the run of the script.
-fn blocks(text: &str) -> Vec<Option<Block<'_>>> {
+/// What is to be done.
+enum Step<'a> {
+    Sql(Block<'a>),
+    /// A script of ours, run by the role `dispatcher`.
+    Script(&'static str),
+}
+
+/// In the order of the document.
+fn steps(text: &str) -> Vec<Step<'_>> {
     let fenced = text.split("\n```").skip(1).step_by(2);
     let blocks = fenced.filter_map(|block| {
         let (kind, sql) = block.split_once('\n')?;
         if kind == "sh" {
-            assert!(
-                sql.contains("psql") && sql.contains("schema.postgres.sql"),
-                "{sql}"
-            );
-            return Some(None);
+            let words: Vec<_> = sql.split_whitespace().collect();
+            assert_eq!(words[..4], ["psql", "-v", "ON_ERROR_STOP=1", "-f"], "{sql}");
+            assert!(words[5].starts_with("postgres://dispatcher@"), "{sql}");
+            return Some(Step::Script(match words[4] {
+                "schema.postgres.sql" => SCHEMA,
+                "partition.postgres.sql" => DIVIDE,
+                unknown => panic!("{unknown}"),
+            }));
         }
         assert_eq!(kind, "sql");
         let (who, sql) = sql.split_once('\n').expect("a line that says who");
@@ -50,7 +61,7 @@ fn blocks(text: &str) -> Vec<Option<Block<'_>>> {
                 "postgres"
             }
         };
-        Some(Some(Block { role, sql }))
+        Some(Step::Sql(Block { role, sql }))
     });
     blocks.collect()
 }
@@ -90,21 +101,22 @@ fn run(database: &Database, block: &Block<'_>) {
 #[test]
 fn every_block_does_what_it_is_for() {
     let text = document("postgres.md");
-    let blocks = blocks(&text);
-    assert!(blocks.len() > 20, "only {} blocks", blocks.len());
+    let steps = steps(&text);
+    assert!(steps.len() > 20, "only {} blocks", steps.len());
     let server = Server::own();
     let database = of_a_gateway(&server);
-    for block in &blocks {
-        match block {
-            Some(block) => {
+    for step in &steps {
+        match step {
+            Step::Sql(block) => {
                 run(&database, block);
                 if block.role == "postgres" {
                     grant_its_own(&database);
                 }
             }
-            None => {
-                let made = database.psql_as("dispatcher", SCHEMA);
-                assert_eq!(made, Ok(vec![]), "no superuser is needed");
+            Step::Script(script) => {
+                let strictly = ["-v", "ON_ERROR_STOP=1"];
+                let (_, complaints) = database.script_as("dispatcher", &strictly, script);
+                assert_eq!(complaints, "", "no superuser is needed");
             }
         }
     }
@@ -177,7 +189,10 @@ fn every_query_finds_on_postgresql_what_it_finds_on_sqlite() {
     let mut translated: Vec<(&str, &str)> = Vec::new();
     for section in ours.split("\n### ").skip(1) {
         let title = section.lines().next().expect("a title");
-        let block = blocks(section).into_iter().flatten().next();
+        let block = steps(section).into_iter().find_map(|step| match step {
+            Step::Sql(block) => Some(block),
+            Step::Script(_) => None,
+        });
         translated.push((title, block.expect("a query").sql));
     }
     let (_folder, path) = populated();

@@ -66,6 +66,15 @@ impl Database {
         Self::new(self.port, name)
     }
 
+    /// All of it as SQL, by `pg_dump`.
+    pub(crate) fn dump(&self) -> String {
+        let mut command = programs::command("pg_dump", "postgresql-client");
+        command.arg(self.url());
+        let said = feed(command, "");
+        assert!(said.succeeded, "{}", said.complaints);
+        said.printed
+    }
+
     /// A session that runs what it reads.
     pub(crate) fn session(&self) -> Command {
         let mut command = programs::command("psql", "postgresql-client");

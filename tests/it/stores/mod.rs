@@ -3,6 +3,8 @@
 mod arriving;
 mod closing;
 mod commands;
+mod dump;
+mod months;
 mod queue;
 mod reading;
 mod waiting;
