@@ -82,13 +82,13 @@ async fn measure(flags: &Flags) -> Result<()> {
     if wanted("slow") {
         // As long for three as for one: what a start and an end cost weighs the same.
         let size = |dispatchers| Size {
-            rows: flags.rows / 4 * dispatchers,
+            rows: flags.rows / 2 * dispatchers,
             in_flight: flags.in_flight,
         };
         let rounds = rounds(flags.rounds, Some(SLOW), size).await?;
         let title = format!(
             "{} callbacks for each dispatcher, to merchants that answer after {SLOW:?}",
-            flags.rows / 4
+            flags.rows / 2
         );
         tables::print(&title, flags.in_flight, &rounds);
         tables::slow(&rounds, &mut figures);

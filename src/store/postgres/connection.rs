@@ -34,13 +34,14 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// How every session of ours is set up. A commit that we have told anyone of survives a crash of
 /// the server; nothing waits for ever for a lock, nor holds one.
-const SESSION: &str = "
-SET synchronous_commit = on;
-SET default_transaction_isolation = 'read committed';
-SET lock_timeout = '5s';
-SET idle_in_transaction_session_timeout = '60s';
-SET timezone = 'UTC';
-SET client_min_messages = 'warning';";
+const SESSION: &[(&str, &str)] = &[
+    ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read committed"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("timezone", "UTC"),
+    ("client_min_messages", "warning"),
+];
 
 /// Who uses a pool of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,15 +55,26 @@ pub(super) enum User {
 }
 
 impl User {
-    const fn settings(self) -> &'static str {
+    const fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Dispatcher => {
-                "SET statement_timeout = '15s'; SET enable_seqscan = off; SET enable_bitmapscan = off;
-                 SET enable_hashjoin = off; SET enable_mergejoin = off;
-                 SET plan_cache_mode = force_generic_plan; SET jit = off;"
-            }
-            Self::People => "SET statement_timeout = '60s';",
+            Self::Dispatcher => &[
+                ("statement_timeout", "15s"),
+                ("enable_seqscan", "off"),
+                ("enable_bitmapscan", "off"),
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+                ("plan_cache_mode", "force_generic_plan"),
+                ("jit", "off"),
+            ],
+            Self::People => &[("statement_timeout", "60s")],
         }
+    }
+
+    /// All of a session's settings, in one statement.
+    fn set_up(self) -> String {
+        let settings = SESSION.iter().chain(self.settings());
+        let each = settings.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
+        format!("SELECT {}", each.collect::<Vec<_>>().join(", "))
     }
 
     const fn connections_max(self) -> usize {
@@ -165,7 +177,7 @@ impl Database {
             .wait_timeout(Some(WAIT_TIMEOUT))
             .post_create(Hook::async_fn(move |client, _| {
                 Box::pin(async move {
-                    let settings = format!("{SESSION} {}", user.settings());
+                    let settings = user.set_up();
                     client
                         .batch_execute(&settings)
                         .await
