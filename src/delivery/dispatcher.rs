@@ -6,8 +6,8 @@
 //!
 //! Couriers do not come back to the loop after each attempt: they hand in on the [`Floor`] and
 //! take their next errand there. The loop is stirred when that leaves it something to do: a place
-//! that only a claim can fill, or outcomes enough for a commit. Fewer wait [`LINGER`] for company,
-//! unless nothing else is under way.
+//! that only a claim can fill, or outcomes enough for a commit. Fewer wait for company, as long as
+//! the store says ([`Queue::linger`]), unless nothing else is under way.
 //!
 //! What else wakes the loop: a nudge from the store (another process has committed), the moment at
 //! which the next known callback is due, new terms, and a slow poll behind all of these.
@@ -49,9 +49,6 @@ const SLOW_POLL: Duration = Duration::from_millis(500);
 
 /// How long to leave a store alone that has just failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long an outcome waits for others to share its commit.
-const LINGER: Duration = Duration::from_millis(5);
 
 /// Takes callbacks from a queue to their merchants.
 #[derive(Debug)]
@@ -311,7 +308,7 @@ impl Shift {
         let rules = state.rules(now);
         let is_hungry = state.roster.is_hungry(rules);
         let claims = self.drained_by.is_none() && state.outage.may_claim(now);
-        let has_reason = Self::is_ripe(&mut self.ripe_at, &state)
+        let has_reason = Self::is_ripe(&mut self.ripe_at, &state, self.desk.queue.linger())
             || (claims && is_hungry)
             || state.outage.owes();
         if !has_reason {
@@ -343,7 +340,7 @@ impl Shift {
         );
     }
 
-    fn is_ripe(ripe_at: &mut Option<Instant>, state: &State) -> bool {
+    fn is_ripe(ripe_at: &mut Option<Instant>, state: &State, linger: Duration) -> bool {
         let waits = state.ended.len();
         if waits == 0 {
             *ripe_at = None;
@@ -353,7 +350,7 @@ impl Shift {
             return true;
         }
         let now = Stopwatch::start();
-        let ripe_at = *ripe_at.get_or_insert_with(|| now.deadline(LINGER));
+        let ripe_at = *ripe_at.get_or_insert_with(|| now.deadline(linger));
         ripe_at <= now.deadline(Duration::ZERO)
     }
 

@@ -364,6 +364,11 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Whether a commit would go through now.
     async fn probe(&self) -> Result<(), StoreError>;
 
+    /// How long an outcome waits for others to share its commit.
+    fn linger(&self) -> Duration {
+        Duration::from_millis(5)
+    }
+
     /// Which of the dispatchers of this queue this is, as far as it is known.
     fn seat(&self) -> Seat {
         Seat::ALONE

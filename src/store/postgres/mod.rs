@@ -47,6 +47,7 @@ mod schema;
 mod transfer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -70,6 +71,10 @@ use closing::Closing;
 use connection::{Pool, User};
 use fleet::Fleet;
 use listener::Listener;
+
+/// How long an outcome waits for others. With 64 attempts of 50 ms under way, some twenty-five end
+/// meanwhile.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// The side of one dispatcher of a queue in PostgreSQL.
 #[derive(Debug)]
@@ -270,6 +275,11 @@ impl Queue for PostgresQueue {
 
     async fn probe(&self) -> Result<(), StoreError> {
         self.fleet.probe().await
+    }
+
+    /// The server, which all dispatchers share, is asked less often for that.
+    fn linger(&self) -> Duration {
+        LINGER
     }
 
     fn seat(&self) -> Seat {
