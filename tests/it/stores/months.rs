@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::domain::Timestamp;
+use callback_dispatcher::store::postgres::{self, PostgresMovable};
+use callback_dispatcher::store::transfer::{Movable as _, TABLES};
 use callback_dispatcher::store::{Queue, Retention};
 
 use super::Backend;
@@ -188,6 +190,24 @@ async fn dispatchers_turn_the_months_when_they_prune() {
     assert_eq!(prune(&queue, second + this).await, 1);
     assert_eq!(names(database), ahead);
     queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_leaves_the_attempts_of_callbacks_that_are_gone() {
+    let backend = divided();
+    let database = database(&backend);
+    let second = month(database, 2);
+    delivered(database, 1, second);
+    delivered(database, 2, second);
+    database.sql("DELETE FROM callback_queue WHERE id = 1");
+    assert_eq!(database.value("SELECT count(*) FROM callback_attempt"), "2");
+    let log = TABLES.iter().find(|table| table.name == "callback_attempt");
+    let log = log.expect("a table that is moved");
+    let at = postgres::Database::parse(&database.url()).expect("a good URL");
+    let mut source = PostgresMovable::source(&at).await.expect("held");
+    assert_eq!(source.count(log).await, Ok(1));
+    let page = source.page(log, None, 10).await.expect("a page");
+    assert_eq!(page.len(), 1);
 }
 
 #[test]
