@@ -42,8 +42,13 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("Local::now", &[], "take a Clock"),
     (
         "thread::sleep",
-        // Until another process gives the database's lock back, or its commit is to be seen.
-        &["src/store/sqlite/connection.rs", "src/store/sqlite/wake.rs"],
+        // Until another process gives the database's lock back, has had its turn at it, or its
+        // commit is to be seen.
+        &[
+            "src/store/sqlite/connection.rs",
+            "src/store/sqlite/courtesy.rs",
+            "src/store/sqlite/wake.rs",
+        ],
         "wait for the event itself",
     ),
     (

@@ -160,12 +160,19 @@ fn wait_for_the_lock(tries: i32) -> bool {
     if !may_wait || IMPATIENT.get() {
         return false;
     }
+    WAITED.set(true);
     std::thread::sleep(BUSY_NAP);
     true
 }
 
 thread_local! {
     static IMPATIENT: Cell<bool> = const { Cell::new(false) };
+    static WAITED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread has waited for another process's lock since the last time it was asked.
+pub(super) fn has_waited() -> bool {
+    WAITED.take()
 }
 
 /// Runs `work`, in which no lock of another process is waited for.

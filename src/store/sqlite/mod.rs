@@ -8,6 +8,7 @@
 //! | [`SqliteCommands`] | takes operators' commands, beside a running dispatcher |
 //! | [`SqliteMovable`] | a queue at either end of a transfer |
 //! | `writer` | the one thread that writes for this process, in groups |
+//! | `courtesy` | leaves the lock to other processes in turn |
 //! | `wake` | hears other processes' commits |
 //!
 //! Every write of this process goes through one thread and one connection, so SQLite's lock is
@@ -25,6 +26,7 @@ mod arrivals;
 mod claim;
 mod commands;
 mod connection;
+mod courtesy;
 mod enqueue;
 mod glance;
 mod inspection;

@@ -88,11 +88,11 @@ async fn glance() {
 /// Turns "something was written" into "another process has committed".
 async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) {
     let mut seen = None;
+    let mut own = writer.writes();
     loop {
-        let own = writer.commits();
         written.notified().await;
+        let mut glances = glances(writer.writes(), &mut own);
         let mut wait = VISIBLE_WAIT;
-        let mut glances = GLANCES;
         while wait <= VISIBLE_WAIT_MAX {
             let version = match writer.read((), |db, ()| arrivals::data_version(db)).await {
                 Ok(version) => version,
@@ -106,17 +106,27 @@ async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) 
                 nudge.notify_one();
                 break;
             }
-            if glances > 0 && writer.commits() == own {
+            if glances > 0 && writer.writes() == own {
                 glances -= 1;
                 glance().await;
                 continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait *= 2,
-                () = written.notified() => wait = VISIBLE_WAIT,
+                () = written.notified() => {
+                    glances = self::glances(writer.writes(), &mut own);
+                    wait = VISIBLE_WAIT;
+                }
             }
         }
     }
+}
+
+/// How often to glance after an event, when the writer has counted `writes`: not at all if this
+/// process has written since the last event, when it had counted `own`, or is writing now.
+fn glances(writes: u64, own: &mut u64) -> u32 {
+    let is_ours = writes != std::mem::replace(own, writes) || !writes.is_multiple_of(2);
+    if is_ours { 0 } else { GLANCES }
 }
 
 struct Events {
@@ -168,5 +178,21 @@ impl Events {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_another_process_has_written_is_glanced_at() {
+        let mut own = 4;
+        assert_eq!(glances(4, &mut own), GLANCES, "not a write of ours since");
+        assert_eq!(glances(5, &mut own), 0, "we are writing");
+        assert_eq!(glances(5, &mut own), 0, "and still are");
+        assert_eq!(glances(6, &mut own), 0, "we have just written");
+        assert_eq!(glances(6, &mut own), GLANCES);
+        assert_eq!(glances(8, &mut own), 0, "once more");
     }
 }

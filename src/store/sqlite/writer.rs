@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::store_error;
+use super::connection::{has_waited, store_error};
+use super::courtesy::Courtesy;
 use crate::clock::Stopwatch;
 use crate::store::{CommitObserver, OpenError, StoreError};
 
@@ -33,7 +34,7 @@ const GROUP_MAX: usize = 256;
 pub(super) struct Writer {
     requests: mpsc::Sender<Request>,
     closing: Arc<AtomicBool>,
-    commits: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
 }
 
 enum Request {
@@ -97,13 +98,14 @@ impl Writer {
     ) -> Result<Self, OpenError> {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let closing = Arc::new(AtomicBool::new(false));
-        let commits = Arc::new(AtomicU64::new(0));
+        let writes = Arc::new(AtomicU64::new(0));
         let worker = Worker {
             connection,
             inbox,
             observer,
             closing: Arc::clone(&closing),
-            commits: Arc::clone(&commits),
+            writes: Arc::clone(&writes),
+            courtesy: Courtesy::default(),
         };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -112,7 +114,7 @@ impl Writer {
         Ok(Self {
             requests,
             closing,
-            commits,
+            writes,
         })
     }
 
@@ -157,9 +159,10 @@ impl Writer {
             .expect("every request is answered: by the thread, or here when the thread has ended")
     }
 
-    /// How many transactions of its own it has begun.
-    pub(super) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Acquire)
+    /// A number that goes up when it begins a transaction and when it has ended one, so it is odd
+    /// while one is under way.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
     }
 
     /// Lets the thread finish what was asked, and waits for it.
@@ -187,33 +190,18 @@ struct Worker {
     inbox: mpsc::Receiver<Request>,
     observer: Arc<dyn CommitObserver>,
     closing: Arc<AtomicBool>,
-    commits: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
+    courtesy: Courtesy,
 }
 
 impl Worker {
     fn run(mut self) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while let Some(first) = self.inbox.blocking_recv() {
-            let mut close = None;
-            // No more than have gathered by now: reads may come in without a pause, and must not
-            // keep a commit waiting.
-            let mut gathered = self.inbox.len().min(GROUP_MAX);
-            let mut next = Some(first);
-            while let Some(request) = next.take() {
-                match request {
-                    Request::Write(job) => group.push(job),
-                    Request::Read(mut job) => {
-                        let failure = job.run(&self.connection).err();
-                        job.answer(failure);
-                    }
-                    Request::Close(done) => {
-                        close = Some(done);
-                        break;
-                    }
-                }
-                if gathered > 0 {
-                    gathered -= 1;
-                    next = self.inbox.try_recv().ok();
+            let mut close = self.gather(first, &mut group);
+            while close.is_none() && !group.is_empty() && self.courtesy.naps() {
+                if let Ok(next) = self.inbox.try_recv() {
+                    close = self.gather(next, &mut group);
                 }
             }
             self.commit_group(&mut group);
@@ -224,8 +212,36 @@ impl Worker {
         }
     }
 
+    /// Adds `first` and what else has come in to `group`, answers the reads among it, and returns
+    /// whom to tell of the end if that was asked for.
+    fn gather(
+        &mut self,
+        first: Request,
+        group: &mut Vec<Box<dyn Job>>,
+    ) -> Option<oneshot::Sender<()>> {
+        // No more than have gathered by now: reads may come in without a pause, and must not
+        // keep a commit waiting.
+        let mut gathered = self.inbox.len().min(GROUP_MAX);
+        let mut next = Some(first);
+        while let Some(request) = next.take() {
+            match request {
+                Request::Write(job) => group.push(job),
+                Request::Read(mut job) => {
+                    let failure = job.run(&self.connection).err();
+                    job.answer(failure);
+                }
+                Request::Close(done) => return Some(done),
+            }
+            if gathered > 0 {
+                gathered -= 1;
+                next = self.inbox.try_recv().ok();
+            }
+        }
+        None
+    }
+
     /// Runs and commits `group`, and leaves it empty.
-    fn commit_group(&self, group: &mut Vec<Box<dyn Job>>) {
+    fn commit_group(&mut self, group: &mut Vec<Box<dyn Job>>) {
         if group.is_empty() {
             return;
         }
@@ -255,25 +271,32 @@ impl Worker {
         }
     }
 
-    fn commit(&self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         self.begin()?;
-        self.commits.fetch_add(1, Ordering::AcqRel);
-        let done = jobs
+        self.writes.fetch_add(1, Ordering::AcqRel);
+        let held = Stopwatch::start();
+        let mut done = jobs
             .iter_mut()
             .try_for_each(|job| job.run(&self.connection))
             .and_then(|()| self.execute("COMMIT"));
         if done.is_err() && !self.connection.is_autocommit() {
             // SQLite has undone some failures by itself; whatever is left is undone here.
-            self.execute("ROLLBACK")?;
+            done = self.execute("ROLLBACK").and(done);
         }
+        self.courtesy.given_back(held.elapsed());
+        self.writes.fetch_add(1, Ordering::AcqRel);
         done
     }
 
     /// Takes the write lock, however long another process holds it.
-    fn begin(&self) -> Result<(), StoreError> {
+    fn begin(&mut self) -> Result<(), StoreError> {
         let stopwatch = Stopwatch::start();
         loop {
-            match self.execute("BEGIN IMMEDIATE") {
+            let begun = self.execute("BEGIN IMMEDIATE");
+            if has_waited() {
+                self.courtesy.found_held();
+            }
+            match begun {
                 Err(StoreError::Busy(_)) if !self.closing.load(Ordering::Acquire) => {
                     tracing::warn!(
                         waited_ms = stopwatch.elapsed().as_millis(),
@@ -306,3 +329,6 @@ impl Worker {
         let _ = done.send(());
     }
 }
+
+#[cfg(test)]
+mod tests;

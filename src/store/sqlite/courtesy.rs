@@ -1,0 +1,103 @@
+//! Leaves the write lock to other processes in turn.
+//!
+//! SQLite has no queue for its lock. Whoever finds it held sleeps and looks again, with SQLite's
+//! own handler after 1, 2, 5, 10, 15, 20 ms and more. Beside a writer that holds the lock half of
+//! the time, a gateway soon sleeps the long ones, falls behind, and then commits one transaction
+//! after the other for tens of milliseconds, in which nobody else gets a turn. So where there is a
+//! rival, the lock is left alone after each transaction for twice as long as it was held: most of
+//! the rival's looks then find it free.
+
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
+
+/// For how long another process counts as a rival after the lock was found held.
+const RIVALRY: Duration = Duration::from_millis(100);
+
+/// How many times as long as it was held the lock is left alone.
+const REST_FACTOR: u32 = 2;
+
+/// The longest rest.
+const REST_MAX: Duration = Duration::from_millis(10);
+
+/// How long a nap is: reads come in meanwhile, and want to be answered soon.
+const NAP: Duration = Duration::from_micros(100);
+
+/// When this process may take the lock again.
+#[derive(Debug, Default)]
+pub(super) struct Courtesy {
+    /// Since the lock was last found held.
+    rivalry: Option<Stopwatch>,
+    /// Since it was last given back, and for how long it is left alone.
+    rest: Option<(Stopwatch, Duration)>,
+}
+
+impl Courtesy {
+    /// Another process held the lock when it was wanted.
+    pub(super) fn found_held(&mut self) {
+        self.rivalry = Some(Stopwatch::start());
+    }
+
+    /// The lock is given back, after `held`.
+    pub(super) fn given_back(&mut self, held: Duration) {
+        let has_rival = self.rivalry.is_some_and(|since| since.elapsed() < RIVALRY);
+        let rest = (held * REST_FACTOR).min(REST_MAX);
+        self.rest = has_rival.then(|| (Stopwatch::start(), rest));
+    }
+
+    /// Naps while the lock is left alone; false at once when it is not.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is time that the other process needs"
+    )]
+    pub(super) fn naps(&self) -> bool {
+        let rest = self.rest();
+        if !rest.is_zero() {
+            std::thread::sleep(rest.min(NAP));
+        }
+        !rest.is_zero()
+    }
+
+    /// How long the lock is still left alone.
+    fn rest(&self) -> Duration {
+        let left = |(since, rest): (Stopwatch, Duration)| rest.saturating_sub(since.elapsed());
+        self.rest.map_or(Duration::ZERO, left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELD: Duration = Duration::from_millis(3);
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_rival_there_is_no_rest() {
+        let mut courtesy = Courtesy::default();
+        courtesy.given_back(HELD);
+        assert_eq!(courtesy.rest(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beside_a_rival_the_lock_is_left_alone_for_twice_as_long_as_it_was_held() {
+        let mut courtesy = Courtesy::default();
+        courtesy.found_held();
+        courtesy.given_back(HELD);
+        assert_eq!(courtesy.rest(), HELD * 2);
+        tokio::time::advance(HELD).await;
+        assert_eq!(courtesy.rest(), HELD);
+        tokio::time::advance(HELD * 2).await;
+        assert_eq!(courtesy.rest(), Duration::ZERO);
+        courtesy.given_back(Duration::from_secs(1));
+        assert_eq!(courtesy.rest(), REST_MAX, "however long it was held");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rival_is_forgotten() {
+        let mut courtesy = Courtesy::default();
+        courtesy.found_held();
+        tokio::time::advance(RIVALRY).await;
+        courtesy.given_back(HELD);
+        assert_eq!(courtesy.rest(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,58 @@
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::*;
+use crate::store::sqlite::connection::open_or_create;
+
+/// Some milliseconds of work.
+const LONG: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000)
+                    SELECT max(i) FROM n";
+
+/// Longer than that.
+const LONGER: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000)
+                      SELECT max(i) FROM n";
+
+#[derive(Debug)]
+struct Deaf;
+
+impl CommitObserver for Deaf {
+    fn committed(&self, _duration: Duration, _writes: usize) {}
+}
+
+fn run(db: &Connection, sql: &str) -> i64 {
+    db.query_row(sql, [], |row| row.get(0)).expect("it runs")
+}
+
+/// Works for a while; returns for how long, and since when it is done.
+fn works_long(db: &Connection, (): &()) -> Result<(Duration, Stopwatch), StoreError> {
+    let watch = Stopwatch::start();
+    run(db, LONG);
+    Ok((watch.elapsed(), Stopwatch::start()))
+}
+
+#[tokio::test]
+async fn beside_another_writer_the_lock_is_left_alone_after_each_transaction() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("queue.db");
+    let connection = open_or_create(&path).expect("a new queue");
+    let rival = Connection::open(&path).expect("another connection");
+    let writer = Writer::start(path, connection, Arc::new(Deaf)).expect("it starts");
+    let (holds, is_held) = mpsc::channel();
+    let rival = std::thread::spawn(move || {
+        rival.execute_batch("BEGIN IMMEDIATE").expect("it is free");
+        holds.send(()).expect("the test waits for this");
+        run(&rival, LONGER);
+        rival.execute_batch("COMMIT").expect("nothing was written");
+    });
+    is_held.recv().expect("it takes the lock");
+
+    let ((), first) = writer.write((), works_long).await;
+    let (held, done) = first.expect("it waits for the lock");
+    let (_, second) = writer.write(done, |_, done| Ok(done.elapsed())).await;
+
+    let rest = second.expect("nobody holds the lock");
+    let least = (held * 2).min(Duration::from_millis(10));
+    assert!(rest >= least, "{rest:?} after {held:?}");
+    rival.join().expect("it ends");
+    writer.close().await;
+}
