@@ -18,7 +18,7 @@ use crate::domain::Timestamp;
 use crate::store::{ClaimedCallback, Origin, Seat};
 
 /// Ended attempts that are worth a commit of their own.
-pub(super) const BATCH: usize = 128;
+pub(super) const BATCH: usize = 256;
 
 /// See the module.
 #[derive(Debug)]

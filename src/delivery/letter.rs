@@ -1,7 +1,5 @@
 //! A message made ready to be sent.
 
-use sha2::{Digest, Sha256};
-
 use crate::domain::{self, Convention, Keyring, Message, Timestamp, Unsignable};
 use crate::store::Sent;
 
@@ -42,7 +40,7 @@ impl Letter {
             timestamp: moment,
             sign,
             key_id: signer.id.clone(),
-            body_sha256: hex::encode(Sha256::digest(&body)),
+            body_sha256: domain::body_sha256(&body),
         };
         Ok(Self { body, sent })
     }

@@ -40,7 +40,7 @@ const AHEAD_MAX: usize = 2048;
 
 /// How many times what was used up between the last two claims is claimed ahead for the next: a
 /// commit may take longer than the one before, and growth shall not wait for it.
-const AHEAD_FACTOR: usize = 8;
+const AHEAD_FACTOR: usize = 4;
 
 /// Origins known at a time. Beyond that, those that are not known yet wait for a later survey.
 const LANES_MAX: usize = 65_536;

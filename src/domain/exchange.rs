@@ -138,11 +138,12 @@ impl PhaseTimes {
 
     /// Milliseconds by the phase, as a JSON object; `None` if nothing was measured.
     pub fn to_json(&self) -> Option<String> {
-        let mut text = String::new();
+        let mut text = String::with_capacity(64);
         for (phase, time) in self.measured() {
-            text.push(if text.is_empty() { '{' } else { ',' });
-            write!(text, "\"{}\":{}", phase.as_str(), time.as_millis())
-                .expect("a String takes every write");
+            text.push_str(if text.is_empty() { "{\"" } else { ",\"" });
+            text.push_str(phase.as_str());
+            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            write!(text, "\":{millis}").expect("a String takes every write");
         }
         if text.is_empty() {
             return None;

@@ -46,4 +46,4 @@ pub use signature::{
     Algorithm, Convention, EmptyValues, Encoding, InvalidKey, Secret, SigningKey, Unsignable,
 };
 pub use timestamp::Timestamp;
-pub use wire::{Member, Value, body};
+pub use wire::{Member, Value, body, body_sha256};

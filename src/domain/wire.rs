@@ -3,6 +3,7 @@
 use std::io;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use sha2::{Digest, Sha256};
 
 /// One member of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,13 @@ pub fn body(members: &[Member<'_>], sign: &str) -> Vec<u8> {
     write_object(&mut bytes, members, sign)
         .expect("strings and integers under string names serialise into memory without fail");
     bytes
+}
+
+/// The SHA-256 of a body, in lower-case hex.
+pub fn body_sha256(body: &[u8]) -> String {
+    let mut digits = vec![0; 64];
+    hex::encode_to_slice(Sha256::digest(body), &mut digits).expect("32 bytes make 64 digits");
+    String::from_utf8(digits).expect("hexadecimal digits are ASCII")
 }
 
 fn write_object(

@@ -4,7 +4,6 @@
 //! body can be made again to the byte, and its SHA-256 in the log proves that it is the same.
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::domain::{
     self, Convention, InvalidValue, Kind, Message, PayMethod, Payment, Refund, Settlement,
@@ -39,7 +38,7 @@ impl SentMessage {
         let message = message(callback).ok()?;
         let members = message.members(&timestamp);
         let body = domain::body(&members, sign);
-        let digest = hex::encode(Sha256::digest(&body));
+        let digest = domain::body_sha256(&body);
         Some(Self {
             canonical_form: convention.canonical_form(&members),
             key_id: attempt.key_id.clone().unwrap_or_default(),

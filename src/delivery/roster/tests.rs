@@ -131,9 +131,9 @@ fn what_ends_fast_is_claimed_ahead_and_what_hangs_is_not() {
     for (_, place) in places.iter().filter(|(origin, _)| origin == "fast") {
         roster.finished(*place, at(110));
     }
-    assert_eq!(claim(&mut roster, 110), named(&[("fast", 36)]));
+    assert_eq!(claim(&mut roster, 110), named(&[("fast", 20)]));
     assert_eq!(fill(&mut roster, 110).len(), 4);
-    assert_eq!((roster.in_flight(), roster.stock()), (8, 32));
+    assert_eq!((roster.in_flight(), roster.stock()), (8, 16));
     assert!(!roster.is_hungry(at(110)), "the stock fills the places");
 }
 

@@ -6,6 +6,7 @@
 )]
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -56,7 +57,8 @@ impl Transport {
                         permit: Arc::clone(permit),
                     }),
                 };
-                let exchange = self.exchange(trace, &target, body);
+                // Pinned where it is: it is large, and would be moved several times.
+                let exchange = pin!(self.exchange(trace, &target, body));
                 match timeout_at(trace.deadline(self.timeout), exchange).await {
                     Ok(exchange) => exchange,
                     Err(_) => self.overdue(trace, &target),

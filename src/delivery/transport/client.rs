@@ -175,7 +175,8 @@ impl Transport {
             let mut builder = Client::builder()
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
+                // Zero as well, or each request is cloned for a retry that never comes.
+                .retry(reqwest::retry::never().max_retries_per_request(0))
                 .referer(false)
                 .http1_only()
                 .tcp_nodelay(true)
