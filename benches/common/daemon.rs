@@ -84,10 +84,6 @@ impl Daemon {
         process::cpu(self.child.id())
     }
 
-    pub(crate) fn cpu_of_threads(&self) -> Result<Duration> {
-        process::cpu_of_threads(self.child.id())
-    }
-
     pub(crate) fn io(&self) -> Result<u64> {
         process::io(self.child.id())
     }

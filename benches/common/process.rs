@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 /// Linux counts CPU time for programs in hundredths of a second, whatever its own tick is.
 const TICK: Duration = Duration::from_millis(10);
 
-/// CPU time of all threads so far, in user and kernel mode.
+/// CPU time of all threads so far, those that have ended included, in user and kernel mode.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     // The 12th and 13th field behind the name.
     ticks(pid, 11)
@@ -27,17 +27,6 @@ pub(crate) fn ticks(pid: u32, first: usize) -> Result<Duration> {
         .map(str::parse::<u32>)
         .sum::<Result<u32, _>>()?;
     Ok(TICK * ticks)
-}
-
-/// CPU time of all threads that live, to the nanosecond.
-pub(crate) fn cpu_of_threads(pid: u32) -> Result<Duration> {
-    let mut nanos = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let first = schedstat.split_whitespace().next();
-        nanos += first.context("a number in schedstat")?.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanos))
 }
 
 /// The most memory that was resident so far, in bytes.

@@ -96,6 +96,7 @@ pub(crate) async fn finished(
 /// CPU and I/O with many rows that wait for their retry.
 pub(crate) async fn idle(rows: usize, half: Duration, figures: &mut Figures) -> Result<()> {
     let place = Place::new()?;
+    place.close_days().await?;
     let merchant = merchants::acknowledging(None).await?;
     place.fill(&Fill {
         rows,
@@ -105,11 +106,11 @@ pub(crate) async fn idle(rows: usize, half: Duration, figures: &mut Figures) -> 
     })?;
     let daemon = Daemon::start(&place, &Setup::default())?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let mut readings = vec![(daemon.cpu_of_threads()?, daemon.io()?)];
+    let mut readings = vec![(daemon.cpu()?, daemon.io()?)];
     let watch = Stopwatch::start();
     for n in 1..=2 {
         tokio::time::sleep_until(watch.deadline(half * n)).await;
-        readings.push((daemon.cpu_of_threads()?, daemon.io()?));
+        readings.push((daemon.cpu()?, daemon.io()?));
     }
     daemon.stop()?;
     ensure!(merchant.count() == 0, "something was sent before its time");
