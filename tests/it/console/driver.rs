@@ -263,6 +263,8 @@ fn capabilities(look: &Look) -> Value {
     let scripts = if look.scripts { 1 } else { 2 };
     json!({ "capabilities": { "alwaysMatch": {
         "browserName": "chrome",
+        // A click returns before the next page is there: an element is waited for.
+        "timeouts": { "implicit": 10_000 },
         "goog:loggingPrefs": { "browser": "ALL" },
         "goog:chromeOptions": {
             // Its sandbox does not start as root, as tests are run; it meets our own pages only.
