@@ -91,7 +91,7 @@ async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) 
     let mut own = writer.writes();
     loop {
         written.notified().await;
-        let mut glances = glances(writer.writes(), &mut own);
+        let mut glances = glances_after(writer.writes(), &mut own);
         let mut wait = VISIBLE_WAIT;
         while wait <= VISIBLE_WAIT_MAX {
             let version = match writer.read((), |db, ()| arrivals::data_version(db)).await {
@@ -114,7 +114,7 @@ async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) 
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait *= 2,
                 () = written.notified() => {
-                    glances = self::glances(writer.writes(), &mut own);
+                    glances = glances_after(writer.writes(), &mut own);
                     wait = VISIBLE_WAIT;
                 }
             }
@@ -124,7 +124,7 @@ async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) 
 
 /// How often to glance after an event, when the writer has counted `writes`: not at all if this
 /// process has written since the last event, when it had counted `own`, or is writing now.
-fn glances(writes: u64, own: &mut u64) -> u32 {
+fn glances_after(writes: u64, own: &mut u64) -> u32 {
     let is_ours = writes != std::mem::replace(own, writes) || !writes.is_multiple_of(2);
     if is_ours { 0 } else { GLANCES }
 }
@@ -188,11 +188,15 @@ mod tests {
     #[test]
     fn only_what_another_process_has_written_is_glanced_at() {
         let mut own = 4;
-        assert_eq!(glances(4, &mut own), GLANCES, "not a write of ours since");
-        assert_eq!(glances(5, &mut own), 0, "we are writing");
-        assert_eq!(glances(5, &mut own), 0, "and still are");
-        assert_eq!(glances(6, &mut own), 0, "we have just written");
-        assert_eq!(glances(6, &mut own), GLANCES);
-        assert_eq!(glances(8, &mut own), 0, "once more");
+        assert_eq!(
+            glances_after(4, &mut own),
+            GLANCES,
+            "not a write of ours since"
+        );
+        assert_eq!(glances_after(5, &mut own), 0, "we are writing");
+        assert_eq!(glances_after(5, &mut own), 0, "and still are");
+        assert_eq!(glances_after(6, &mut own), 0, "we have just written");
+        assert_eq!(glances_after(6, &mut own), GLANCES);
+        assert_eq!(glances_after(8, &mut own), 0, "once more");
     }
 }

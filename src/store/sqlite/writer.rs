@@ -199,7 +199,7 @@ impl Worker {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while let Some(first) = self.inbox.blocking_recv() {
             let mut close = self.gather(first, &mut group);
-            while close.is_none() && !group.is_empty() && self.courtesy.naps() {
+            while close.is_none() && (1..GROUP_MAX).contains(&group.len()) && self.courtesy.naps() {
                 if let Ok(next) = self.inbox.try_recv() {
                     close = self.gather(next, &mut group);
                 }
@@ -221,7 +221,8 @@ impl Worker {
     ) -> Option<oneshot::Sender<()>> {
         // No more than have gathered by now: reads may come in without a pause, and must not
         // keep a commit waiting.
-        let mut gathered = self.inbox.len().min(GROUP_MAX);
+        let room = GROUP_MAX.saturating_sub(group.len() + 1);
+        let mut gathered = self.inbox.len().min(room);
         let mut next = Some(first);
         while let Some(request) = next.take() {
             match request {

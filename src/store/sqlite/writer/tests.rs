@@ -4,12 +4,13 @@ use std::time::Duration;
 use super::*;
 use crate::store::sqlite::connection::open_or_create;
 
-/// Some milliseconds of work.
-const LONG: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000)
+/// A few milliseconds of work at most.
+const LONG: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000)
                     SELECT max(i) FROM n";
 
-/// Longer than that.
-const LONGER: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000)
+/// So long that a write that is asked for meanwhile meets the lock.
+const LONGER: &str =
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000000)
                       SELECT max(i) FROM n";
 
 #[derive(Debug)]
