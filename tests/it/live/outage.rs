@@ -84,8 +84,13 @@ async fn half_an_hour_without_a_network_exhausts_nothing(store: StoreKind) {
         }
         daemon.until_attempts(&order(0), before + 1).await;
         let callback = daemon.callback(&order(0)).await;
-        let found = (callback.state, callback.attempts);
-        assert_eq!(found, (ShownState::Pending, 0), "in minute {minute}");
+        // The minute holds more than one retry: the next may be under way by now.
+        assert!(
+            matches!(callback.state, ShownState::Pending | ShownState::InFlight),
+            "{:?} in minute {minute}",
+            callback.state
+        );
+        assert_eq!(callback.attempts, 0, "in minute {minute}");
     }
     until_nothing_is_charged(&daemon, MERCHANTS).await;
     for n in 0..MERCHANTS {
