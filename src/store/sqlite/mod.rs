@@ -9,6 +9,7 @@
 //! | [`SqliteMovable`] | a queue at either end of a transfer |
 //! | `writer` | the one thread that writes for this process, in groups |
 //! | `courtesy` | leaves the lock to other processes in turn |
+//! | `ears` | when inotify is listened to |
 //! | `wake` | hears other processes' commits |
 //!
 //! Every write of this process goes through one thread and one connection, so SQLite's lock is
@@ -27,6 +28,7 @@ mod claim;
 mod commands;
 mod connection;
 mod courtesy;
+mod ears;
 mod enqueue;
 mod glance;
 mod inspection;
@@ -67,6 +69,7 @@ pub use schema::{SCHEMA, SCHEMA_VERSION};
 pub use scratch::KnownResults;
 pub use transfer::SqliteMovable;
 
+use ears::Ears;
 use lock::InstanceLock;
 use wake::Wake;
 use writer::Writer;
@@ -106,9 +109,11 @@ impl SqliteQueue {
         let connection = connection::open_or_create(&path)?;
         marks::require_in_use(&connection, &path)?;
         let reader = SqliteInspection::open(&path)?;
-        let writer = Arc::new(Writer::start(path.clone(), connection, observer)?);
+        let ears = Arc::new(Ears::default());
+        let writer = Writer::start(path.clone(), connection, observer, Arc::clone(&ears))?;
+        let writer = Arc::new(writer);
         Ok(Self {
-            wake: Wake::watch(&path, Arc::clone(&writer)),
+            wake: Wake::watch(&path, Arc::clone(&writer), ears),
             data_version: AtomicI64::new(0),
             reader,
             writer,

@@ -2,8 +2,9 @@
 //!
 //! The write is heard before the commit is to be seen: SQLite syncs the log first and publishes the
 //! commit afterwards, in shared memory, where inotify is deaf. So after each event the number that
-//! changes with others' commits is watched until it does, for as long as a sync may take. Our own
-//! commits make events too, but leave that number as it is.
+//! changes with others' commits is watched until it does, for as long as a sync may take. It is
+//! watched for as long after a transaction of our own: what another process wrote in the moment
+//! between its end and the ears' opening was not heard.
 //!
 //! Only a hint: where inotify can't be had it never comes. The dispatcher's slow poll is the safety
 //! net.
@@ -15,32 +16,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use inotify::{Inotify, WatchMask};
-use tokio::sync::Notify;
+use inotify::Inotify;
 use tokio::task::JoinHandle;
 
-use super::arrivals;
 use super::connection::wal_path;
+use super::ears::Ears;
 use super::writer::Writer;
 use crate::store::StoreError;
 
 /// Watches a database's folder as long as it lives.
 #[derive(Debug)]
 pub(super) struct Wake {
-    nudge: Arc<Notify>,
+    ears: Arc<Ears>,
     task: Option<JoinHandle<()>>,
 }
 
 impl Wake {
-    /// Begins to watch the database at `path`, which `writer` has open.
-    pub(super) fn watch(path: &Path, writer: Arc<Writer>) -> Self {
-        let nudge = Arc::new(Notify::new());
-        let task = match events(path) {
+    /// Begins to watch the database at `path`, which `writer` has open and tells `ears` of.
+    pub(super) fn watch(path: &Path, writer: Arc<Writer>, ears: Arc<Ears>) -> Self {
+        let task = match events(path, &ears) {
             Ok(events) => {
-                let written = Arc::new(Notify::new());
-                let confirm = confirm(Arc::clone(&written), writer, Arc::clone(&nudge));
+                let forward = events.forward(Arc::clone(&ears));
+                let confirm = confirm(Arc::clone(&ears), writer);
                 Some(tokio::spawn(async move {
-                    tokio::join!(events.forward(written), confirm);
+                    tokio::join!(forward, confirm);
                 }))
             }
             Err(error) => {
@@ -48,12 +47,12 @@ impl Wake {
                 None
             }
         };
-        Self { nudge, task }
+        Self { ears, task }
     }
 
     /// Returns after the next nudge; one that came since the last call counts.
     pub(super) async fn nudged(&self) {
-        self.nudge.notified().await;
+        self.ears.nudge.notified().await;
     }
 }
 
@@ -65,13 +64,16 @@ impl Drop for Wake {
     }
 }
 
-/// The first wait for a commit to become visible after its write was heard; doubled each time.
-const VISIBLE_WAIT: Duration = Duration::from_micros(500);
+/// The first wait for a commit that was perhaps not heard; doubled each time.
+const VISIBLE_WAIT: Duration = Duration::from_millis(1);
 /// The last. All together they take about a quarter of a second.
 const VISIBLE_WAIT_MAX: Duration = Duration::from_millis(128);
 
-/// Looks at short intervals before the first wait, unless it was perhaps this process that wrote:
-/// tokio's timers are no finer than a millisecond. As long as a slow disk's sync takes.
+/// The wait while this process commits as well: it looks for itself after each transaction.
+const BUSY_WAIT: Duration = Duration::from_millis(4);
+
+/// Looks at short intervals after another process was heard: tokio's timers are no finer than a
+/// millisecond. As long as a slow disk's sync takes.
 const GLANCES: u32 = 64;
 /// Between two of them.
 const GLANCE_WAIT: Duration = Duration::from_micros(100);
@@ -86,47 +88,73 @@ async fn glance() {
 }
 
 /// Turns "something was written" into "another process has committed".
-async fn confirm(written: Arc<Notify>, writer: Arc<Writer>, nudge: Arc<Notify>) {
-    let mut seen = None;
-    let mut own = writer.writes();
+async fn confirm(ears: Arc<Ears>, writer: Arc<Writer>) {
     loop {
-        written.notified().await;
-        let mut glances = glances_after(writer.writes(), &mut own);
+        let mut is_heard = tokio::select! {
+            () = ears.written.notified() => true,
+            () = ears.wrote.notified() => false,
+        };
         let mut wait = VISIBLE_WAIT;
+        let mut writes = ears.writes();
         while wait <= VISIBLE_WAIT_MAX {
-            let version = match writer.read((), |db, ()| arrivals::data_version(db)).await {
-                Ok(version) => version,
+            if is_heard {
+                is_heard = false;
+                wait = VISIBLE_WAIT;
+                if settle(&ears, &writer).await.is_err() {
+                    break;
+                }
+            } else {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => wait *= 2,
+                    () = ears.written.notified() => {
+                        is_heard = true;
+                        continue;
+                    }
+                }
+            }
+            if std::mem::replace(&mut writes, ears.writes()) != writes {
+                wait = BUSY_WAIT;
+            }
+            ears.uncover();
+            match look(&ears, &writer).await {
+                Ok(true) => wait = VISIBLE_WAIT,
+                Ok(false) => {}
                 Err(StoreError::Closed) => return,
                 Err(error) => {
                     tracing::debug!(%error, "the next poll looks for new rows");
                     break;
                 }
-            };
-            if seen.replace(version) != Some(version) {
-                nudge.notify_one();
-                break;
-            }
-            if glances > 0 && writer.writes() == own {
-                glances -= 1;
-                glance().await;
-                continue;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => wait *= 2,
-                () = written.notified() => {
-                    glances = glances_after(writer.writes(), &mut own);
-                    wait = VISIBLE_WAIT;
-                }
             }
         }
+        ears.uncover();
     }
 }
 
-/// How often to glance after an event, when the writer has counted `writes`: not at all if this
-/// process has written since the last event, when it had counted `own`, or is writing now.
-fn glances_after(writes: u64, own: &mut u64) -> u32 {
-    let is_ours = writes != std::mem::replace(own, writes) || !writes.is_multiple_of(2);
-    if is_ours { 0 } else { GLANCES }
+/// Waits until what was heard is to be seen, or at most for as long as its sync may take.
+async fn settle(ears: &Arc<Ears>, writer: &Writer) -> Result<(), StoreError> {
+    if !ears.is_quiet() {
+        // There is work already. What comes with it a little later is none the worse for it.
+        tokio::time::sleep(VISIBLE_WAIT).await;
+        return Ok(());
+    }
+    let writes = ears.writes();
+    for _ in 0..GLANCES {
+        if look(ears, writer).await? || ears.is_writing() || ears.writes() != writes {
+            break;
+        }
+        glance().await;
+    }
+    Ok(())
+}
+
+/// Whether another process has committed. A transaction of this process looks for itself.
+async fn look(ears: &Arc<Ears>, writer: &Writer) -> Result<bool, StoreError> {
+    if ears.is_writing() {
+        return Ok(false);
+    }
+    writer
+        .read(Arc::clone(ears), |db, ears| ears.look(db))
+        .await
 }
 
 struct Events {
@@ -135,16 +163,14 @@ struct Events {
     names: [OsString; 2],
 }
 
-fn events(path: &Path) -> io::Result<Events> {
+fn events(path: &Path, ears: &Ears) -> io::Result<Events> {
     let no_folder = || io::Error::other("the database has no folder");
     let folder = path.parent().ok_or_else(no_folder)?;
     let database = path.file_name().ok_or_else(no_folder)?.to_owned();
     let wal = wal_path(Path::new(&database)).into_os_string();
     let inotify = Inotify::init()?;
     // The folder, not the file: the -wal file vanishes with the last connection and comes again.
-    inotify
-        .watches()
-        .add(folder, WatchMask::MODIFY | WatchMask::CREATE)?;
+    ears.open(&inotify, folder.to_owned())?;
     Ok(Events {
         inotify,
         names: [database, wal],
@@ -152,7 +178,7 @@ fn events(path: &Path) -> io::Result<Events> {
 }
 
 impl Events {
-    async fn forward(self, written: Arc<Notify>) {
+    async fn forward(self, ears: Arc<Ears>) {
         let mut stream = match self.inotify.into_event_stream([0; 4096]) {
             Ok(stream) => stream,
             Err(error) => {
@@ -169,7 +195,7 @@ impl Events {
                         .as_ref()
                         .is_none_or(|name| self.names.contains(name)) =>
                 {
-                    written.notify_one();
+                    ears.cover();
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -183,20 +209,56 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rusqlite::Connection;
 
-    #[test]
-    fn only_what_another_process_has_written_is_glanced_at() {
-        let mut own = 4;
-        assert_eq!(
-            glances_after(4, &mut own),
-            GLANCES,
-            "not a write of ours since"
-        );
-        assert_eq!(glances_after(5, &mut own), 0, "we are writing");
-        assert_eq!(glances_after(5, &mut own), 0, "and still are");
-        assert_eq!(glances_after(6, &mut own), 0, "we have just written");
-        assert_eq!(glances_after(6, &mut own), GLANCES);
-        assert_eq!(glances_after(8, &mut own), 0, "once more");
+    use super::*;
+    use crate::store::CommitObserver;
+    use crate::store::sqlite::connection::{open_or_create, touch};
+
+    #[derive(Debug)]
+    struct Deaf;
+
+    impl CommitObserver for Deaf {
+        fn committed(&self, _duration: Duration, _writes: usize) {}
+    }
+
+    async fn until_nudged(wake: &Wake, what: &str) {
+        let nudged = tokio::time::timeout(Duration::from_secs(10), wake.nudged()).await;
+        assert!(nudged.is_ok(), "no nudge: {what}");
+    }
+
+    #[tokio::test]
+    async fn each_commit_of_another_process_nudges_whatever_this_one_is_about() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("queue.db");
+        let connection = open_or_create(&path).expect("a new queue");
+        let rival = Connection::open(&path).expect("another connection");
+        let commit = || {
+            let sql = "INSERT INTO callback_in_the_way VALUES (1)";
+            rival.execute(sql, []).expect("the lock is free")
+        };
+        let ears = Arc::new(Ears::default());
+        let writer = Writer::start(path.clone(), connection, Arc::new(Deaf), Arc::clone(&ears));
+        let writer = Arc::new(writer.expect("it starts"));
+        let wake = Wake::watch(&path, Arc::clone(&writer), ears);
+        let own = async || writer.write((), touch).await.1.expect("it commits");
+        own().await;
+        until_nudged(&wake, "the first look has nothing to compare with").await;
+        for _ in 0..20 {
+            commit();
+            until_nudged(&wake, "after a commit").await;
+            own().await;
+            commit();
+            until_nudged(&wake, "after one that comes just after a transaction").await;
+            commit();
+            until_nudged(&wake, "after one that comes just after another").await;
+        }
+        for _ in 0..2 {
+            // Nobody looks any more by now, unless something is heard.
+            tokio::time::sleep(VISIBLE_WAIT_MAX * 4).await;
+            commit();
+            until_nudged(&wake, "after one that comes when all is quiet").await;
+        }
+        writer.close().await;
     }
 }

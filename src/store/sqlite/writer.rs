@@ -13,13 +13,14 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{has_waited, store_error};
 use super::courtesy::Courtesy;
+use super::ears::Ears;
 use crate::clock::Stopwatch;
 use crate::store::{CommitObserver, OpenError, StoreError};
 
@@ -34,7 +35,6 @@ const GROUP_MAX: usize = 256;
 pub(super) struct Writer {
     requests: mpsc::Sender<Request>,
     closing: Arc<AtomicBool>,
-    writes: Arc<AtomicU64>,
 }
 
 enum Request {
@@ -90,32 +90,28 @@ impl<P: Send, T: Send> Job for Call<P, T> {
 }
 
 impl Writer {
-    /// Starts the thread on `connection`.
+    /// Starts the thread on `connection`; it tells `ears` when it writes.
     pub(super) fn start(
         path: PathBuf,
         connection: Connection,
         observer: Arc<dyn CommitObserver>,
+        ears: Arc<Ears>,
     ) -> Result<Self, OpenError> {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let closing = Arc::new(AtomicBool::new(false));
-        let writes = Arc::new(AtomicU64::new(0));
         let worker = Worker {
             connection,
             inbox,
             observer,
             closing: Arc::clone(&closing),
-            writes: Arc::clone(&writes),
+            ears,
             courtesy: Courtesy::default(),
         };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || worker.run())
             .map_err(|source| OpenError::File { path, source })?;
-        Ok(Self {
-            requests,
-            closing,
-            writes,
-        })
+        Ok(Self { requests, closing })
     }
 
     /// Runs `work` in a transaction, shared with others; returns when it is durable. The payload
@@ -159,12 +155,6 @@ impl Writer {
             .expect("every request is answered: by the thread, or here when the thread has ended")
     }
 
-    /// A number that goes up when it begins a transaction and when it has ended one, so it is odd
-    /// while one is under way.
-    pub(super) fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Acquire)
-    }
-
     /// Lets the thread finish what was asked, and waits for it.
     pub(super) async fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -190,7 +180,7 @@ struct Worker {
     inbox: mpsc::Receiver<Request>,
     observer: Arc<dyn CommitObserver>,
     closing: Arc<AtomicBool>,
-    writes: Arc<AtomicU64>,
+    ears: Arc<Ears>,
     courtesy: Courtesy,
 }
 
@@ -205,6 +195,7 @@ impl Worker {
                 }
             }
             self.commit_group(&mut group);
+            self.look();
             if let Some(done) = close {
                 self.end(done);
                 return;
@@ -274,7 +265,7 @@ impl Worker {
 
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         self.begin()?;
-        self.writes.fetch_add(1, Ordering::AcqRel);
+        self.ears.write_begins();
         let held = Stopwatch::start();
         let mut done = jobs
             .iter_mut()
@@ -285,7 +276,7 @@ impl Worker {
             done = self.execute("ROLLBACK").and(done);
         }
         self.courtesy.given_back(held.elapsed());
-        self.writes.fetch_add(1, Ordering::AcqRel);
+        self.ears.write_ended();
         done
     }
 
@@ -306,6 +297,13 @@ impl Worker {
                 }
                 other => return other,
             }
+        }
+    }
+
+    /// Whether another process has committed: it was not to be heard meanwhile.
+    fn look(&self) {
+        if let Err(error) = self.ears.look(&self.connection) {
+            tracing::debug!(%error, "the next poll looks for new rows");
         }
     }
 

@@ -37,7 +37,8 @@ async fn beside_another_writer_the_lock_is_left_alone_after_each_transaction() {
     let path = folder.path().join("queue.db");
     let connection = open_or_create(&path).expect("a new queue");
     let rival = Connection::open(&path).expect("another connection");
-    let writer = Writer::start(path, connection, Arc::new(Deaf)).expect("it starts");
+    let writer =
+        Writer::start(path, connection, Arc::new(Deaf), Arc::default()).expect("it starts");
     let (holds, is_held) = mpsc::channel();
     let rival = std::thread::spawn(move || {
         rival.execute_batch("BEGIN IMMEDIATE").expect("it is free");
