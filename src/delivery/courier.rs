@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use super::floor::{Errand, Floor};
 use super::letter::Letter;
 use super::terms::Terms;
-use super::transport::Permit;
+use super::transport::{Line, Permit};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
     self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
@@ -50,34 +50,40 @@ const TOO_LATE: &str = "the claim lapsed before the request was written: the dis
 
 /// Makes attempts until there is nothing more to send or no place for it.
 pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
+    let mut line = Line::default();
     let mut next = Some(first);
     while let Some(errand) = next {
-        let place = errand.place;
-        let ended = deliver(&clock, errand).await;
-        next = floor.hand_in(place, ended, clock.now());
+        let Errand {
+            place,
+            origin,
+            claimed,
+            terms,
+        } = errand;
+        let ended = deliver(&clock, &terms, &mut line, origin, claimed).await;
+        next = floor.hand_in(place, ended, terms, clock.now());
     }
 }
 
-async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
-    let Errand {
-        origin,
-        terms,
-        claimed:
-            ClaimedCallback {
-                lease,
-                callback,
-                attempts,
-                created_at,
-            },
-        ..
-    } = errand;
+async fn deliver(
+    clock: &SharedClock,
+    terms: &Terms,
+    line: &mut Line,
+    origin: Origin,
+    claimed: ClaimedCallback,
+) -> Ended {
+    let ClaimedCallback {
+        lease,
+        callback,
+        attempts,
+        created_at,
+    } = claimed;
     let id = lease.id();
     let validity = lease.validity();
     let permit = validity.map(|validity| Permit::new(move || validity.stands()));
     let started_at = clock.now();
     let stopwatch = Stopwatch::start();
     let (mut attempt, reach) =
-        match AssertUnwindSafe(attempt(&terms, &callback, permit.as_ref(), started_at))
+        match AssertUnwindSafe(attempt(terms, line, &callback, permit.as_ref(), started_at))
             .catch_unwind()
             .await
         {
@@ -90,7 +96,7 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
     }
     let next = match permit.is_some_and(|permit| permit.was_refused()) {
         true => Next::RetryAt(clock.now()),
-        false => next(&terms, &attempt, attempts, clock.now()),
+        false => next(terms, &attempt, attempts, clock.now()),
     };
     let message = callback.ok().map(|callback| callback.message);
     Ended {
@@ -113,6 +119,7 @@ async fn deliver(clock: &SharedClock, errand: Errand) -> Ended {
 
 async fn attempt(
     terms: &Terms,
+    line: &mut Line,
     callback: &Result<Box<Callback>, Malformed>,
     permit: Option<&Arc<Permit>>,
     started_at: Timestamp,
@@ -131,10 +138,10 @@ async fn attempt(
         (Ok(callback), Ok(letter)) => {
             failpoint::here!("send-before-first-byte");
             let (url, body) = (&callback.callback_url, letter.body);
-            let report = match permit {
-                None => terms.post.post(url, body).await,
-                Some(permit) => terms.post.post_if(url, body, Arc::clone(permit)).await,
-            };
+            let report = terms
+                .post
+                .post_along(line, url, body, permit.cloned())
+                .await;
             failpoint::here!("send-after-answer");
             if permit.is_some_and(|permit| permit.was_refused()) {
                 let attempt = unsent(Outcome::Interrupted, TOO_LATE.to_owned(), started_at);

@@ -79,11 +79,13 @@ impl Floor {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what a courier brings back and gives it the next errand, if there is one.
+    /// Takes what a courier brings back and gives it the next errand, if there is one. `terms` are
+    /// those of its last one.
     pub(super) fn hand_in(
         &self,
         place: PlaceNumber,
         mut ended: Ended,
+        terms: Arc<Terms>,
         now: Timestamp,
     ) -> Option<Errand> {
         let mut state = self.lock();
@@ -91,7 +93,7 @@ impl Floor {
         let rules = state.rules(now);
         state.roster.finished(place, rules);
         state.ended.push(ended);
-        let errand = state.take(now);
+        let errand = state.take_under(Some(terms), now);
         let waits = state.ended.len();
         let stirs = !state.is_turning
             && (turns
@@ -111,6 +113,12 @@ impl Floor {
 impl State {
     /// The next errand, if there is one and a place for it.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<Errand> {
+        self.take_under(None, now)
+    }
+
+    /// The same for who has the `terms` of an earlier one: mostly they are the newest still, and are
+    /// handed on instead of being counted down and up again.
+    fn take_under(&mut self, terms: Option<Arc<Terms>>, now: Timestamp) -> Option<Errand> {
         let rules = self.rules(now);
         loop {
             let Turn {
@@ -123,7 +131,9 @@ impl State {
                     place,
                     origin,
                     claimed,
-                    terms: Arc::clone(&self.terms),
+                    terms: terms
+                        .filter(|terms| Arc::ptr_eq(terms, &self.terms))
+                        .unwrap_or_else(|| Arc::clone(&self.terms)),
                 });
             }
             self.roster.finished(place, rules);

@@ -103,13 +103,11 @@ impl Convention {
     pub fn canonical_form(&self, members: &[Member<'_>]) -> String {
         use fmt::Write as _;
 
-        let mut sorted: Vec<&Member<'_>> = members
-            .iter()
-            .filter(|member| {
-                self.empty_values == EmptyValues::Keep || member.value != Value::Text("")
-            })
-            .collect();
-        sorted.sort_unstable_by_key(|member| member.name.as_bytes());
+        let mut sorted = Vec::with_capacity(members.len());
+        sorted.extend(members.iter().filter(|member| {
+            self.empty_values == EmptyValues::Keep || member.value != Value::Text("")
+        }));
+        sorted.sort_unstable_by_key(|member: &&Member<'_>| member.name.as_bytes());
         let mut text = String::with_capacity(512);
         for member in sorted {
             if !text.is_empty() {

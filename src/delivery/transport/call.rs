@@ -10,13 +10,14 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::{Either, select};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::{Body, Client, Method, Request, Response, StatusCode};
-use tokio::time::timeout_at;
 
 use super::connector::{ends, ends_of};
 use super::fault::{self, Circumstances};
+use super::line::Line;
 use super::permit::{Permit, Permitted};
 use super::trace::{Ends, Trace};
 use super::{Post, PostReport, Transport};
@@ -27,13 +28,18 @@ use crate::domain::{CappedBody, Cause, Exchange, Fault, Phase};
 #[async_trait]
 impl Post for Transport {
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport {
-        self.traced(&Trace::start(Stopwatch::start()), url, body, None)
-            .await
+        self.post_along(&mut Line::default(), url, body, None).await
     }
 
-    async fn post_if(&self, url: &str, body: Vec<u8>, permit: Arc<Permit>) -> PostReport {
+    async fn post_along(
+        &self,
+        line: &mut Line,
+        url: &str,
+        body: Vec<u8>,
+        permit: Option<Arc<Permit>>,
+    ) -> PostReport {
         let trace = Trace::start(Stopwatch::start());
-        self.traced(&trace, url, body, Some(permit)).await
+        self.traced(&trace, line, url, body, permit).await
     }
 }
 
@@ -42,11 +48,15 @@ impl Transport {
     pub(super) async fn traced(
         &self,
         trace: &Arc<Trace>,
+        line: &mut Line,
         url: &str,
         body: Vec<u8>,
         permit: Option<Arc<Permit>>,
     ) -> PostReport {
-        let exchange = match self.target(url) {
+        let judged = line
+            .memory
+            .target(&self.targets, url, |url| self.judge(url));
+        let exchange = match judged {
             Err(reason) => Exchange::Blocked { reason },
             Ok(target) => {
                 let body = Bytes::from(body);
@@ -58,10 +68,11 @@ impl Transport {
                     }),
                 };
                 // Pinned where it is: it is large, and would be moved several times.
-                let exchange = pin!(self.exchange(trace, &target, body));
-                match timeout_at(trace.deadline(self.timeout), exchange).await {
-                    Ok(exchange) => exchange,
-                    Err(_) => self.overdue(trace, &target),
+                let exchange = pin!(self.exchange(trace, target, body));
+                let timer = line.timer.until(trace.deadline(self.timeout));
+                match select(exchange, timer).await {
+                    Either::Left((exchange, _)) => exchange,
+                    Either::Right(_) => self.overdue(trace, target),
                 }
             }
         };
@@ -70,10 +81,6 @@ impl Transport {
             phases: trace.phase_times(),
             resent: trace.is_resent(),
         }
-    }
-
-    fn target(&self, url: &str) -> Result<Arc<Target>, String> {
-        self.targets.of(url, |url| self.judge(url))
     }
 
     fn judge(&self, url: &str) -> Result<Target, String> {

@@ -32,6 +32,9 @@ const POOL_IDLE_PER_HOST_MAX: usize = 1024;
 /// No deadline is longer; a longer one in the settings would overflow the timer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Whose requests they are, unless the settings say otherwise.
+const USER_AGENT: &str = concat!("callback-dispatcher/", env!("CARGO_PKG_VERSION"));
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// How to call.
@@ -63,7 +66,7 @@ impl Default for TransportSettings {
             policy: Policy::default(),
             extra_ca_file: None,
             proxy: None,
-            user_agent: concat!("callback-dispatcher/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: USER_AGENT.to_owned(),
         }
     }
 }
@@ -104,7 +107,7 @@ pub struct Transport {
     /// Makes a new connection for each request, for the second sending.
     pub(super) fresh: Client,
     pub(super) policy: Arc<Policy>,
-    pub(super) targets: Targets,
+    pub(super) targets: Arc<Targets>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) max_response_bytes: usize,
@@ -180,7 +183,6 @@ impl Transport {
                 .referer(false)
                 .http1_only()
                 .tcp_nodelay(true)
-                .user_agent(&settings.user_agent)
                 .default_headers(HeaderMap::from_iter([(CONTENT_TYPE, JSON), (ACCEPT, JSON)]))
                 .connect_timeout(settings.connect_timeout)
                 .pool_idle_timeout(POOL_IDLE_TIMEOUT)
@@ -188,6 +190,11 @@ impl Transport {
                 .dns_resolver(Arc::clone(&resolver))
                 .connector_layer(watch.clone())
                 .tls_backend_preconfigured(tls.clone());
+            builder = match settings.user_agent.as_str() {
+                // Each request has a copy: this one has no count that all of them would share.
+                USER_AGENT => builder.user_agent(HeaderValue::from_static(USER_AGENT)),
+                other => builder.user_agent(other),
+            };
             if let Some(proxy) = &settings.proxy {
                 let proxy = reqwest::Proxy::all(proxy.clone()).map_err(TransportError::Proxy)?;
                 builder = builder.proxy(proxy);
@@ -198,7 +205,7 @@ impl Transport {
             pooled: client(POOL_IDLE_PER_HOST_MAX)?,
             fresh: client(0)?,
             policy: Arc::new(settings.policy),
-            targets: Targets::default(),
+            targets: Arc::default(),
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout.min(TIMEOUT_MAX),
             max_response_bytes: settings.max_response_bytes,

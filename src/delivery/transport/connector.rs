@@ -29,10 +29,10 @@ impl<S> Layer<S> for WatchLayer {
     type Service = Watched<S>;
 
     fn layer(&self, inner: S) -> Watched<S> {
-        Watched {
-            inner: Arc::new(inner),
+        Watched(Arc::new(Inner {
+            connector: inner,
             policy: self.policy.clone(),
-        }
+        }))
     }
 }
 
@@ -41,17 +41,17 @@ impl<S> Layer<S> for WatchLayer {
 /// hyper clones its connector twice for each request, whether it is to connect or not. What is
 /// inside is cloned only when it is called for.
 #[derive(Debug)]
-pub(super) struct Watched<S> {
-    inner: Arc<S>,
+pub(super) struct Watched<S>(Arc<Inner<S>>);
+
+#[derive(Debug)]
+struct Inner<S> {
+    connector: S,
     policy: Option<Arc<Policy>>,
 }
 
 impl<S> Clone for Watched<S> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-            policy: self.policy.clone(),
-        }
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -75,8 +75,8 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         trace::connector_called();
-        let connecting = S::clone(&self.inner).oneshot(request);
-        let policy = self.policy.clone();
+        let connecting = self.0.connector.clone().oneshot(request);
+        let policy = self.0.policy.clone();
         Box::pin(async move {
             let mut connecting = pin!(connecting);
             let connection = poll_fn(|context| {

@@ -9,6 +9,7 @@
 //! | [`Permit`] | asked right before the request is written |
 //! | `connector`, `resolver`, `tls` | what it passes through; each checks the egress policy in its place |
 //! | `targets` | URLs that were judged before |
+//! | [`Line`] | what a courier keeps between one exchange and the next |
 //! | `lookup` | asks the system for addresses, for each name once at a time |
 //! | `fault` | a pure function from an error to where and why it broke |
 //! | [`Transport::probe`] | the same POST, watched more closely; `certificate` reads what a server shows |
@@ -29,6 +30,7 @@ mod certificate;
 mod client;
 mod connector;
 mod fault;
+mod line;
 mod lookup;
 mod permit;
 mod probe;
@@ -47,6 +49,7 @@ use async_trait::async_trait;
 
 pub use certificate::{Certificate, NAMES_MAX};
 pub use client::{Transport, TransportError, TransportSettings};
+pub use line::Line;
 pub use lookup::{Lookup, SystemLookup};
 pub use permit::Permit;
 pub use probe::{Chain, Distrust, DistrustReason, ProbeReport, TlsReport};
@@ -63,9 +66,16 @@ pub trait Post: Debug + Send + Sync + 'static {
     /// an `Err`: how it went is data.
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport;
 
-    /// The same, unless `permit` is refused right before the request is written. Whoever sends
-    /// nothing over a network need not ask.
-    async fn post_if(&self, url: &str, body: Vec<u8>, _permit: Arc<Permit>) -> PostReport {
+    /// The same for a courier, that has posted along `line` before, and unless `permit` is refused
+    /// right before the request is written. Whoever sends nothing over a network need not look at
+    /// either.
+    async fn post_along(
+        &self,
+        _line: &mut Line,
+        url: &str,
+        body: Vec<u8>,
+        _permit: Option<Arc<Permit>>,
+    ) -> PostReport {
         self.post(url, body).await
     }
 }

@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use url::Host;
 
 use super::certificate::Certificate;
+use super::line::Line;
 use super::trace::Trace;
 use super::{PostReport, Transport, fault, tls};
 use crate::clock::Stopwatch;
@@ -100,7 +101,9 @@ impl Transport {
     /// the way. Takes up to the deadline of the POST and that of a connection.
     pub async fn probe(&self, url: &str, body: Vec<u8>) -> ProbeReport {
         let trace = Trace::with_notes(Stopwatch::start());
-        let post = self.traced(&trace, url, body, None).await;
+        let post = self
+            .traced(&trace, &mut Line::default(), url, body, None)
+            .await;
         let notes = trace.notes();
         let target = self.policy.check_url(url);
         let dialled = match &post.exchange {

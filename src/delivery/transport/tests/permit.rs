@@ -22,7 +22,12 @@ async fn a_permit_changes_nothing_of_a_request() {
     transport.post(&url, b"{}".to_vec()).await;
     settle().await;
     let report = transport
-        .post_if(&url, b"{}".to_vec(), Arc::clone(&permit))
+        .post_along(
+            &mut Line::default(),
+            &url,
+            b"{}".to_vec(),
+            Some(Arc::clone(&permit)),
+        )
         .await;
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
     assert!(!permit.was_refused());
@@ -40,7 +45,12 @@ async fn without_a_permit_no_byte_is_written_on_a_kept_connection() {
     transport.post(&url, b"1".to_vec()).await;
     settle().await;
     let report = transport
-        .post_if(&url, b"2".to_vec(), Arc::clone(&permit))
+        .post_along(
+            &mut Line::default(),
+            &url,
+            b"2".to_vec(),
+            Some(Arc::clone(&permit)),
+        )
         .await;
     assert!(permit.was_refused());
     assert!(
@@ -60,7 +70,9 @@ async fn a_permit_that_lapses_while_the_connection_is_made_is_refused() {
     let asks = Arc::clone(&is_good);
     let permit = Permit::new(move || asks.load(Ordering::Relaxed));
     let url = merchant.named_url("http");
-    let mut posting = Box::pin(transport.post_if(&url, b"{}".to_vec(), Arc::clone(&permit)));
+    let mut line = Line::default();
+    let mut posting =
+        Box::pin(transport.post_along(&mut line, &url, b"{}".to_vec(), Some(Arc::clone(&permit))));
     // The lookup takes a turn at least.
     let is_pending = poll_fn(|context| Poll::Ready(posting.as_mut().poll(context).is_pending()));
     assert!(is_pending.await);
