@@ -1,5 +1,7 @@
 //! Ending an attempt: the log and the row, in one transaction.
 
+use std::net::SocketAddr;
+
 use rusqlite::{Connection, Statement};
 
 use super::connection::store_error;
@@ -24,6 +26,7 @@ pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Reco
     let write = || {
         let mut moving_on = db.prepare_cached(MOVE_ON)?;
         let mut log_entry = db.prepare_cached(LOG)?;
+        let mut address = AddressText::default();
         ended
             .iter()
             .map(|ended| {
@@ -31,7 +34,8 @@ pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Reco
                     return Ok(Recorded::LeaseLost);
                 }
                 failpoint::here!("record-before-log");
-                log(&mut log_entry, &ended.lease, &ended.attempt).map(|()| Recorded::Applied)
+                log(&mut log_entry, &ended.lease, &ended.attempt, &mut address)
+                    .map(|()| Recorded::Applied)
             })
             .collect::<rusqlite::Result<_>>()
     };
@@ -55,7 +59,25 @@ fn move_on(statement: &mut Statement<'_>, ended: &EndedAttempt) -> rusqlite::Res
     ))
 }
 
-fn log(statement: &mut Statement<'_>, lease: &Lease, attempt: &Attempt) -> rusqlite::Result<()> {
+/// An address as text, made once for those that come one after another: a batch is often for few
+/// merchants.
+#[derive(Default)]
+struct AddressText(Option<(SocketAddr, String)>);
+
+impl AddressText {
+    fn of(&mut self, address: SocketAddr) -> &str {
+        let last = self.0.take_if(|(last, _)| *last == address);
+        let made = last.unwrap_or_else(|| (address, address.to_string()));
+        &self.0.insert(made).1
+    }
+}
+
+fn log(
+    statement: &mut Statement<'_>,
+    lease: &Lease,
+    attempt: &Attempt,
+    address: &mut AddressText,
+) -> rusqlite::Result<()> {
     let sent = attempt.sent.as_ref();
     statement
         .execute(rusqlite::params![
@@ -68,7 +90,7 @@ fn log(statement: &mut Statement<'_>, lease: &Lease, attempt: &Attempt) -> rusql
             attempt.http_status,
             attempt.verdict.detail,
             attempt.response_excerpt,
-            attempt.remote_addr.map(|addr| addr.to_string()),
+            attempt.remote_addr.map(|remote| address.of(remote)),
             sent.map(|sent| sent.timestamp.as_millis()),
             sent.map(|sent| &sent.sign),
             sent.map(|sent| &sent.key_id),
@@ -98,4 +120,22 @@ pub(super) fn interrupt_in_flight(db: &Connection, now: &Timestamp) -> Result<us
         db.execute(RELEASE_INTERRUPTED, (now.as_millis(), interrupted))
     };
     write().map_err(|error| store_error(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_that_of_its_attempt() {
+        let mut text = AddressText::default();
+        for address in [
+            "192.0.2.7:443",
+            "192.0.2.7:443",
+            "[2001:db8::7]:8443",
+            "192.0.2.7:443",
+        ] {
+            assert_eq!(text.of(address.parse().expect("an address")), address);
+        }
+    }
 }
