@@ -10,18 +10,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use inotify::{Inotify, WatchMask, Watches};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use super::arrivals;
-use crate::clock::Stopwatch;
 use crate::store::StoreError;
-
-/// How long after its last transaction this process counts as writing.
-const QUIET_AFTER: Duration = Duration::from_millis(5);
 
 /// Covered or not, and what has been heard.
 #[derive(Debug, Default)]
@@ -46,8 +41,6 @@ struct State {
     is_deaf: bool,
     /// Transactions of this process.
     writes: u64,
-    /// Since the last one ended.
-    wrote: Option<Stopwatch>,
 }
 
 #[derive(Debug)]
@@ -91,7 +84,6 @@ impl Ears {
         self.change(|state| {
             state.is_writing = false;
             state.writes += 1;
-            state.wrote = Some(Stopwatch::start());
         });
         self.wrote.notify_one();
     }
@@ -113,13 +105,6 @@ impl Ears {
     /// Whether this process is in a transaction.
     pub(super) fn is_writing(&self) -> bool {
         self.state().is_writing
-    }
-
-    /// Whether this process neither writes nor has just written.
-    pub(super) fn is_quiet(&self) -> bool {
-        let state = self.state();
-        let is_over = |wrote: Stopwatch| wrote.elapsed() >= QUIET_AFTER;
-        !state.is_writing && state.wrote.is_none_or(is_over)
     }
 
     /// How many transactions this process has ended.
@@ -165,18 +150,6 @@ impl Ears {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn it_is_quiet_some_time_after_the_last_transaction() {
-        let ears = Ears::default();
-        assert!(ears.is_quiet());
-        ears.write_begins();
-        assert!(!ears.is_quiet(), "within a transaction");
-        ears.write_ended();
-        assert!(!ears.is_quiet(), "just after it");
-        tokio::time::advance(QUIET_AFTER).await;
-        assert!(ears.is_quiet());
-    }
 
     /// Writes a file in the folder and returns how many events that made.
     fn heard(inotify: &mut Inotify, folder: &std::path::Path) -> usize {

@@ -130,13 +130,9 @@ async fn confirm(ears: Arc<Ears>, writer: Arc<Writer>) {
     }
 }
 
-/// Waits until what was heard is to be seen, or at most for as long as its sync may take.
+/// Waits until what was heard is to be seen, or at most for as long as its sync may take. A
+/// transaction of this process ends it: there is none before the other has ended.
 async fn settle(ears: &Arc<Ears>, writer: &Writer) -> Result<(), StoreError> {
-    if !ears.is_quiet() {
-        // There is work already. What comes with it a little later is none the worse for it.
-        tokio::time::sleep(VISIBLE_WAIT).await;
-        return Ok(());
-    }
     let writes = ears.writes();
     for _ in 0..GLANCES {
         if look(ears, writer).await? || ears.is_writing() || ears.writes() != writes {
