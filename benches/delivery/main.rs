@@ -135,7 +135,7 @@ async fn measure(flags: &Flags) -> Result<()> {
         .await?;
     }
     if wanted("idle") {
-        let half = Duration::from_secs(flags.size(3, 60));
+        let half = Duration::from_secs(flags.size(3, 120));
         depth::idle(flags.size(100_000, 1_000_000), half, &mut figures).await?;
     }
     if wanted("start") {

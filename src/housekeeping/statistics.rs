@@ -21,8 +21,8 @@ pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Counts take time by the size of the queue. With this much rest for each, in multiples of what
-/// the last one took, they cost a thousandth of a core at most.
-const REST: u32 = 1000;
+/// the last one took, they cost half a thousandth of a core at most.
+const REST: u32 = 2000;
 
 /// Counts callbacks by state every 15 seconds, more rarely in a large queue. The size of the
 /// write-ahead log costs nothing and is measured every time.
