@@ -4,8 +4,9 @@
 //! own handler after 1, 2, 5, 10, 15, 20 ms and more. Beside a writer that holds the lock half of
 //! the time, a gateway soon sleeps the long ones, falls behind, and then commits one transaction
 //! after the other for tens of milliseconds, in which nobody else gets a turn. So where there is a
-//! rival, the lock is left alone after each transaction for twice as long as it was held: most of
-//! the rival's looks then find it free.
+//! rival, each transaction is made up for by leaving the lock alone for twice as long as it was
+//! held: most of the rival's looks then find it free. Small transactions are let off until there
+//! are several of them, or a claim would rest for the record before it.
 
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ const REST_FACTOR: u32 = 2;
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_millis(10);
 
+/// What need not be made up for at once: that of two or three small transactions.
+const CREDIT: Duration = Duration::from_millis(1);
+
 /// How long a nap is: reads come in meanwhile, and want to be answered soon.
 const NAP: Duration = Duration::from_micros(100);
 
@@ -28,8 +32,8 @@ const NAP: Duration = Duration::from_micros(100);
 pub(super) struct Courtesy {
     /// Since the lock was last found held.
     rivalry: Option<Stopwatch>,
-    /// Since it was last given back, and for how long it is left alone.
-    rest: Option<(Stopwatch, Duration)>,
+    /// Since the lock was last given back, and for how long it was to be left alone then.
+    debt: Option<(Stopwatch, Duration)>,
 }
 
 impl Courtesy {
@@ -41,8 +45,8 @@ impl Courtesy {
     /// The lock is given back, after `held`.
     pub(super) fn given_back(&mut self, held: Duration) {
         let has_rival = self.rivalry.is_some_and(|since| since.elapsed() < RIVALRY);
-        let rest = (held * REST_FACTOR).min(REST_MAX);
-        self.rest = has_rival.then(|| (Stopwatch::start(), rest));
+        let debt = (self.owed(held) + held * REST_FACTOR).min(REST_MAX);
+        self.debt = has_rival.then(|| (Stopwatch::start(), debt));
     }
 
     /// Naps while the lock is left alone; false at once when it is not.
@@ -60,8 +64,17 @@ impl Courtesy {
 
     /// How long the lock is still left alone.
     fn rest(&self) -> Duration {
-        let left = |(since, rest): (Stopwatch, Duration)| rest.saturating_sub(since.elapsed());
-        self.rest.map_or(Duration::ZERO, left)
+        match self.debt {
+            Some((_, debt)) if debt > CREDIT => self.owed(Duration::ZERO),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// For how much longer the lock was to be left alone when it was taken, which is `held` ago.
+    fn owed(&self, held: Duration) -> Duration {
+        self.debt.map_or(Duration::ZERO, |(since, debt)| {
+            debt.saturating_sub(since.elapsed().saturating_sub(held))
+        })
     }
 }
 
@@ -88,8 +101,27 @@ mod tests {
         assert_eq!(courtesy.rest(), HELD);
         tokio::time::advance(HELD * 2).await;
         assert_eq!(courtesy.rest(), Duration::ZERO);
+        tokio::time::advance(HELD).await;
+        courtesy.given_back(HELD);
+        assert_eq!(courtesy.rest(), HELD * 2, "all before was made up for");
         courtesy.given_back(Duration::from_secs(1));
         assert_eq!(courtesy.rest(), REST_MAX, "however long it was held");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_transactions_are_let_off_until_there_are_several() {
+        let held = CREDIT / 4;
+        let mut courtesy = Courtesy::default();
+        courtesy.found_held();
+        for _ in 0..2 {
+            courtesy.given_back(held);
+            assert_eq!(courtesy.rest(), Duration::ZERO);
+        }
+        courtesy.given_back(held);
+        assert_eq!(courtesy.rest(), held * 3 * REST_FACTOR, "for all of them");
+        tokio::time::advance(held * 4 * REST_FACTOR).await;
+        courtesy.given_back(held);
+        assert_eq!(courtesy.rest(), Duration::ZERO, "the next ones");
     }
 
     #[tokio::test(start_paused = true)]
