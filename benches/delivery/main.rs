@@ -38,7 +38,7 @@ struct Flags {
     /// hanging-backlog); may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Takes every figure at its full size: about thirteen minutes, and 8 GB in the temporary folder
+    /// Takes every figure at its full size: about eighteen minutes, and 8 GB in the temporary folder
     #[arg(long)]
     full: bool,
     /// Paired rounds of each drain [default: 5, or 15 with --full]
@@ -119,7 +119,7 @@ async fn measure(flags: &Flags) -> Result<()> {
         lag::measure(rate, flags.size(10, 60), &mut figures).await?;
     }
     if wanted("half-hangs") {
-        lag::half_hangs(flags.size(1, 3), flags.size(8, 30), &mut figures).await?;
+        lag::half_hangs(flags.size(1, 11), flags.size(8, 20), &mut figures).await?;
     }
     if wanted("memory") {
         depth::memory(flags.size(100_000, 1_000_000), &mut figures).await?;
