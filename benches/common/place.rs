@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use callback_dispatcher::clock::{Clock as _, SystemClock};
 use callback_dispatcher::reconciliation;
 use callback_dispatcher::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use callback_dispatcher::store::{CommitObserver, Queue as _};
+use callback_dispatcher::store::{Queue as _, Unobserved};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -54,7 +54,7 @@ impl Place {
     /// Closes the days up to yesterday, as in every queue that was at work then. In a new one the
     /// first start does so, and looks at each row for it, once.
     pub(crate) async fn close_days(&self) -> Result<()> {
-        let queue = SqliteQueue::open(&self.queue(), "a benchmark", Arc::new(Deaf))?;
+        let queue = SqliteQueue::open(&self.queue(), "a benchmark", Arc::new(Unobserved))?;
         let ledger = SqliteInspection::open(&self.queue())?;
         reconciliation::close_days(&ledger, &queue, SystemClock.now()).await?;
         queue.close().await;
@@ -177,12 +177,4 @@ impl Place {
         let sql = "SELECT count(*) FROM callback_queue WHERE state = ?1";
         Ok(self.open()?.query_row(sql, [state], |row| row.get(0))?)
     }
-}
-
-/// Does not care about commits.
-#[derive(Debug)]
-struct Deaf;
-
-impl CommitObserver for Deaf {
-    fn committed(&self, _: Duration, _: usize) {}
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::StoreUrl;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
@@ -16,7 +15,7 @@ use crate::store::sqlite::{
 use crate::store::transfer::Movable;
 use crate::store::{
     Commands, CommitObserver, EnqueueError, Inspection, Ledger, OpenError, Queue, Retention,
-    StoreError,
+    StoreError, Unobserved,
 };
 
 /// A database of either kind, ready to be opened.
@@ -190,14 +189,6 @@ pub async fn hold(url: &StoreUrl, as_whom: &str) -> Result<Option<Arc<dyn Queue>
             Ok(Some(Arc::new(queue)))
         }
     }
-}
-
-/// Nobody measures the commits of a command.
-#[derive(Debug)]
-struct Unobserved;
-
-impl CommitObserver for Unobserved {
-    fn committed(&self, _: Duration, _: usize) {}
 }
 
 /// Makes the queue if it is missing and migrates it if it is older. Returns what was done, in words.

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use callback_dispatcher::store::postgres::{
     self, PostgresCommands, PostgresInspection, PostgresQueue, Times,
 };
 use callback_dispatcher::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
-use callback_dispatcher::store::{Commands, CommitObserver, Inspection, Ledger, OpenError, Queue};
+use callback_dispatcher::store::{Commands, Inspection, Ledger, OpenError, Queue, Unobserved};
 use serde_json::Value;
 
 use crate::postgres::{Database, Server, feed};
@@ -134,9 +133,10 @@ impl Store {
         times: Times,
     ) -> Result<Arc<dyn Queue>, OpenError> {
         Ok(match self {
-            Self::Sqlite(path) => Arc::new(SqliteQueue::open(path, name, Arc::new(Deaf))?),
+            Self::Sqlite(path) => Arc::new(SqliteQueue::open(path, name, Arc::new(Unobserved))?),
             Self::Postgres(at) => {
-                let opening = PostgresQueue::open(&database(at), name, times, Arc::new(Deaf)).await;
+                let opening =
+                    PostgresQueue::open(&database(at), name, times, Arc::new(Unobserved)).await;
                 Arc::new(opening?)
             }
         })
@@ -190,12 +190,4 @@ fn sqlite3(path: &Path, options: &[&str], sql: &str) -> Result<String, String> {
         true => Ok(said.printed.trim().to_owned()),
         false => Err(said.complaints.trim().to_owned()),
     }
-}
-
-/// Does not care about commits.
-#[derive(Debug)]
-struct Deaf;
-
-impl CommitObserver for Deaf {
-    fn committed(&self, _: Duration, _: usize) {}
 }

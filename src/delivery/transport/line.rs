@@ -76,12 +76,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Stopwatch;
-    use crate::delivery::egress::Policy;
-
-    fn judge(url: &str) -> Result<Target, String> {
-        let policy = Policy::default();
-        policy.check_url(url).map_err(|why| why.to_string())
-    }
+    use crate::delivery::transport::targets::tests::judge;
 
     #[test]
     fn a_target_is_remembered_but_never_for_another_transport_or_url() {

@@ -46,11 +46,11 @@ impl Targets {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::delivery::egress::Policy;
 
-    fn judge(url: &str) -> Result<Target, String> {
+    pub(in crate::delivery::transport) fn judge(url: &str) -> Result<Target, String> {
         let policy = Policy::default();
         policy.check_url(url).map_err(|why| why.to_string())
     }

@@ -38,9 +38,14 @@ struct State {
     watched: Option<Watched>,
     is_writing: bool,
     is_covered: bool,
-    is_deaf: bool,
     /// Transactions of this process.
     writes: u64,
+}
+
+impl State {
+    const fn is_deaf(&self) -> bool {
+        self.is_writing || self.is_covered
+    }
 }
 
 #[derive(Debug)]
@@ -128,16 +133,16 @@ impl Ears {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
+        let was_deaf = state.is_deaf();
         change(&mut state);
-        let shall_be_deaf = state.is_writing || state.is_covered;
-        if state.is_deaf == shall_be_deaf {
+        let is_deaf = state.is_deaf();
+        if is_deaf == was_deaf {
             return;
         }
-        state.is_deaf = shall_be_deaf;
         let Some(watched) = &mut state.watched else {
             return;
         };
-        let changed = match shall_be_deaf {
+        let changed = match is_deaf {
             true => watched.be_deaf(),
             false => watched.listen(),
         };

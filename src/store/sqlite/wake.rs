@@ -208,15 +208,8 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::store::CommitObserver;
+    use crate::store::Unobserved;
     use crate::store::sqlite::connection::{open_or_create, touch};
-
-    #[derive(Debug)]
-    struct Deaf;
-
-    impl CommitObserver for Deaf {
-        fn committed(&self, _duration: Duration, _writes: usize) {}
-    }
 
     async fn until_nudged(wake: &Wake, what: &str) {
         let nudged = tokio::time::timeout(Duration::from_secs(10), wake.nudged()).await;
@@ -234,7 +227,12 @@ mod tests {
             rival.execute(sql, []).expect("the lock is free")
         };
         let ears = Arc::new(Ears::default());
-        let writer = Writer::start(path.clone(), connection, Arc::new(Deaf), Arc::clone(&ears));
+        let writer = Writer::start(
+            path.clone(),
+            connection,
+            Arc::new(Unobserved),
+            Arc::clone(&ears),
+        );
         let writer = Arc::new(writer.expect("it starts"));
         let wake = Wake::watch(&path, Arc::clone(&writer), ears);
         let own = async || writer.write((), touch).await.1.expect("it commits");

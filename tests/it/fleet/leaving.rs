@@ -4,19 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::store::postgres::{Database, PostgresQueue, Times};
-use callback_dispatcher::store::{CommitObserver, Queue as _};
+use callback_dispatcher::store::{Queue as _, Unobserved};
 
 use crate::postgres::Server;
 
 /// How often it is tried: what may go wrong is a matter of a millisecond.
 const TIMES: usize = 20;
-
-#[derive(Debug)]
-struct Deaf;
-
-impl CommitObserver for Deaf {
-    fn committed(&self, _: Duration, _: usize) {}
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_sign_of_life_comes_after_the_leave() {
@@ -24,7 +17,8 @@ async fn no_sign_of_life_comes_after_the_leave() {
     let database = server.create_database();
     let parsed = Database::parse(&database.url()).expect("a good URL");
     for time in 0..TIMES {
-        let queue = PostgresQueue::open(&parsed, "leaver", Times::default(), Arc::new(Deaf)).await;
+        let queue =
+            PostgresQueue::open(&parsed, "leaver", Times::default(), Arc::new(Unobserved)).await;
         let queue = Arc::new(queue.expect("the server is there"));
         // Each is a sign of life.
         let asking: Vec<_> = (0..3)

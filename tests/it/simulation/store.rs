@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
 use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, Lease,
-    LedgerEntry, Origin, OriginDue, Queue, Recorded, RecordedAttempt, Refund, Retention, Share,
-    StoreError, Unrecorded, Unreleased,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, EndedAttempt, EnqueueError, Lease, LedgerEntry,
+    Origin, OriginDue, Queue, Recorded, RecordedAttempt, Refund, Retention, Share, StoreError,
+    Unobserved, Unrecorded, Unreleased,
 };
 use tokio::sync::Notify;
 
@@ -28,17 +27,9 @@ pub(super) struct SimulatedQueue {
     pub(super) nudge: Notify,
 }
 
-/// Does not care.
-#[derive(Debug)]
-struct Deaf;
-
-impl CommitObserver for Deaf {
-    fn committed(&self, _: Duration, _: usize) {}
-}
-
 impl SimulatedQueue {
     pub(super) fn open(path: &Path, world: SharedWorld) -> Self {
-        let inner = SqliteQueue::open(path, "the simulation", Arc::new(Deaf));
+        let inner = SqliteQueue::open(path, "the simulation", Arc::new(Unobserved));
         Self {
             inner: Arc::new(inner.unwrap_or_else(|error| panic!("{error}"))),
             world,

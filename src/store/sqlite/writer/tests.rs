@@ -2,6 +2,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
+use crate::store::Unobserved;
 use crate::store::sqlite::connection::open_or_create;
 
 /// A few milliseconds of work at most.
@@ -12,13 +13,6 @@ const LONG: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FRO
 const LONGER: &str =
     "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000000)
                       SELECT max(i) FROM n";
-
-#[derive(Debug)]
-struct Deaf;
-
-impl CommitObserver for Deaf {
-    fn committed(&self, _duration: Duration, _writes: usize) {}
-}
 
 fn run(db: &Connection, sql: &str) -> i64 {
     db.query_row(sql, [], |row| row.get(0)).expect("it runs")
@@ -38,7 +32,7 @@ async fn beside_another_writer_the_lock_is_left_alone_after_each_transaction() {
     let connection = open_or_create(&path).expect("a new queue");
     let rival = Connection::open(&path).expect("another connection");
     let writer =
-        Writer::start(path, connection, Arc::new(Deaf), Arc::default()).expect("it starts");
+        Writer::start(path, connection, Arc::new(Unobserved), Arc::default()).expect("it starts");
     let (holds, is_held) = mpsc::channel();
     let rival = std::thread::spawn(move || {
         rival.execute_batch("BEGIN IMMEDIATE").expect("it is free");

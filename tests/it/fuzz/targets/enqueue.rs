@@ -9,7 +9,7 @@ use callback_dispatcher::domain::{
     Callback, CallbackId, FlatObject, Message, NewCallback, Timestamp, body,
 };
 use callback_dispatcher::store::sqlite::SqliteQueue;
-use callback_dispatcher::store::{Claim, CommitObserver, EnqueueError, Queue as _, Want};
+use callback_dispatcher::store::{Claim, EnqueueError, Queue as _, Unobserved, Want};
 use serde_json::{Map, Value};
 
 /// `data` is what the command reads.
@@ -71,13 +71,6 @@ pub(crate) fn check_line(line: &[u8]) -> Option<NewCallback> {
     url.is_ok().then_some(callback)
 }
 
-#[derive(Debug)]
-struct Unheard;
-
-impl CommitObserver for Unheard {
-    fn committed(&self, _: Duration, _: usize) {}
-}
-
 /// A queue in a file.
 pub(crate) struct Rows {
     runtime: tokio::runtime::Runtime,
@@ -96,7 +89,7 @@ impl Rows {
         let queue = {
             let _inside = runtime.enter();
             let path = folder.path().join("queue.db");
-            SqliteQueue::open(&path, "a test", Arc::new(Unheard)).expect("a queue")
+            SqliteQueue::open(&path, "a test", Arc::new(Unobserved)).expect("a queue")
         };
         Self {
             runtime,
