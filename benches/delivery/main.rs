@@ -122,7 +122,12 @@ async fn measure(flags: &Flags) -> Result<()> {
         lag::half_hangs(flags.size(1, 11), flags.size(8, 20), &mut figures).await?;
     }
     if wanted("memory") {
-        depth::memory(flags.size(100_000, 1_000_000), &mut figures).await?;
+        depth::memory(
+            flags.size(100_000, 1_000_000),
+            flags.size(1, 3),
+            &mut figures,
+        )
+        .await?;
     }
     if wanted("finished") {
         let rounds = flags.size(1, 5);
