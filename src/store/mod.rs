@@ -24,6 +24,7 @@ mod gateway_row;
 mod inspection;
 mod lease;
 mod ledger;
+mod observer;
 pub mod postgres;
 pub mod sqlite;
 pub mod transfer;
@@ -51,6 +52,7 @@ pub use inspection::{
 };
 pub use lease::{Lease, Validity};
 pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
+pub use observer::{CommitObserver, Unobserved};
 
 /// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.
 ///
@@ -385,18 +387,4 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
 
     /// Finishes what was asked and closes the database.
     async fn close(&self);
-}
-
-/// Hears how long the store's commits take.
-pub trait CommitObserver: fmt::Debug + Send + Sync + 'static {
-    /// A transaction with `writes` requests in it took `duration` from BEGIN to durable.
-    fn committed(&self, duration: Duration, writes: usize);
-}
-
-/// Nobody measures the commits.
-#[derive(Clone, Copy, Debug)]
-pub struct Unobserved;
-
-impl CommitObserver for Unobserved {
-    fn committed(&self, _: Duration, _: usize) {}
 }

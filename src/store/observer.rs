@@ -1,0 +1,18 @@
+//! Who hears of the store's commits.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Hears how long the store's commits take.
+pub trait CommitObserver: fmt::Debug + Send + Sync + 'static {
+    /// A transaction with `writes` requests in it took `duration` from BEGIN to durable.
+    fn committed(&self, duration: Duration, writes: usize);
+}
+
+/// Nobody measures the commits.
+#[derive(Clone, Copy, Debug)]
+pub struct Unobserved;
+
+impl CommitObserver for Unobserved {
+    fn committed(&self, _: Duration, _: usize) {}
+}
