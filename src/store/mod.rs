@@ -19,6 +19,7 @@
 
 mod attempt;
 mod command;
+mod endpoint;
 mod error;
 mod gateway_row;
 mod inspection;
@@ -29,13 +30,10 @@ pub mod postgres;
 pub mod sqlite;
 pub mod transfer;
 
-use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Serialize, Serializer};
 
 use crate::domain::{Callback, CallbackId, NewCallback, Next, Timestamp};
 
@@ -45,6 +43,7 @@ pub use command::{
     Disposition, NewCommand, Pause, PauseScope, Remaining, Selectors, Standing, StoredState, Touch,
     disposition,
 };
+pub use endpoint::{AppId, Endpoint, EndpointDue, Origin};
 pub use error::{EnqueueError, OpenError, StoreError, Unrecorded, Unreleased};
 pub use inspection::{
     AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
@@ -53,65 +52,6 @@ pub use inspection::{
 pub use lease::{Lease, Validity};
 pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 pub use observer::{CommitObserver, Unobserved};
-
-/// Whom a callback goes to: scheme, host and port of its URL as the column `origin` has them.
-///
-/// Bytes, because a database may hold text that is no UTF-8, and such a row must be found too.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin(Arc<[u8]>);
-
-impl Origin {
-    /// Takes the column's text.
-    pub fn new(text: impl AsRef<[u8]>) -> Self {
-        Self(text.as_ref().into())
-    }
-
-    /// The origin of a URL, as the trigger in `schema.sql` makes it; of an origin, that itself.
-    /// `None`: there is no scheme, or nothing behind it.
-    pub fn of_url(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let scheme = scheme.to_ascii_lowercase();
-        let default_port = match scheme.as_str() {
-            "https" => ":443",
-            "http" => ":80",
-            _ => return None,
-        };
-        let authority = rest
-            .split(['/', '?', '#', '\\'])
-            .next()?
-            .to_ascii_lowercase();
-        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
-        (!authority.is_empty()).then(|| Self::new(format!("{scheme}://{authority}")))
-    }
-
-    /// The column's text as it stands there.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The same for people.
-    pub fn as_text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.as_text())
-    }
-}
-
-impl Serialize for Origin {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.as_text())
-    }
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Origin({:?})", self.as_text())
-    }
-}
 
 /// When an origin's earliest claimable callback is due.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -58,7 +58,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             // A merchant that was told to be slow.
             "src/merchant/",
             // Until a file descriptor is free again.
-            "src/admin/server.rs",
+            "src/admin/server/mod.rs",
             // Until the database takes an outcome again.
             "src/delivery/turn.rs",
             // Between two tries of what the store has refused.
@@ -66,7 +66,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             // Between two pages of a day that is closed.
             "src/reconciliation/closing.rs",
             // The deadline of a drain, and of a commit that waits for company.
-            "src/delivery/dispatcher.rs",
+            "src/delivery/dispatcher/mod.rs",
             // Until a commit that was heard is to be seen.
             "src/store/sqlite/wake.rs",
             // Until a server that is away is asked again.
