@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::place::Place;
-use super::process;
+use super::{process, program};
 
 /// How the dispatcher is set up.
 #[derive(Clone, Debug)]
@@ -38,15 +38,9 @@ impl Default for Setup {
     }
 }
 
-/// `run`, under way.
-pub(crate) struct Daemon {
-    child: Child,
-    admin: SocketAddr,
-}
-
-impl Daemon {
-    /// Starts it in the folder of `place`, with its log in a file there.
-    pub(crate) fn start(place: &Place, setup: &Setup) -> Result<Self> {
+impl Setup {
+    /// Writes the settings into the folder of `place`; returns where the admin port is to be.
+    pub(crate) fn write(&self, place: &Place) -> Result<SocketAddr> {
         let admin = free_port()?;
         let Setup {
             in_flight,
@@ -55,7 +49,7 @@ impl Daemon {
             log,
             ca_file,
             store,
-        } = setup;
+        } = self;
         let settings = format!(
             "[store]\nurl = \"{store}\"\n\
              [delivery]\nmax_in_flight = {in_flight}\n\
@@ -67,9 +61,23 @@ impl Daemon {
             drain_timeout.as_millis(),
         );
         fs::write(place.path("dispatcher.toml"), settings)?;
+        Ok(admin)
+    }
+}
+
+/// `run`, under way.
+pub(crate) struct Daemon {
+    child: Child,
+    admin: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts it in the folder of `place`, with its log in a file there.
+    pub(crate) fn start(place: &Place, setup: &Setup) -> Result<Self> {
+        let admin = setup.write(place)?;
         // A folder of its own, or each line would look like a commit.
         fs::create_dir_all(place.path("log"))?;
-        let child = Command::new(env!("CARGO_BIN_EXE_callback-dispatcher"))
+        let child = program::command()
             .arg("run")
             .current_dir(place.folder())
             .stdin(Stdio::null())

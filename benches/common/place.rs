@@ -3,21 +3,25 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use callback_dispatcher::clock::{Clock as _, SystemClock};
-use callback_dispatcher::reconciliation;
-use callback_dispatcher::store::sqlite::{self, SqliteInspection, SqliteQueue};
-use callback_dispatcher::store::{Queue as _, Unobserved};
+use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::daemon::{Daemon, Setup};
+use super::program;
 
 const KEYS: &str = r#"[[key]]
 app_id = "6"
 id = "2026-11"
 secret = "newpay-bench-secret"
+
+[[key]]
+app_id = "7"
+id = "2026-11"
+secret = "newpay-bench-secret-of-another"
 "#;
 
 /// A folder that is removed in the end.
@@ -47,18 +51,40 @@ impl Place {
     /// A folder with keys and an empty queue.
     pub(crate) fn new() -> Result<Self> {
         let place = Self::without_queue()?;
-        sqlite::init(&place.queue())?;
+        Setup::default().write(&place)?;
+        place.run(&["init"])?;
         Ok(place)
     }
 
-    /// Closes the days up to yesterday, as in every queue that was at work then. In a new one the
-    /// first start does so, and looks at each row for it, once.
+    /// Lets a daemon close the days up to yesterday, as in every queue that was at work then. In a
+    /// new queue the first start does so, and reads each row for it, once.
     pub(crate) async fn close_days(&self) -> Result<()> {
-        let queue = SqliteQueue::open(&self.queue(), "a benchmark", Arc::new(Unobserved))?;
-        let ledger = SqliteInspection::open(&self.queue())?;
-        reconciliation::close_days(&ledger, &queue, SystemClock.now()).await?;
-        queue.close().await;
-        Ok(())
+        let daemon = Daemon::start(self, &Setup::default())?;
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        let closed = async {
+            while self.run(&["reconcile", "--verify"])?.starts_with("0 ") {
+                look.tick().await;
+            }
+            Ok(())
+        };
+        timeout(Duration::from_secs(60), closed)
+            .await
+            .context("no day was closed")
+            .flatten()?;
+        daemon.stop()
+    }
+
+    /// Runs a command of the program that is measured, in this folder; returns what it prints.
+    fn run(&self, arguments: &[&str]) -> Result<String> {
+        let output = program::command()
+            .args(arguments)
+            .current_dir(self.folder())
+            .output()
+            .context("the program does not start")?;
+        let [said, failed] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        ensure!(output.status.success(), "{arguments:?}: {failed}");
+        Ok(said)
     }
 
     /// A folder with keys.

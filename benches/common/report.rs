@@ -56,29 +56,76 @@ pub(crate) enum Goal {
 
 /// The figures of a run against what is wanted of them.
 #[derive(Default)]
-pub(crate) struct Figures(Vec<Vec<String>>);
+pub(crate) struct Figures(Vec<Figure>);
+
+struct Figure {
+    name: String,
+    value: f64,
+    unit: String,
+    goal: Goal,
+}
+
+/// Prints how the first of each pair of runs compares with the second, figure by figure.
+pub(crate) fn ratios(pairs: &[(Figures, Figures)]) {
+    let Some((first, _)) = pairs.first() else {
+        return;
+    };
+    let rows: Vec<Vec<String>> = (0..first.0.len())
+        .map(|n| {
+            let of = |pair: &(Figures, Figures)| pair.0.0[n].value / pair.1.0[n].value;
+            let ratio = Spread::of(pairs.iter().map(of));
+            let Figure { name, goal, .. } = &first.0[n];
+            let better = match goal {
+                Goal::AtLeast(_) => "more",
+                Goal::AtMost(_) => "less",
+            };
+            let name = format!("{name} (better: {better})");
+            ratio.row(&name, |value| format!("{value:.3}"))
+        })
+        .collect();
+    let head = ["this build over the other", "minimum", "median", "maximum"];
+    table("Ratios, turn by turn", &head, &rows);
+}
 
 impl Figures {
     /// Adds a figure; `unit` follows its number.
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64, unit: &str, goal: Goal) {
-        let (wanted, is_met) = match goal {
-            Goal::AtLeast(least) => (format!("at least {least}{unit}"), value >= least),
-            Goal::AtMost(most) => (format!("at most {most}{unit}"), value <= most),
-        };
-        let digits = if value < 0.1 { 4 } else { 2 };
-        self.0.push(vec![
-            name.into(),
-            format!("{value:.digits$}{unit}"),
-            wanted,
-            if is_met { "met" } else { "MISSED" }.to_owned(),
-        ]);
+        self.0.push(Figure {
+            name: name.into(),
+            value,
+            unit: unit.to_owned(),
+            goal,
+        });
     }
 
     /// Prints them all.
     pub(crate) fn print(&self) {
         if !self.0.is_empty() {
             let head = ["figure", "measured", "wanted", ""];
-            table("Figures (medians where there are rounds)", &head, &self.0);
+            let rows: Vec<Vec<String>> = self.0.iter().map(Figure::row).collect();
+            table("Figures (medians where there are rounds)", &head, &rows);
         }
+    }
+}
+
+impl Figure {
+    fn row(&self) -> Vec<String> {
+        let Self {
+            name,
+            value,
+            unit,
+            goal,
+        } = self;
+        let (wanted, is_met) = match goal {
+            Goal::AtLeast(least) => (format!("at least {least}{unit}"), value >= least),
+            Goal::AtMost(most) => (format!("at most {most}{unit}"), value <= most),
+        };
+        let digits = if *value < 0.1 { 4 } else { 2 };
+        vec![
+            name.clone(),
+            format!("{value:.digits$}{unit}"),
+            wanted,
+            if is_met { "met" } else { "MISSED" }.to_owned(),
+        ]
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Flags {
     /// An SQL expression over the number `?1` of the row
     #[arg(long)]
     origin: String,
+    #[arg(long)]
+    app: String,
     /// How many transactions
     #[arg(long)]
     commits: u32,
@@ -37,6 +39,7 @@ pub(crate) struct Flags {
 pub(crate) struct Load {
     /// An SQL expression over the number `?1` of the row.
     pub(crate) origin: String,
+    pub(crate) app: &'static str,
     pub(crate) commits: u32,
     pub(crate) rows: usize,
     pub(crate) every: Duration,
@@ -54,6 +57,7 @@ pub(crate) async fn insert(place: &Place, load: &Load) -> Result<Vec<Commit>> {
     let mut command = role("gateway");
     command.arg("--queue").arg(place.queue());
     command.args(["--origin", &load.origin]);
+    command.args(["--app", load.app]);
     command.args(["--commits", &load.commits.to_string()]);
     command.args(["--rows", &load.rows.to_string()]);
     command.args(["--every", &load.every.as_micros().to_string()]);
@@ -83,10 +87,10 @@ pub(crate) async fn run(flags: &Flags) -> Result<()> {
     let sql = format!(
         "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
            newpay_order_no, order_no, subject, extra, result, trans_info, settlement_status)
-         VALUES ('payment', {} || '{CALLBACK_PATH}', '6', 1, '188000.00', 'LAK', printf('%d', ?1),
+         VALUES ('payment', {} || '{CALLBACK_PATH}', '{}', 1, '188000.00', 'LAK', printf('%d', ?1),
            printf('M%014d', ?1), 'Lao coffee, one kilogram, roasted', 'table 12', 'success',
            'BCELONE', 1)",
-        flags.origin
+        flags.origin, flags.app
     );
     let watch = Stopwatch::start();
     let mut commits = Vec::new();

@@ -8,7 +8,7 @@ use callback_dispatcher::clock::Stopwatch;
 
 use crate::common::daemon::{Daemon, Setup};
 use crate::common::merchants::{self, Arrivals};
-use crate::common::place::Place;
+use crate::common::place::{Fill, PAST, Place};
 use crate::common::report::{self, Figures, Goal, Spread, percentile};
 use crate::gateway::{self, Commit, Load};
 
@@ -55,6 +55,7 @@ pub(crate) async fn measure(drain_rate: f64, seconds: u32, figures: &mut Figures
     let origin = format!("'{}'", merchants::origin(&merchant));
     let load = |first, rows, every: Duration| Load {
         origin: origin.clone(),
+        app: "6",
         commits: u32::try_from(u128::from(seconds) * 1_000_000 / every.as_micros()).unwrap_or(1),
         rows,
         every,
@@ -168,6 +169,7 @@ async fn p99_of_the_healthy(others_hang: bool, seconds: u32) -> Result<f64> {
     );
     let load = Load {
         origin,
+        app: "6",
         commits: seconds * 200,
         rows: 1,
         every: Duration::from_millis(5),
@@ -179,4 +181,53 @@ async fn p99_of_the_healthy(others_hang: bool, seconds: u32) -> Result<f64> {
     healthy.stop().await;
     other.stop().await;
     Ok(percentile(&lags, 99))
+}
+
+/// 500 origins of one app hang, with `due` callbacks; how long a merchant of another app waits that
+/// has not been called before.
+pub(crate) async fn one_app_hangs(due: usize, seconds: u32, figures: &mut Figures) -> Result<()> {
+    let arrivals = Arc::new(Arrivals::default());
+    let healthy = merchants::watching(&arrivals).await?;
+    let hanging = merchants::hanging().await?;
+    let place = Place::new()?;
+    place.fill(&Fill {
+        rows: due,
+        origin: &merchants::one_of(&hanging, 500, "n"),
+        due: PAST,
+    })?;
+    let setup = Setup {
+        drain_timeout: Duration::from_millis(100),
+        ..Setup::default()
+    };
+    let daemon = Daemon::start(&place, &setup)?;
+    tokio::time::timeout(PATIENCE, hanging.wait_for(100)).await?;
+    let load = Load {
+        // Each has an origin of its own, so none has answered before.
+        origin: merchants::one_of(&healthy, 500, "?1"),
+        app: "7",
+        commits: seconds,
+        rows: 1,
+        every: Duration::from_secs(1),
+        first: due + 1,
+    };
+    let commits = gateway::insert(&place, &load).await?;
+    let lags = lags(&commits, 1, &gather(&arrivals, commits.len()).await?);
+    daemon.stop()?;
+    healthy.stop().await;
+    hanging.stop().await;
+    let seconds_of = |percent| percentile(&lags, percent) / 1e3;
+    let name = "500 origins of one app hang: another app's new merchant waits";
+    figures.add(
+        format!("{name}, p50"),
+        seconds_of(50),
+        " s",
+        Goal::AtMost(1.0),
+    );
+    figures.add(
+        format!("{name}, longest"),
+        seconds_of(100),
+        " s",
+        Goal::AtMost(3.0),
+    );
+    Ok(())
 }

@@ -21,12 +21,14 @@ mod drain;
 mod gateway;
 mod lag;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use common::report::Figures;
+use common::program;
+use common::report::{self, Figures};
 
 /// Measures the dispatcher against the bare HTTP client and the bare database.
 #[derive(Debug, Parser)]
@@ -34,7 +36,7 @@ use common::report::Figures;
 struct Flags {
     #[command(subcommand)]
     role: Option<Role>,
-    /// Measures only these (drain, tls, lag, half-hangs, memory, finished, idle, start,
+    /// Measures only these (drain, tls, lag, half-hangs, one-app-hangs, memory, finished, idle, start,
     /// hanging-backlog); may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -47,6 +49,13 @@ struct Flags {
     /// Callbacks drained in a round
     #[arg(long, default_value_t = 50_000)]
     rows: usize,
+    /// Another build of the program: all that is measured is measured of both in turn, and the ratios
+    /// are printed (its own at 1; a rate above, a time or a size below is better)
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// With --against: how often the two take turns
+    #[arg(long, default_value_t = 3)]
+    turns: usize,
     /// Level of the dispatcher's log, which goes to a file
     #[arg(long, default_value = "info")]
     log: String,
@@ -85,12 +94,29 @@ fn main() -> Result<()> {
             Some(Role::BareHttp(flags)) => bare_http::run(flags).await,
             Some(Role::BareSqlite(flags)) => bare_sqlite::run(&flags),
             Some(Role::Gateway(flags)) => gateway::run(&flags).await,
-            None => measure(&flags).await,
+            None => match &flags.against {
+                Some(other) => compare(&flags, other).await,
+                None => measure(&flags).await.map(|figures| figures.print()),
+            },
         }
     })
 }
 
-async fn measure(flags: &Flags) -> Result<()> {
+/// Measures this build and `other` in turn. Both are warm after the first figure of the first turn.
+async fn compare(flags: &Flags, other: &Path) -> Result<()> {
+    let mut pairs = Vec::new();
+    for turn in 0..flags.turns {
+        program::measure(Some(other.to_owned()));
+        let theirs = measure(flags).await?;
+        program::measure(None);
+        pairs.push((measure(flags).await?, theirs));
+        println!("\nturn {} of {} done", turn + 1, flags.turns);
+    }
+    report::ratios(&pairs);
+    Ok(())
+}
+
+async fn measure(flags: &Flags) -> Result<Figures> {
     let wanted = |name: &str| flags.only.is_empty() || flags.only.iter().any(|only| only == name);
     let size = drain::Size {
         rounds: flags.rounds.unwrap_or(flags.size(5, 15)),
@@ -120,6 +146,9 @@ async fn measure(flags: &Flags) -> Result<()> {
     }
     if wanted("half-hangs") {
         lag::half_hangs(flags.size(1, 11), flags.size(8, 20), &mut figures).await?;
+    }
+    if wanted("one-app-hangs") {
+        lag::one_app_hangs(5_000, flags.size(20, 60), &mut figures).await?;
     }
     if wanted("memory") {
         depth::memory(
@@ -155,6 +184,5 @@ async fn measure(flags: &Flags) -> Result<()> {
         let rounds = flags.size(1, 5);
         depth::hanging_backlog(flags.size(200_000, 1_000_000), rounds, &mut figures).await?;
     }
-    figures.print();
-    Ok(())
+    Ok(figures)
 }
