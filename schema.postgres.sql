@@ -118,12 +118,6 @@ CREATE TABLE callback_queue (
   -- Filled in by a trigger at the INSERT.
   origin                 TEXT   COLLATE "C" NOT NULL DEFAULT '',
 
-  -- 1: set aside by a claim, because its app is paused. A resume puts it back.
-  held                   BIGINT NOT NULL DEFAULT 0,
-
-  CONSTRAINT held_is_0_or_1_of_a_waiting_callback
-    CHECK (held = 0 OR (held = 1 AND state = 'pending' AND leased_until IS NULL)),
-
   CONSTRAINT kind_is_payment_or_refund
     CHECK (kind IN ('payment', 'refund')),
   CONSTRAINT callback_url_is_absolute_http_or_https
@@ -195,11 +189,9 @@ ALTER TABLE callback_queue SET (
 CREATE UNIQUE INDEX callback_one_per_payment ON callback_queue (newpay_order_no, coalesce(newpay_refund_order_no, ''));
 CREATE UNIQUE INDEX callback_one_per_refund  ON callback_queue (newpay_refund_order_no) WHERE kind = 'refund';
 
--- What can be claimed, by origin: the dispatcher goes round the origins.
-CREATE INDEX callback_due       ON callback_queue (origin, next_attempt_at, id)
-  WHERE state = 'pending' AND leased_until IS NULL AND held = 0;
--- What a resume puts back.
-CREATE INDEX callback_held      ON callback_queue (app_id, id) WHERE held = 1;
+-- What waits, by endpoint (an app's use of an origin): dispatchers go from endpoint to endpoint.
+CREATE INDEX callback_due       ON callback_queue (app_id, origin, next_attempt_at, id)
+  WHERE state = 'pending' AND leased_until IS NULL;
 -- What is in flight: few rows. Those past their lease are reclaimed, each dispatcher renews its own.
 CREATE INDEX callback_in_flight ON callback_queue (leased_until) WHERE leased_until IS NOT NULL;
 CREATE INDEX callback_in_flight_by_token ON callback_queue (lease_token) WHERE leased_until IS NOT NULL;
@@ -263,13 +255,15 @@ BEFORE TRUNCATE ON callback_queue
 EXECUTE FUNCTION callback_refuse(
   'callback_queue: a pending callback is owed to a merchant; cancel it, do not delete it');
 
--- Wakes the dispatchers at the commit: one notice for each origin, which it names. An empty one
--- means: look at everything (that of a longer origin does not fit into a notice).
+-- Wakes the dispatchers at the commit: one notice for each endpoint, which it names as the origin, a
+-- space (no origin has one) and the app. An empty one means: look at everything (longer names do not
+-- fit into a notice).
 CREATE FUNCTION callback_queue_notify() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('callback_queue', n.origin)
-  FROM (SELECT DISTINCT CASE WHEN octet_length(origin) < 8000 THEN origin ELSE '' END AS origin
+  PERFORM pg_notify('callback_queue', n.endpoint)
+  FROM (SELECT DISTINCT CASE WHEN octet_length(origin) + octet_length(app_id) < 7999
+          THEN origin || ' ' || app_id ELSE '' END AS endpoint
         FROM new_callbacks WHERE state = 'pending') n;
   RETURN NULL;
 END $$;
@@ -628,7 +622,7 @@ CREATE TABLE queue_schema (
   version BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX queue_schema_has_one_row ON queue_schema ((true));
-INSERT INTO queue_schema (version) VALUES (1);
+INSERT INTO queue_schema (version) VALUES (6);
 
 -- Views for people. Their "now" is the clock of this server.
 
@@ -679,13 +673,10 @@ SELECT
   q.last_outcome,
   callback_time(q.created_at)                                                               AS created_at,
   callback_time(q.next_attempt_at)                                                          AS next_attempt_at
--- In three parts, each of which has an index of its own: what waits, what a pause holds, what is in flight.
+-- In two parts, each of which has an index of its own: what waits, and what is in flight.
 FROM (
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL AND held = 0
-  UNION ALL
-  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue WHERE held = 1
+  FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL
   UNION ALL
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
   FROM callback_queue WHERE leased_until IS NOT NULL
@@ -731,10 +722,7 @@ SELECT
   callback_time(min(c.created_at) FILTER (WHERE c.state = 'pending'))                       AS oldest_pending_created_at
 FROM (
   SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
-  WHERE state = 'pending' AND leased_until IS NULL AND held = 0
-  UNION ALL
-  SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
-  WHERE held = 1
+  WHERE state = 'pending' AND leased_until IS NULL
   UNION ALL
   SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
   WHERE leased_until IS NOT NULL

@@ -27,7 +27,7 @@ PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 
 PRAGMA application_id = 0x4e504342; -- "NPCB"
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;
 
 CREATE TABLE callback_queue (
   -- Never reused, so that the dispatcher can tell new rows by their id.
@@ -68,11 +68,6 @@ CREATE TABLE callback_queue (
   -- Filled in by a trigger at the INSERT. A generated column would be worked out anew by each
   -- UPDATE, at a third of what the dispatcher's writes cost.
   origin                 TEXT    NOT NULL DEFAULT '',
-
-  -- 1: set aside by a claim, because its app is paused. A resume puts it back.
-  held                   INTEGER NOT NULL DEFAULT 0
-    CONSTRAINT held_is_0_or_1_of_a_waiting_callback
-    CHECK (held = 0 OR (held = 1 AND state = 'pending' AND leased_until IS NULL)),
 
   CONSTRAINT kind_is_payment_or_refund
     CHECK (kind IN ('payment', 'refund')),
@@ -133,11 +128,9 @@ CREATE TABLE callback_queue (
 CREATE UNIQUE INDEX callback_one_per_payment ON callback_queue (newpay_order_no, coalesce(newpay_refund_order_no, ''));
 CREATE UNIQUE INDEX callback_one_per_refund  ON callback_queue (newpay_refund_order_no) WHERE kind = 'refund';
 
--- What can be claimed, by origin: the dispatcher goes round the origins.
-CREATE INDEX callback_due       ON callback_queue (origin, next_attempt_at)
-  WHERE state = 'pending' AND leased_until IS NULL AND held = 0;
--- What a resume puts back.
-CREATE INDEX callback_held      ON callback_queue (app_id) WHERE held = 1;
+-- What waits, by endpoint (an app's use of an origin): the dispatcher goes from endpoint to endpoint.
+CREATE INDEX callback_due       ON callback_queue (app_id, origin, next_attempt_at)
+  WHERE state = 'pending' AND leased_until IS NULL;
 -- What is in flight: few rows, all of them reclaimed after a crash.
 CREATE INDEX callback_in_flight ON callback_queue (leased_until) WHERE leased_until IS NOT NULL;
 -- What can be pruned.
@@ -581,13 +574,10 @@ SELECT
   q.last_outcome,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.created_at / 1000.0, 'unixepoch')                        AS created_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.next_attempt_at / 1000.0, 'unixepoch')                   AS next_attempt_at
--- In three parts, each of which has an index of its own: what waits, what a pause holds, what is in flight.
+-- In two parts, each of which has an index of its own: what waits, and what is in flight.
 FROM (
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue INDEXED BY callback_due WHERE state = 'pending' AND leased_until IS NULL AND held = 0
-  UNION ALL
-  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue INDEXED BY callback_held WHERE held = 1
+  FROM callback_queue INDEXED BY callback_due WHERE state = 'pending' AND leased_until IS NULL
   UNION ALL
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
   FROM callback_queue INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL
@@ -634,10 +624,7 @@ SELECT
                                                                                             AS oldest_pending_created_at
 FROM (
   SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
-  WHERE state = 'pending' AND leased_until IS NULL AND held = 0
-  UNION ALL
-  SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
-  WHERE held = 1
+  WHERE state = 'pending' AND leased_until IS NULL
   UNION ALL
   SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
   WHERE leased_until IS NOT NULL

@@ -24,8 +24,8 @@ SELECT id, attempts, attempt_seq, created_at, kind, callback_url, app_id, pay_me
   currency, newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra,
   result, trans_info, settlement_status
 FROM callback_queue
-WHERE state = 'pending' AND leased_until IS NULL AND held = 0 AND origin = ?1 AND next_attempt_at <= ?2
-ORDER BY next_attempt_at, id LIMIT ?3";
+WHERE state = 'pending' AND leased_until IS NULL AND app_id = ?1 AND origin = ?2 AND next_attempt_at <= ?3
+ORDER BY next_attempt_at, id LIMIT ?4";
 
 const CLAIM: &str = "
 UPDATE callback_queue SET leased_until = ?1, leased_at = ?1, lease_token = ?1 WHERE id = ?2";
@@ -52,15 +52,14 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -8192)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
-    let origin: String = db.query_row("SELECT origin FROM callback_queue LIMIT 1", [], |row| {
-        row.get(0)
-    })?;
+    let endpoint = "SELECT app_id, origin FROM callback_queue LIMIT 1";
+    let endpoint = db.query_row(endpoint, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let watch = Stopwatch::start();
     let mut claimed = Vec::new();
     let mut rows = 0;
     loop {
         db.execute_batch("BEGIN IMMEDIATE")?;
-        let next = claim(&db, &origin, flags.group)?;
+        let next = claim(&db, &endpoint, flags.group)?;
         record(&db, &claimed)?;
         db.execute_batch("COMMIT")?;
         rows += claimed.len();
@@ -74,9 +73,9 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-fn claim(db: &Connection, origin: &str, limit: usize) -> Result<Vec<i64>> {
+fn claim(db: &Connection, (app_id, origin): &(String, String), limit: usize) -> Result<Vec<i64>> {
     let mut statement = db.prepare_cached(DUE)?;
-    let mut found = statement.query(params![origin, NOW, limit])?;
+    let mut found = statement.query(params![app_id, origin, NOW, limit])?;
     let mut ids = Vec::with_capacity(limit);
     while let Some(row) = found.next()? {
         let url: String = row.get(5)?;

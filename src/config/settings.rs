@@ -10,9 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
-use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use super::store_url::StoreUrl;
@@ -83,8 +81,8 @@ pub struct EgressSettings {
     pub allow_http: bool,
     /// Networks that may be called although they are not public, without host bits.
     pub allow_networks: Vec<IpNet>,
-    /// The certificates of `egress.extra_ca_file`, trusted in addition to the system's.
-    pub extra_roots: Vec<CertificateDer<'static>>,
+    /// PEM certificates to trust besides the system's. Held a usable one when it was checked.
+    pub extra_ca_file: Option<PathBuf>,
     /// The proxy for every callback: http, https or socks5, with a host. May hold a password.
     pub proxy: Option<Url>,
 }
@@ -94,7 +92,7 @@ impl fmt::Debug for EgressSettings {
         f.debug_struct("EgressSettings")
             .field("allow_http", &self.allow_http)
             .field("allow_networks", &self.allow_networks)
-            .field("extra_roots", &self.extra_roots.len())
+            .field("extra_ca_file", &self.extra_ca_file)
             .field("proxy", &self.proxy.as_ref().map(without_password))
             .finish()
     }
@@ -154,10 +152,11 @@ pub struct TracingSettings {
 }
 
 /// `[log]`: what is logged, and how.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// What is let through, by target.
-    pub level: Targets,
+    /// As `tracing_subscriber::filter::Targets` reads it, for instance
+    /// `info,callback_dispatcher=debug`.
+    pub level: String,
     /// In which form.
     pub format: LogFormat,
 }

@@ -13,13 +13,13 @@ use futures_util::FutureExt;
 use super::floor::{Errand, Floor};
 use super::letter::Letter;
 use super::terms::Terms;
-use super::transport::{Line, Permit, Refusal};
+use super::transport::{Line, Permit};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
     self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
 };
 use crate::failpoint;
-use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Malformed, Origin, excerpt};
+use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Endpoint, Malformed, Sent, excerpt};
 
 /// An attempt that has ended, with what is told of it once it is recorded.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) struct About {
     pub(super) id: domain::CallbackId,
-    pub(super) origin: Origin,
+    pub(super) endpoint: Endpoint,
     pub(super) kind: Option<Kind>,
     pub(super) app_id: String,
     pub(super) created_at: Timestamp,
@@ -44,13 +44,9 @@ pub(super) struct About {
     pub(super) reach: Reach,
 }
 
-/// The detail of an attempt whose request was held back.
+/// What the log has of a request that was held back.
 const TOO_LATE: &str = "the claim lapsed before the request was written: the dispatcher was stopped, \
                         or the database out of reach";
-
-/// The detail of an attempt whose second sending was held back.
-const TOO_LATE_TO_RESEND: &str = "perhaps sent, answer unknown: the connection closed without an \
-                                  answer, and the claim lapsed before the request was sent again";
 
 /// Makes attempts until there is nothing more to send or no place for it.
 pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
@@ -59,11 +55,11 @@ pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
     while let Some(errand) = next {
         let Errand {
             place,
-            origin,
+            endpoint,
             claimed,
             terms,
         } = errand;
-        let ended = deliver(&clock, &terms, &mut line, origin, claimed).await;
+        let ended = deliver(&clock, &terms, &mut line, endpoint, claimed).await;
         next = floor.hand_in(place, ended, terms, clock.now());
     }
 }
@@ -72,7 +68,7 @@ async fn deliver(
     clock: &SharedClock,
     terms: &Terms,
     line: &mut Line,
-    origin: Origin,
+    endpoint: Endpoint,
     claimed: ClaimedCallback,
 ) -> Ended {
     let ClaimedCallback {
@@ -98,9 +94,9 @@ async fn deliver(
     if !terms.shield && attempt.verdict.outcome.is_counted() {
         attempt.verdict.counted = true;
     }
-    let next = match permit.and_then(|permit| permit.refusal()) {
-        Some(_) => Next::RetryAt(clock.now()),
-        None => next(terms, &attempt, attempts, clock.now()),
+    let next = match permit.is_some_and(|permit| permit.was_refused()) {
+        true => Next::RetryAt(clock.now()),
+        false => next(terms, &attempt, attempts, clock.now()),
     };
     let message = callback.ok().map(|callback| callback.message);
     Ended {
@@ -111,7 +107,7 @@ async fn deliver(
         },
         about: About {
             id,
-            origin,
+            endpoint,
             kind: message.as_ref().map(domain::Message::kind),
             app_id: message.map_or_else(String::new, |message| message.app_id().to_owned()),
             created_at,
@@ -147,24 +143,14 @@ async fn attempt(
                 .post_along(line, url, body, permit.cloned())
                 .await;
             failpoint::here!("send-after-answer");
-            if let Some(refusal) = permit.and_then(|permit| permit.refusal()) {
-                let (detail, sent) = match refusal {
-                    Refusal::NothingWritten => (TOO_LATE, None),
-                    Refusal::WrittenBefore => (TOO_LATE_TO_RESEND, Some(letter.sent)),
-                };
-                let attempt = Attempt {
-                    sent,
-                    ..unsent(Outcome::Interrupted, detail.to_owned(), started_at)
-                };
+            if permit.is_some_and(|permit| permit.was_refused()) {
+                let attempt = unsent(Outcome::Interrupted, TOO_LATE.to_owned(), started_at);
                 return (attempt, Reach::NotTried);
             }
             let reach = report.exchange.reach();
-            // The second sending may be forbidden although the first was written.
-            let was_sent = report.resent || !matches!(report.exchange, Exchange::Blocked { .. });
             let attempt = Attempt {
                 phases: report.phases,
-                sent: was_sent.then_some(letter.sent),
-                ..ended(report.exchange, started_at)
+                ..ended(report.exchange, letter.sent, started_at)
             };
             (attempt, reach)
         }
@@ -176,20 +162,25 @@ async fn attempt(
     }
 }
 
-fn ended(exchange: Exchange, started_at: Timestamp) -> Attempt {
+fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
     let verdict = judge(&exchange);
     let phase = match &exchange {
         Exchange::Failed(fault) => Some(fault.phase),
         Exchange::Answered { .. } | Exchange::Blocked { .. } => None,
     };
-    let (http_status, response_excerpt, remote_addr) = match exchange {
+    let (http_status, response_excerpt, remote_addr, sent) = match exchange {
         Exchange::Answered {
             status,
             body,
             remote_addr,
-        } => (Some(status), Some(excerpt(&body.bytes)), remote_addr),
-        Exchange::Failed(fault) => (fault.status, None, fault.remote_addr),
-        Exchange::Blocked { .. } => (None, None, None),
+        } => (
+            Some(status),
+            Some(excerpt(&body.bytes)),
+            remote_addr,
+            Some(sent),
+        ),
+        Exchange::Failed(fault) => (fault.status, None, fault.remote_addr, Some(sent)),
+        Exchange::Blocked { .. } => (None, None, None, None),
     };
     Attempt {
         started_at,
@@ -198,7 +189,7 @@ fn ended(exchange: Exchange, started_at: Timestamp) -> Attempt {
         http_status,
         response_excerpt,
         remote_addr,
-        sent: None,
+        sent,
         phase,
         phases: PhaseTimes::default(),
     }

@@ -15,7 +15,7 @@ use super::outage::{Outage, PROBES_MAX};
 use super::roster::{PlaceNumber, Roster, Rules, Turn};
 use super::terms::Terms;
 use crate::domain::Timestamp;
-use crate::store::{ClaimedCallback, Origin, Seat};
+use crate::store::{ClaimedCallback, Endpoint, Seat};
 
 /// Ended attempts that are worth a commit of their own.
 pub(super) const BATCH: usize = 256;
@@ -48,7 +48,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Errand {
     pub(super) place: PlaceNumber,
-    pub(super) origin: Origin,
+    pub(super) endpoint: Endpoint,
     pub(super) claimed: ClaimedCallback,
     pub(super) terms: Arc<Terms>,
 }
@@ -123,13 +123,13 @@ impl State {
         loop {
             let Turn {
                 place,
-                origin,
+                endpoint,
                 claimed,
             } = self.roster.take(rules)?;
             if claimed.lease.stands() {
                 return Some(Errand {
                     place,
-                    origin,
+                    endpoint,
                     claimed,
                     terms: terms
                         .filter(|terms| Arc::ptr_eq(terms, &self.terms))

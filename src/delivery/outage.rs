@@ -96,7 +96,7 @@ impl Outage {
 
     fn failed(&mut self, ended: &mut Ended, now: Timestamp) -> bool {
         if ended.about.reach == Reach::Unreached {
-            self.note_unreached(&ended.about.origin, now);
+            self.note_unreached(&ended.about.endpoint.origin, now);
         }
         if let Some(current) = &mut self.current {
             current.seen_at = now;

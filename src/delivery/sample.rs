@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::courier::{About, Ended};
 use crate::domain::{CallbackId, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict};
-use crate::store::{Attempt, EndedAttempt, Lease, Origin};
+use crate::store::{Attempt, EndedAttempt, Endpoint, Lease};
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -38,7 +38,7 @@ pub(super) fn ended(id: i64, origin: &str, reach: Reach) -> Ended {
         },
         about: About {
             id: CallbackId(id),
-            origin: Origin::new(origin),
+            endpoint: Endpoint::new("6", origin),
             kind: None,
             app_id: String::new(),
             created_at: START,

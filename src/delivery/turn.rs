@@ -14,8 +14,8 @@ use crate::clock::SharedClock;
 use crate::domain::{LOCAL_FAULT_WAIT, Next};
 use crate::failpoint;
 use crate::store::{
-    ChargedAttempt, Claim, EndedAttempt, OriginDue, Queue, Recorded, RecordedAttempt, Refund,
-    Share, StoreError, Unrecorded, Want,
+    ChargedAttempt, Claim, ClaimRequest, ClaimResult, EndedAttempt, EndpointDue, Queue, Recorded,
+    RecordedAttempt, Refund, StoreError, Unrecorded,
 };
 
 /// What every task of a dispatcher shares.
@@ -36,11 +36,11 @@ pub(super) struct Turned {
     pub(super) refunded: Option<Refunded>,
 }
 
-/// What a claim brings back: one share for each want.
+/// What a claim brings back: one result for each request.
 #[derive(Debug)]
 pub(super) struct Claimed {
-    pub(super) wants: Vec<Want>,
-    pub(super) shares: Result<Vec<Share>, StoreError>,
+    pub(super) requests: Vec<ClaimRequest>,
+    pub(super) results: Result<Vec<ClaimResult>, StoreError>,
 }
 
 /// What giving back brings.
@@ -55,7 +55,7 @@ pub(super) struct Refunded {
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     /// The retries that recorded attempts have led to.
-    pub(super) due: Vec<OriginDue>,
+    pub(super) due: Vec<EndpointDue>,
     /// What could not be recorded, and why.
     pub(super) unrecorded: Option<(Vec<Ended>, StoreError)>,
     /// What the store takes alone or not at all.
@@ -71,10 +71,10 @@ pub(super) async fn turn(
 ) -> Turned {
     let claiming = async {
         let claim = claim?;
-        let wants = claim.wants.clone();
-        let shares = desk.queue.claim(claim).await;
+        let requests = claim.requests.clone();
+        let results = desk.queue.claim(claim).await;
         failpoint::here!("claim-after-commit");
-        Some(Claimed { wants, shares })
+        Some(Claimed { requests, results })
     };
     let (settled, claimed, refunded) =
         futures_util::future::join3(settle(&desk, ended), claiming, give_back(&desk, refunds))
@@ -131,7 +131,7 @@ const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Records one attempt, for as long as it takes: the merchant may have been told, and that must
 /// not be forgotten.
-pub(super) async fn insist(desk: Desk, ended: Ended) -> Result<Vec<OriginDue>, StoreError> {
+pub(super) async fn insist(desk: Desk, ended: Ended) -> Result<Vec<EndpointDue>, StoreError> {
     let id = ended.about.id;
     let mut ended = vec![ended];
     let mut wait = RECORD_WAIT;
@@ -162,7 +162,7 @@ pub(super) fn lost(callback_id: i64, error: &StoreError) {
 async fn record(
     desk: &Desk,
     ended: Vec<Ended>,
-) -> Result<Vec<OriginDue>, (Vec<Ended>, StoreError)> {
+) -> Result<Vec<EndpointDue>, (Vec<Ended>, StoreError)> {
     let (about, attempts): (Vec<About>, Vec<EndedAttempt>) = ended
         .into_iter()
         .map(|Ended { about, attempt }| (about, attempt))
@@ -175,8 +175,8 @@ async fn record(
                 .into_iter()
                 .zip(recorded)
                 .filter_map(|(about, recorded)| match recorded.next {
-                    Next::RetryAt(due) => Some(OriginDue {
-                        origin: about.origin,
+                    Next::RetryAt(due) => Some(EndpointDue {
+                        endpoint: about.endpoint,
                         due,
                     }),
                     Next::Delivered | Next::Exhausted => None,
@@ -201,7 +201,7 @@ fn tell(desk: &Desk, about: &[About], recorded: &[RecordedAttempt]) {
                 id: about.id,
                 kind: about.kind,
                 app_id: &about.app_id,
-                origin: &about.origin,
+                origin: &about.endpoint.origin,
                 created_at: about.created_at,
                 attempts: about.attempts + u32::from(attempt.verdict.counted),
                 attempt,

@@ -19,7 +19,7 @@ pub fn for_merchant(row: &CallbackRow, attempts: &[AttemptRow], paused: Option<&
             format!("{what} was withdrawn by us and will not be sent.")
         }
         ShownState::InFlight => format!("{what} is being sent to {to} right now."),
-        ShownState::Pending if paused.is_some() || row.held => format!(
+        ShownState::Pending if paused.is_some() => format!(
             "{what} has not been acknowledged yet.{} We are holding back what we send to {to} at \
              the moment, and will send it when that ends.",
             spaced(&last_failure(attempts)),

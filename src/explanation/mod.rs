@@ -137,9 +137,6 @@ fn next(callback: &CallbackRow, paused: Option<&Pause>) -> String {
     }
     match (callback.state, callback.next_attempt_at) {
         (ShownState::InFlight, _) => "an attempt is under way".to_owned(),
-        (ShownState::Pending, Some(_)) if callback.held => {
-            "it is being put back after a pause, and is sent then".to_owned()
-        }
         (ShownState::Pending, Some(due)) => format!("the next attempt is due on {due}"),
         (ShownState::Pending, None) => "no attempt is due; the row is damaged".to_owned(),
         (ShownState::Delivered, _) => "nothing: it was acknowledged".to_owned(),

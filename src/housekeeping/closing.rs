@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::HousekeepingJob;
+use super::Chore;
 use crate::clock::SharedClock;
 use crate::reconciliation::close_days;
 use crate::store::{Ledger, Queue, StoreError};
@@ -21,7 +21,7 @@ pub struct Closing {
 }
 
 #[async_trait]
-impl HousekeepingJob for Closing {
+impl Chore for Closing {
     fn name(&self) -> &'static str {
         "close days"
     }
@@ -30,19 +30,15 @@ impl HousekeepingJob for Closing {
         "20 7,22,37,52 * * * *"
     }
 
-    fn runs_at_start(&self) -> bool {
-        true
-    }
-
     async fn run(&self) -> Result<(), StoreError> {
-        // One of several dispatchers is enough. If two consider themselves the first, the store
-        // refuses the later one.
+        // One of several dispatchers is enough. Where two take themselves for the first one, the
+        // store refuses the later.
         if self.queue.seat().number > 0 {
             return Ok(());
         }
         let links = close_days(&*self.ledger, &*self.queue, self.clock.now()).await?;
         for link in links {
-            // The log keeps the digest in a second place, where the database can't change it.
+            // The log is a second place for the digest, out of the database's reach.
             tracing::info!(
                 day = %link.day,
                 callbacks = link.counts.queued,

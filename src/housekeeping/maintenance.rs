@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::HousekeepingJob;
+use super::Chore;
 use crate::store::{Queue, StoreError};
 
 /// Checkpoints the write-ahead log and gives free pages back, every five minutes.
@@ -15,7 +15,7 @@ pub struct Maintenance {
 }
 
 #[async_trait]
-impl HousekeepingJob for Maintenance {
+impl Chore for Maintenance {
     fn name(&self) -> &'static str {
         "maintain"
     }

@@ -1,16 +1,16 @@
-//! Removes callbacks that have been finished for long enough.
+//! Removes what has been finished for long enough.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::HousekeepingJob;
+use super::Chore;
 use crate::clock::SharedClock;
 use crate::failpoint;
 use crate::store::{Queue, Retention, StoreError};
 
-/// Rows in one transaction: few, so that deliveries and the gateway can write in between.
+/// Rows in one transaction: small, so that deliveries and the gateway get their turn between.
 const BATCH_ROWS: usize = 200;
 
 /// Prunes by `[housekeeping] keep_delivered` and `keep_exhausted`.
@@ -29,7 +29,7 @@ pub struct Pruning {
 }
 
 #[async_trait]
-impl HousekeepingJob for Pruning {
+impl Chore for Pruning {
     fn name(&self) -> &'static str {
         "prune"
     }

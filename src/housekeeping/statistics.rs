@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::HousekeepingJob;
+use super::Chore;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::Timestamp;
 use crate::store::{Inspection, Stats, StoreError};
 
 /// Takes the counts.
 pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
-    /// The queue's counts as of `now`.
+    /// As of `now`, the queue stands like this.
     fn queue_counted(&self, stats: &Stats, now: Timestamp);
 
-    /// The present size of the store's write-ahead log.
+    /// The store's write-ahead log has this size now.
     fn wal_measured(&self, bytes: u64);
 }
 
-/// The pause after a count, in multiples of the time that it took. A count takes longer the larger
-/// the queue is; with this pause it costs half a thousandth of a core at most.
+/// Counts take time by the size of the queue. With this much rest for each, in multiples of what
+/// the last one took, they cost half a thousandth of a core at most.
 const REST: u32 = 2000;
 
 /// Counts callbacks by state every 15 seconds, more rarely in a large queue. The size of the
@@ -62,17 +62,13 @@ impl Statistics {
 }
 
 #[async_trait]
-impl HousekeepingJob for Statistics {
+impl Chore for Statistics {
     fn name(&self) -> &'static str {
         "count"
     }
 
     fn cron(&self) -> &'static str {
         "*/15 * * * * *"
-    }
-
-    fn runs_at_start(&self) -> bool {
-        true
     }
 
     async fn run(&self) -> Result<(), StoreError> {
@@ -98,7 +94,7 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::store::sqlite::{self, SqliteInspection};
 
-    /// How often each method was called.
+    /// How often it was told what.
     #[derive(Debug, Default)]
     struct Heard {
         counts: Mutex<usize>,
@@ -116,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_long_count_only_the_log_is_measured() {
+    async fn after_a_long_count_it_rests_but_still_measures() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("queue.db");
         sqlite::init(&path).expect("created");

@@ -100,7 +100,6 @@ pub struct CallbackRow {
     pub last_outcome: Option<String>,
     pub finished_at: Option<Timestamp>,
     pub origin: Origin,
-    pub held: bool,
 }
 
 /// One row of `callback_attempt`.

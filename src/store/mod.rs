@@ -53,20 +53,11 @@ pub use lease::{Lease, Validity};
 pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 pub use observer::{CommitObserver, Unobserved};
 
-/// When an origin's earliest claimable callback is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OriginDue {
-    /// The origin.
-    pub origin: Origin,
-    /// When its earliest callback is due.
-    pub due: Timestamp,
-}
-
 /// What other processes have committed since the last look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrivals {
-    /// What is due where, one entry per origin among the rows read.
-    pub due: Vec<OriginDue>,
+    /// What is due where, one entry per endpoint among the rows read.
+    pub due: Vec<EndpointDue>,
     /// The highest id read: where the next look begins. `None`: there was nothing new.
     pub newest: Option<CallbackId>,
     /// Whether there may be more than were read.
@@ -77,32 +68,41 @@ pub struct Arrivals {
     pub has_commands: bool,
 }
 
+/// One step of a survey of all endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The endpoints that this step has found, in their order.
+    pub due: Vec<EndpointDue>,
+    /// The endpoint after which the next step begins; `None`: this was the last step.
+    pub next: Option<Endpoint>,
+}
+
 /// What the dispatcher wants to take on.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// How many of which origin, in the order of service.
-    pub wants: Vec<Want>,
+    /// How many of which endpoint, in the order of service.
+    pub requests: Vec<ClaimRequest>,
     /// The moment of the claim.
     pub now: Timestamp,
     /// How long the lease stands.
     pub lease: Duration,
 }
 
-/// A share of a claim.
+/// The part of a claim that concerns one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Want {
-    /// Whose callbacks.
-    pub origin: Origin,
-    /// At most how many.
+pub struct ClaimRequest {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// At most how many of its callbacks.
     pub limit: usize,
 }
 
-/// What a claim brought for one [`Want`].
+/// What a claim brought for one [`ClaimRequest`]. Nothing, if the endpoint is paused.
 #[derive(Debug, Default)]
-pub struct Share {
+pub struct ClaimResult {
     /// The callbacks, in flight from now on.
     pub callbacks: Vec<ClaimedCallback>,
-    /// When the origin's next callback is due, if it has one.
+    /// When the endpoint's next callback is due, if it has one.
     pub then_due: Option<Timestamp>,
 }
 
@@ -254,16 +254,12 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Looks for rows with an id above `after`, at most `limit` of them.
     async fn arrivals(&self, after: CallbackId, limit: usize) -> Result<Arrivals, StoreError>;
 
-    /// Goes round the origins that have claimable callbacks, due or not, in the order of their
-    /// names from beyond `after`, at most `limit` of them.
-    async fn survey(
-        &self,
-        after: Option<Origin>,
-        limit: usize,
-    ) -> Result<Vec<OriginDue>, StoreError>;
+    /// Lists the endpoints that have waiting callbacks, due or not, and are not paused: in their
+    /// order, from the one after `after`. Looks at no more than `limit` endpoints.
+    async fn survey(&self, after: Option<Endpoint>, limit: usize) -> Result<Survey, StoreError>;
 
-    /// Puts due callbacks in flight. Returns one share for each want, in the same order.
-    async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError>;
+    /// Puts due callbacks in flight. Returns one result for each request, in the same order.
+    async fn claim(&self, claim: Claim) -> Result<Vec<ClaimResult>, StoreError>;
 
     /// Writes attempts to the log and moves their callbacks on: all of it or nothing. Returns one
     /// for each, in the same order.

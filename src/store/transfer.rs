@@ -287,7 +287,6 @@ pub static TABLES: [Table; 7] = [
             text("last_outcome"),
             integer("finished_at"),
             text("origin"),
-            integer("held"),
         ],
     },
     Table {

@@ -13,8 +13,8 @@ use crate::clock::ManualClock;
 use crate::delivery::observer::Observer;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, EndedAttempt, EnqueueError, Lease, LedgerEntry,
-    Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Share, StoreError, Unrecorded,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, EndedAttempt, Endpoint, EnqueueError,
+    Lease, LedgerEntry, Queue, RecordedAttempt, Refund, Retention, StoreError, Survey, Unrecorded,
     Unreleased,
 };
 use crate::telemetry::Metrics;
@@ -35,10 +35,10 @@ impl Queue for ProbeOnly {
     async fn arrivals(&self, _: CallbackId, _: usize) -> Result<Arrivals, StoreError> {
         unreachable!("the admin port only probes")
     }
-    async fn survey(&self, _: Option<Origin>, _: usize) -> Result<Vec<OriginDue>, StoreError> {
+    async fn survey(&self, _: Option<Endpoint>, _: usize) -> Result<Survey, StoreError> {
         unreachable!("the admin port only probes")
     }
-    async fn claim(&self, _: Claim) -> Result<Vec<Share>, StoreError> {
+    async fn claim(&self, _: Claim) -> Result<Vec<ClaimResult>, StoreError> {
         unreachable!("the admin port only probes")
     }
     async fn record(&self, _: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {

@@ -42,7 +42,9 @@ use super::turn::{self, Claimed, Desk, Settled, Turned};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
-use crate::store::{Arrivals, CarriedOut, Claim, OriginDue, Queue, Share, StoreError, Want};
+use crate::store::{
+    Arrivals, CarriedOut, Claim, ClaimRequest, ClaimResult, EndpointDue, Queue, StoreError, Survey,
+};
 
 /// A look at the queue that no nudge has asked for.
 const SLOW_POLL: Duration = Duration::from_millis(500);
@@ -83,10 +85,10 @@ enum Event {
 enum Back {
     Turned(Box<Turned>),
     Looked(Result<Arrivals, StoreError>),
-    Surveyed(Result<Vec<OriginDue>, StoreError>),
+    Surveyed(Result<Survey, StoreError>),
     CarriedOut(Result<CarriedOut, StoreError>),
     /// A stubborn outcome is recorded.
-    Insisted(Result<Vec<OriginDue>, StoreError>),
+    Insisted(Result<Vec<EndpointDue>, StoreError>),
     /// Claims are given back.
     Released(Result<(), StoreError>),
     /// What others have left behind is taken over.
@@ -274,7 +276,7 @@ impl Shift {
             }
             Back::Surveyed(Err(error)) => {
                 self.surveying.under_way = false;
-                self.store_failed(error, "survey the origins")
+                self.store_failed(error, "survey the endpoints")
             }
             Back::CarriedOut(carried_out) => {
                 self.carried_out(carried_out);
@@ -314,18 +316,18 @@ impl Shift {
         if !has_reason {
             return;
         }
-        let wants = if claims {
+        let requests = if claims {
             state.roster.plan(rules)
         } else {
             Vec::new()
         };
-        if !wants.is_empty() {
+        if !requests.is_empty() {
             state.outage.claims(now);
         }
         let mut ended = std::mem::take(&mut state.ended);
         state.outage.correct(&mut ended, now);
         let refunds = state.outage.take_refunds();
-        if wants.is_empty() && ended.is_empty() && refunds.is_empty() {
+        if requests.is_empty() && ended.is_empty() && refunds.is_empty() {
             return;
         }
         state.is_turning = true;
@@ -333,7 +335,11 @@ impl Shift {
         drop(state);
         self.ripe_at = None;
         self.turning = Some(ended.len());
-        let claim = (!wants.is_empty()).then_some(Claim { wants, now, lease });
+        let claim = (!requests.is_empty()).then_some(Claim {
+            requests,
+            now,
+            lease,
+        });
         self.tasks.spawn(
             turn::turn(self.desk.clone(), ended, claim, refunds)
                 .map(|turned| Back::Turned(Box::new(turned))),
@@ -372,19 +378,19 @@ impl Shift {
         }
     }
 
-    fn claimed(&mut self, Claimed { wants, shares }: Claimed) -> Result<(), StoreError> {
+    fn claimed(&mut self, Claimed { requests, results }: Claimed) -> Result<(), StoreError> {
         let now = self.desk.clock.now();
         let mut state = self.floor.lock();
         let rules = state.rules(now);
-        match shares {
-            Ok(shares) => {
+        match results {
+            Ok(results) => {
                 self.failed = None;
-                for (Want { origin, .. }, share) in wants.into_iter().zip(shares) {
-                    let Share {
+                for (ClaimRequest { endpoint, .. }, result) in requests.into_iter().zip(results) {
+                    let ClaimResult {
                         callbacks,
                         then_due,
-                    } = share;
-                    state.roster.claimed(&origin, callbacks, then_due, rules);
+                    } = result;
+                    state.roster.claimed(&endpoint, callbacks, then_due, rules);
                 }
                 // Too late to send it.
                 let stock = match self.drained_by {
@@ -396,8 +402,8 @@ impl Shift {
                 Ok(())
             }
             Err(error) => {
-                for want in wants {
-                    state.roster.unclaimed(&want.origin, rules);
+                for request in requests {
+                    state.roster.unclaimed(&request.endpoint, rules);
                 }
                 drop(state);
                 self.store_failed(error, "claim")
@@ -427,7 +433,7 @@ impl Shift {
         self.store_failed(error, "record")
     }
 
-    fn all_due(&self, due: Vec<OriginDue>) {
+    fn all_due(&self, due: Vec<EndpointDue>) {
         let rules = self.rules();
         let mut state = self.floor.lock();
         for due in due {

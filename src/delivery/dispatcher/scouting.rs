@@ -1,4 +1,4 @@
-//! Finding out what there is to do: looks at new rows, and surveys of all origins.
+//! Finding out what there is to do: looks at new rows, and surveys of all endpoints.
 //!
 //! At most one of each is under way. Both tell the roster; neither claims anything.
 
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use super::{Back, Shift};
 use crate::clock::Stopwatch;
-use crate::store::{Arrivals, Origin, OriginDue};
+use crate::store::{Arrivals, Endpoint, Survey};
 
-/// Between two surveys of all origins: finds what was changed behind our back by plain SQL.
+/// Between two surveys of all endpoints: finds what was changed behind our back by plain SQL.
 const SURVEY_EVERY: Duration = Duration::from_secs(30);
 
 /// The least time between two surveys that others' commits have asked for.
 const SURVEY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Origins read by one step of a survey, and rows by one look at arrivals.
+/// Endpoints read by one step of a survey, and rows by one look at arrivals.
 const LOOK_MAX: usize = 512;
 
 /// A look at arrivals.
@@ -27,11 +27,11 @@ pub(super) enum Looking {
     Again,
 }
 
-/// A survey of all origins.
+/// A survey of all endpoints.
 pub(super) struct Surveying {
     pub(super) under_way: bool,
-    /// Beyond which origin the next step begins.
-    cursor: Option<Origin>,
+    /// After which endpoint the next step begins.
+    cursor: Option<Endpoint>,
     since: Stopwatch,
     asked_for: bool,
 }
@@ -107,13 +107,11 @@ impl Shift {
             .spawn(async move { Back::Surveyed(queue.survey(cursor, LOOK_MAX).await) });
     }
 
-    pub(super) fn surveyed(&mut self, found: Vec<OriginDue>) {
+    pub(super) fn surveyed(&mut self, Survey { due, next }: Survey) {
         self.surveying.under_way = false;
-        let complete = found.len() < LOOK_MAX;
-        self.surveying.cursor = found.last().map(|last| last.origin.clone());
-        self.all_due(found);
-        if complete {
-            self.surveying.cursor = None;
+        self.all_due(due);
+        self.surveying.cursor = next;
+        if self.surveying.cursor.is_none() {
             let now = self.desk.clock.now();
             self.floor.lock().roster.forget(now);
         } else {

@@ -28,7 +28,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::domain::Timestamp;
-use crate::store::{Origin, OriginDue, Want};
+use crate::store::{ClaimRequest, Endpoint, EndpointDue, Origin};
 
 use lane::{Lane, Pace, Standing};
 
@@ -45,20 +45,22 @@ const AHEAD_FACTOR: usize = 4;
 /// Origins known at a time. Beyond that, those that are not known yet wait for a later survey.
 const LANES_MAX: usize = 65_536;
 
-/// An attempt that takes longer makes its origin slow.
+/// An attempt that takes longer makes its endpoint slow.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the pace of an origin is remembered that has nothing to send.
+/// How long the pace of an endpoint is remembered that has nothing to send.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 
 /// The state of all origins; `T` is what is claimed.
 #[derive(Debug)]
 pub(super) struct Roster<T> {
-    lanes: HashMap<Origin, Lane<T>>,
+    lanes: HashMap<Endpoint, Lane<T>>,
     /// By pace.
-    ready: [VecDeque<Origin>; Pace::ALL.len()],
-    waiting: BTreeSet<(Timestamp, Origin)>,
-    stocked: VecDeque<Origin>,
+    ready: [VecDeque<Endpoint>; Pace::ALL.len()],
+    waiting: BTreeSet<(Timestamp, Endpoint)>,
+    stocked: VecDeque<Endpoint>,
+    /// The origins that have attempts under way.
+    origins: HashMap<Origin, BusyOrigin>,
     /// Attempts under way, by place.
     places: Vec<Option<Attempt>>,
     /// The numbers of those that are free.
@@ -76,8 +78,16 @@ pub(super) struct Roster<T> {
 /// An attempt under way.
 #[derive(Debug)]
 struct Attempt {
-    origin: Origin,
+    endpoint: Endpoint,
     since: Timestamp,
+}
+
+/// An origin that has attempts under way, of whatever app.
+#[derive(Debug, Default)]
+struct BusyOrigin {
+    in_flight: usize,
+    /// Those that have stock, but met the origin at its limit.
+    waiting: Vec<Endpoint>,
 }
 
 /// The number of a place.
@@ -88,7 +98,7 @@ pub(super) struct PlaceNumber(usize);
 #[derive(Debug)]
 pub(super) struct Turn<T> {
     pub(super) place: PlaceNumber,
-    pub(super) origin: Origin,
+    pub(super) endpoint: Endpoint,
     pub(super) claimed: T,
 }
 
@@ -122,6 +132,7 @@ impl<T> Default for Roster<T> {
             ready: Default::default(),
             waiting: BTreeSet::new(),
             stocked: VecDeque::new(),
+            origins: HashMap::new(),
             places: Vec::new(),
             free: Vec::new(),
             in_flight: 0,
@@ -145,15 +156,15 @@ impl<T> Roster<T> {
     }
 
     /// A callback of `origin` is due at `due`.
-    pub(super) fn heard(&mut self, OriginDue { origin, due }: OriginDue, rules: Rules) {
+    pub(super) fn heard(&mut self, EndpointDue { endpoint, due }: EndpointDue, rules: Rules) {
         let room = self.lanes.len() < LANES_MAX;
-        let lane = match self.lanes.entry(origin.clone()) {
+        let lane = match self.lanes.entry(endpoint.clone()) {
             Entry::Occupied(lane) => lane.into_mut(),
             Entry::Vacant(_) if !room => return,
             Entry::Vacant(vacant) => vacant.insert(Lane::default()),
         };
         lane.due = Some(lane.due.map_or(due, |known| known.min(due)));
-        self.settle(&origin, rules);
+        self.settle(&endpoint, rules);
     }
 
     /// Whether a claim would fill a place that stands empty otherwise.
@@ -166,7 +177,7 @@ impl<T> Roster<T> {
 
     /// Chooses what to claim. The origins chosen are out of turn until [`Roster::claimed`] or
     /// [`Roster::unclaimed`].
-    pub(super) fn plan(&mut self, rules: Rules) -> Vec<Want> {
+    pub(super) fn plan(&mut self, rules: Rules) -> Vec<ClaimRequest> {
         self.call_the_due(rules);
         let ahead = rules.ahead(self.ended);
         self.ended = 0;
@@ -179,18 +190,19 @@ impl<T> Roster<T> {
             let wants_max = wants.len() + (WANTS_MAX * of_this).div_ceil(all_ready.max(1));
             let mut room = self.room(pace, ahead, rules).min(left);
             while room > 0 && wants.len() < wants_max.min(WANTS_MAX) {
-                let Some(origin) = self.ready[pace as usize].pop_front() else {
+                let Some(endpoint) = self.ready[pace as usize].pop_front() else {
                     break;
                 };
                 // Those before this pace have had what there is for them.
                 let others: usize = self.ready[pace as usize..].iter().map(VecDeque::len).sum();
                 let share = left.div_ceil((others + 1).clamp(1, WANTS_MAX - wants.len()));
-                let Some(limit) = self.call_for_claim(&origin, pace, share.min(room), rules) else {
+                let Some(limit) = self.call_for_claim(&endpoint, pace, share.min(room), rules)
+                else {
                     continue;
                 };
                 left -= limit;
                 room -= limit;
-                wants.push(Want { origin, limit });
+                wants.push(ClaimRequest { endpoint, limit });
             }
         }
         wants
@@ -200,12 +212,12 @@ impl<T> Roster<T> {
     /// turn any more.
     fn call_for_claim(
         &mut self,
-        origin: &Origin,
+        endpoint: &Endpoint,
         pace: Pace,
         share: usize,
         rules: Rules,
     ) -> Option<usize> {
-        let lane = self.lanes.get_mut(origin)?;
+        let lane = self.lanes.get_mut(endpoint)?;
         if lane.standing != Standing::Ready || lane.pace != pace {
             return None;
         }
@@ -222,49 +234,55 @@ impl<T> Roster<T> {
     /// A claim brought `claimed` for `origin`; its next is due at `then_due`.
     pub(super) fn claimed(
         &mut self,
-        origin: &Origin,
+        endpoint: &Endpoint,
         claimed: Vec<T>,
         then_due: Option<Timestamp>,
         rules: Rules,
     ) {
-        let lane = self.lanes.entry(origin.clone()).or_default();
+        let lane = self.lanes.entry(endpoint.clone()).or_default();
         self.stock += claimed.len();
         self.held[lane.pace as usize] += claimed.len();
         lane.stock.extend(claimed);
         lane.due = earliest(lane.due, then_due);
         lane.standing = Standing::Aside;
-        self.stock_up(origin);
-        self.settle(origin, rules);
+        self.stock_up(endpoint);
+        self.settle(endpoint, rules);
     }
 
     /// The claim for `origin` failed: it is as due as it was.
-    pub(super) fn unclaimed(&mut self, origin: &Origin, rules: Rules) {
-        self.claimed(origin, Vec::new(), Some(rules.now), rules);
+    pub(super) fn unclaimed(&mut self, endpoint: &Endpoint, rules: Rules) {
+        self.claimed(endpoint, Vec::new(), Some(rules.now), rules);
     }
 
     /// The next to be sent, if there is one and a place for it.
     pub(super) fn take(&mut self, rules: Rules) -> Option<Turn<T>> {
         while self.in_flight < rules.in_flight_max
-            && let Some(origin) = self.stocked.pop_front()
+            && let Some(endpoint) = self.stocked.pop_front()
         {
-            let Some(lane) = self.lanes.get_mut(&origin) else {
+            let Some(lane) = self.lanes.get_mut(&endpoint) else {
                 continue;
             };
             lane.is_stocked = false;
-            if lane.in_flight >= rules.in_flight_per_origin_max {
+            if lane.stock.is_empty() {
+                continue;
+            }
+            let busy = self.origins.entry(endpoint.origin.clone()).or_default();
+            if busy.in_flight >= rules.in_flight_per_origin_max {
+                busy.waiting.push(endpoint);
                 continue;
             }
             let Some(claimed) = lane.stock.pop_front() else {
                 continue;
             };
+            busy.in_flight += 1;
             lane.in_flight += 1;
             self.in_flight += 1;
             self.stock -= 1;
-            self.stock_up(&origin);
-            let place = self.seat(&origin, rules.now);
+            self.stock_up(&endpoint);
+            let place = self.seat(&endpoint, rules.now);
             return Some(Turn {
                 place,
-                origin,
+                endpoint,
                 claimed,
             });
         }
@@ -284,13 +302,13 @@ impl<T> Roster<T> {
         given_up
     }
 
-    fn seat(&mut self, origin: &Origin, now: Timestamp) -> PlaceNumber {
+    fn seat(&mut self, endpoint: &Endpoint, now: Timestamp) -> PlaceNumber {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.places.len() - 1
         });
         self.places[place] = Some(Attempt {
-            origin: origin.clone(),
+            endpoint: endpoint.clone(),
             since: now,
         });
         PlaceNumber(place)
@@ -298,35 +316,51 @@ impl<T> Roster<T> {
 
     /// The attempt in `place` has ended.
     pub(super) fn finished(&mut self, place: PlaceNumber, rules: Rules) {
-        let Some(Attempt { origin, since }) = self.places.get_mut(place.0).and_then(Option::take)
+        let Some(Attempt { endpoint, since }) = self.places.get_mut(place.0).and_then(Option::take)
         else {
             return;
         };
         self.free.push(place.0);
         self.in_flight -= 1;
+        self.leave_origin(&endpoint.origin);
         self.ended += 1;
         let pace = match rules.now.since(since) > SLOW_AFTER {
             true => Pace::Slow,
             false => Pace::Fast,
         };
-        let Some(lane) = self.lanes.get_mut(&origin) else {
+        let Some(lane) = self.lanes.get_mut(&endpoint) else {
             return;
         };
         self.held[lane.pace as usize] -= 1;
         lane.in_flight -= 1;
         lane.ended += 1;
         lane.last_end = rules.now;
-        self.keep_pace(&origin, pace, rules);
-        self.stock_up(&origin);
-        self.settle(&origin, rules);
+        self.keep_pace(&endpoint, pace, rules);
+        self.stock_up(&endpoint);
+        self.settle(&endpoint, rules);
     }
 
-    /// The limits may have changed: every origin finds its place anew.
+    /// Lets those go on that have waited for an attempt at `origin` to end.
+    fn leave_origin(&mut self, origin: &Origin) {
+        let Some(busy) = self.origins.get_mut(origin) else {
+            return;
+        };
+        busy.in_flight -= 1;
+        let waiting = std::mem::take(&mut busy.waiting);
+        if busy.in_flight == 0 {
+            self.origins.remove(origin);
+        }
+        for endpoint in waiting {
+            self.stock_up(&endpoint);
+        }
+    }
+
+    /// The limits may have changed: every endpoint finds its place anew.
     pub(super) fn resettle(&mut self, rules: Rules) {
-        let origins: Vec<Origin> = self.lanes.keys().cloned().collect();
-        for origin in origins {
-            self.stock_up(&origin);
-            self.settle(&origin, rules);
+        let endpoints: Vec<Endpoint> = self.lanes.keys().cloned().collect();
+        for endpoint in endpoints {
+            self.stock_up(&endpoint);
+            self.settle(&endpoint, rules);
         }
     }
 
@@ -334,12 +368,12 @@ impl<T> Roster<T> {
     pub(super) fn review(&mut self, rules: Rules) {
         let is_slow = |attempt: &&Attempt| rules.now.since(attempt.since) > SLOW_AFTER;
         let attempts = self.places.iter().flatten();
-        let slow: Vec<Origin> = attempts
+        let slow: Vec<Endpoint> = attempts
             .filter(is_slow)
-            .map(|attempt| attempt.origin.clone())
+            .map(|attempt| attempt.endpoint.clone())
             .collect();
-        for origin in slow {
-            self.keep_pace(&origin, Pace::Slow, rules);
+        for endpoint in slow {
+            self.keep_pace(&endpoint, Pace::Slow, rules);
         }
     }
 
@@ -350,14 +384,14 @@ impl<T> Roster<T> {
             .retain(|_, lane| !lane.is_idle() || now.since(lane.last_end) < REMEMBERED);
         for pace in Pace::ALL {
             let mut seen = HashSet::new();
-            self.ready[pace as usize].retain(|origin| {
+            self.ready[pace as usize].retain(|endpoint| {
                 let stands = |lane: &Lane<T>| lane.standing == Standing::Ready && lane.pace == pace;
-                self.lanes.get(origin).is_some_and(stands) && seen.insert(origin.clone())
+                self.lanes.get(endpoint).is_some_and(stands) && seen.insert(endpoint.clone())
             });
         }
     }
 
-    /// When the next origin that is not due yet will be.
+    /// When the next endpoint that is not due yet will be.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.waiting.first().map(|(due, _)| *due)
     }
@@ -377,29 +411,29 @@ impl<T> Roster<T> {
     fn call_the_due(&mut self, rules: Rules) {
         while let Some((due, _)) = self.waiting.first()
             && *due <= rules.now
-            && let Some((_, origin)) = self.waiting.pop_first()
+            && let Some((_, endpoint)) = self.waiting.pop_first()
         {
-            if let Some(lane) = self.lanes.get_mut(&origin) {
+            if let Some(lane) = self.lanes.get_mut(&endpoint) {
                 lane.standing = Standing::Aside;
             }
-            self.settle(&origin, rules);
+            self.settle(&endpoint, rules);
         }
     }
 
     /// Puts `origin` in line for places if it has stock. That it is below its limit shows when
     /// its turn comes.
-    fn stock_up(&mut self, origin: &Origin) {
-        if let Some(lane) = self.lanes.get_mut(origin)
+    fn stock_up(&mut self, endpoint: &Endpoint) {
+        if let Some(lane) = self.lanes.get_mut(endpoint)
             && !lane.is_stocked
             && !lane.stock.is_empty()
         {
             lane.is_stocked = true;
-            self.stocked.push_back(origin.clone());
+            self.stocked.push_back(endpoint.clone());
         }
     }
 
-    fn keep_pace(&mut self, origin: &Origin, pace: Pace, rules: Rules) {
-        let Some(lane) = self.lanes.get_mut(origin) else {
+    fn keep_pace(&mut self, endpoint: &Endpoint, pace: Pace, rules: Rules) {
+        let Some(lane) = self.lanes.get_mut(endpoint) else {
             return;
         };
         if lane.pace == pace {
@@ -413,12 +447,12 @@ impl<T> Roster<T> {
             lane.standing = Standing::Aside;
         }
         lane.pace = pace;
-        self.settle(origin, rules);
+        self.settle(endpoint, rules);
     }
 
     /// Puts `origin` where its state says.
-    fn settle(&mut self, origin: &Origin, rules: Rules) {
-        let Some(lane) = self.lanes.get_mut(origin) else {
+    fn settle(&mut self, endpoint: &Endpoint, rules: Rules) {
+        let Some(lane) = self.lanes.get_mut(endpoint) else {
             return;
         };
         let standing = match (lane.standing, lane.due) {
@@ -434,13 +468,13 @@ impl<T> Roster<T> {
         lane.is_hungry = is_hungry;
         if standing != lane.standing {
             if let Standing::Waiting(due) = lane.standing {
-                self.waiting.remove(&(due, origin.clone()));
+                self.waiting.remove(&(due, endpoint.clone()));
             }
             match standing {
                 Standing::Waiting(due) => {
-                    self.waiting.insert((due, origin.clone()));
+                    self.waiting.insert((due, endpoint.clone()));
                 }
-                Standing::Ready => self.ready[lane.pace as usize].push_back(origin.clone()),
+                Standing::Ready => self.ready[lane.pace as usize].push_back(endpoint.clone()),
                 Standing::Aside | Standing::Claiming => {}
             }
             lane.standing = standing;

@@ -13,9 +13,13 @@ fn at(now: i64) -> Rules {
     }
 }
 
-fn due(origin: &str, due: i64) -> OriginDue {
-    OriginDue {
-        origin: Origin::new(origin),
+fn endpoint(origin: &str) -> Endpoint {
+    Endpoint::new("6", origin)
+}
+
+fn due(origin: &str, due: i64) -> EndpointDue {
+    EndpointDue {
+        endpoint: endpoint(origin),
         due: Timestamp::from_millis(due),
     }
 }
@@ -30,7 +34,7 @@ fn plan(roster: &mut Roster<u32>, rules: Rules) -> Vec<(String, usize)> {
     let wants = roster.plan(rules);
     wants
         .into_iter()
-        .map(|want| (want.origin.to_string(), want.limit))
+        .map(|want| (want.endpoint.origin.to_string(), want.limit))
         .collect()
 }
 
@@ -45,10 +49,10 @@ fn named(wants: &[(&str, usize)]) -> Vec<(String, usize)> {
 fn claim(roster: &mut Roster<u32>, now: i64) -> Vec<(String, usize)> {
     let wants = roster.plan(at(now));
     let mut claimed = Vec::new();
-    for Want { origin, limit } in wants {
+    for ClaimRequest { endpoint, limit } in wants {
         let past = Some(Timestamp::from_millis(0));
-        roster.claimed(&origin, vec![0; limit], past, at(now));
-        claimed.push((origin.to_string(), limit));
+        roster.claimed(&endpoint, vec![0; limit], past, at(now));
+        claimed.push((endpoint.origin.to_string(), limit));
     }
     claimed
 }
@@ -56,14 +60,14 @@ fn claim(roster: &mut Roster<u32>, now: i64) -> Vec<(String, usize)> {
 /// Fills every place that can be filled; returns whose they are.
 fn fill(roster: &mut Roster<u32>, now: i64) -> Vec<(String, PlaceNumber)> {
     std::iter::from_fn(|| roster.take(at(now)))
-        .map(|turn| (turn.origin.to_string(), turn.place))
+        .map(|turn| (turn.endpoint.origin.to_string(), turn.place))
         .collect()
 }
 
 /// Lets `origin` end an attempt, `took` long, until `now`.
 fn prove(roster: &mut Roster<u32>, origin: &str, took: Duration, now: i64) {
     let begun = now - i64::try_from(took.as_millis()).expect("short");
-    let key = Origin::new(origin);
+    let key = endpoint(origin);
     hear(roster, &[origin], begun);
     roster.plan(at(begun));
     roster.claimed(&key, vec![0], None, at(begun));
@@ -183,7 +187,7 @@ fn news_during_a_claim_is_kept() {
     hear(&mut roster, &["a"], 0);
     roster.plan(at(0));
     hear(&mut roster, &["a"], 0);
-    roster.claimed(&Origin::new("a"), vec![1], None, at(0));
+    roster.claimed(&endpoint("a"), vec![1], None, at(0));
     assert!(roster.is_hungry(at(0)));
 }
 
@@ -192,7 +196,7 @@ fn a_failed_claim_is_tried_again() {
     let mut roster = Roster::default();
     hear(&mut roster, &["a"], 0);
     roster.plan(at(0));
-    roster.unclaimed(&Origin::new("a"), at(0));
+    roster.unclaimed(&endpoint("a"), at(0));
     assert_eq!(plan(&mut roster, at(0)), named(&[("a", 4)]));
     assert_eq!((roster.in_flight(), roster.stock()), (0, 0));
 }
@@ -233,4 +237,20 @@ fn what_is_given_up_takes_no_place_any_more() {
     assert_eq!((roster.in_flight(), roster.stock()), (1, 0));
     assert_eq!(roster.held, [0, 0, 1]);
     assert!(roster.take(at(100)).is_none());
+}
+
+#[test]
+fn the_apps_at_one_origin_share_its_limit() {
+    let mut roster = Roster::default();
+    let of = |app: &str| Endpoint::new(app, "a");
+    for app in ["6", "7"] {
+        roster.claimed(&of(app), vec![0; 4], None, at(0));
+    }
+    let begun: Vec<_> = std::iter::from_fn(|| roster.take(at(0))).collect();
+    assert_eq!(begun.len(), 4);
+    for turn in begun {
+        roster.finished(turn.place, at(1));
+    }
+    let rest: Vec<_> = std::iter::from_fn(|| roster.take(at(1))).collect();
+    assert_eq!(rest.len(), 4, "those that had met the limit");
 }

@@ -24,7 +24,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{OriginDue, StoreError};
+use super::{EndpointDue, StoreError};
 use crate::domain::{CallbackId, Timestamp};
 
 pub use judging::{Disposition, Standing, disposition};
@@ -241,7 +241,7 @@ pub struct CarriedOut {
     /// What it has left.
     pub remaining: Remaining,
     /// Callbacks that have become due by it.
-    pub due: Vec<OriginDue>,
+    pub due: Vec<EndpointDue>,
     /// Commands that have their final answer now.
     pub answered: Vec<Command>,
 }

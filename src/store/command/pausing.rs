@@ -1,11 +1,32 @@
 //! What a pause or resume comes to.
 
+use std::collections::HashSet;
+
 use super::{Action, Command, CommandStatus, PauseScope};
 use crate::domain::Timestamp;
-use crate::store::Origin;
+use crate::store::{AppId, Endpoint, Origin};
 
-/// Callbacks put back in one transaction.
-pub(in crate::store) const PUT_BACK_MAX: usize = 1000;
+/// What is paused: a predicate over endpoints.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Paused {
+    origins: HashSet<Origin>,
+    apps: HashSet<AppId>,
+}
+
+impl Paused {
+    /// Takes a row of the table `paused`.
+    pub(in crate::store) fn add(&mut self, scope: &[u8], name: &[u8]) {
+        match scope == PauseScope::Origin.as_str().as_bytes() {
+            true => drop(self.origins.insert(Origin::new(name))),
+            false => drop(self.apps.insert(AppId::new(name))),
+        }
+    }
+
+    /// Whether nothing is to be claimed for `endpoint`.
+    pub(in crate::store) fn has(&self, endpoint: &Endpoint) -> bool {
+        self.origins.contains(&endpoint.origin) || self.apps.contains(&endpoint.app_id)
+    }
+}
 
 /// What a pause or resume is about.
 pub(in crate::store) fn subject(command: &Command) -> Option<(PauseScope, String)> {
@@ -27,11 +48,11 @@ pub(in crate::store) enum Decision {
     Answer(CommandStatus, String),
     /// Pause, then answer.
     Pause(String),
-    /// Resume, or go on with it.
-    Resume,
+    /// Resume, then answer.
+    Resume(String),
 }
 
-/// Decides about what stands in `paused` or does not, and counts it.
+/// Decides by whether it is paused now, and counts it.
 pub(in crate::store) fn decide(
     command: &mut Command,
     scope: PauseScope,
@@ -39,7 +60,6 @@ pub(in crate::store) fn decide(
     is_paused: bool,
     now: Timestamp,
 ) -> Decision {
-    let has_begun = command.started_at.is_some();
     let what = format!("{scope} {name}");
     let done = |words: String| Decision::Answer(CommandStatus::Done, words);
     command.started_at.get_or_insert(now);
@@ -59,14 +79,14 @@ pub(in crate::store) fn decide(
                 "{what} is paused: what is not in flight yet is not sent"
             ))
         }
-        (_, false) if !has_begun => {
-            Decision::Answer(CommandStatus::Refused, format!("{what} is not paused"))
-        }
-        (_, true) if has_begun => done(format!("{what} was paused again meanwhile")),
-        (_, _) if command.request.dry_run => {
+        (_, false) => Decision::Answer(CommandStatus::Refused, format!("{what} is not paused")),
+        (_, true) if command.request.dry_run => {
             command.done = 1;
             done(format!("would resume {what}"))
         }
-        (_, _) => Decision::Resume,
+        (_, true) => {
+            command.done = 1;
+            Decision::Resume(format!("{what} is resumed"))
+        }
     }
 }

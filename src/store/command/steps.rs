@@ -6,7 +6,7 @@
 
 use super::{Action, Command, CommandStatus, StoredState};
 use crate::domain::Timestamp;
-use crate::store::{Origin, OriginDue, Remaining};
+use crate::store::{EndpointDue, Origin, Remaining};
 
 /// Commands that are under way at a time; others wait.
 pub(in crate::store) const OPEN_MAX: usize = 64;
@@ -18,7 +18,7 @@ pub(in crate::store) const AWAITED_MAX: usize = 500;
 #[derive(Debug, Default)]
 pub(in crate::store) struct Piece {
     pub(in crate::store) remaining: Remaining,
-    pub(in crate::store) due: Vec<OriginDue>,
+    pub(in crate::store) due: Vec<EndpointDue>,
     pub(in crate::store) answered: Option<Command>,
 }
 
@@ -27,7 +27,7 @@ pub(in crate::store) struct Piece {
 pub(in crate::store) enum Step {
     /// It can't be carried out, for this reason.
     Refuse(String),
-    /// Pause, resume, or go on with a resume.
+    /// Pause or resume.
     Pause,
     /// Look for callbacks, and do what there is to do with them.
     Look,

@@ -1,13 +1,15 @@
-//! What is there to do: what was heard of, and a round over all origins.
+//! What there is to do: what was heard of, and surveys of all endpoints.
 
-use deadpool_postgres::Client;
+use deadpool_postgres::{Client, GenericClient};
 use tokio_postgres::Row;
 
+use super::commands::pausing;
 use super::connection::Pool;
 use super::error::store_error;
 use super::listener::Listener;
+use super::rows::endpoint;
 use crate::domain::{CallbackId, Timestamp};
-use crate::store::{Arrivals, Origin, OriginDue, StoreError};
+use crate::store::{Arrivals, Endpoint, EndpointDue, StoreError, Survey};
 
 const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM callback_queue";
 
@@ -48,9 +50,9 @@ pub(super) async fn arrivals(
     };
     let newest = CallbackId(row.get(0));
     let has_grown = newest > after;
-    let is_unheard_of = has_grown && heard.origins.is_empty();
-    let due = heard.origins.into_iter().map(|origin| OriginDue {
-        origin,
+    let is_unheard_of = has_grown && heard.endpoints.is_empty();
+    let due = heard.endpoints.into_iter().map(|endpoint| EndpointDue {
+        endpoint,
         // When, the claim will tell.
         due: Timestamp::from_millis(0),
     });
@@ -63,57 +65,70 @@ pub(super) async fn arrivals(
     })
 }
 
-/// Steps from origin to origin by index, so it costs by the origins, not by the rows.
-const SURVEY: &str = "
-WITH RECURSIVE step (origin, taken) AS (
-  (SELECT origin, 1::bigint FROM callback_queue
-   WHERE state = 'pending' AND leased_until IS NULL AND held = 0 AND origin > $1
-   ORDER BY origin LIMIT 1)
+/// The endpoints that are after one, in their order. One seek in the index for each, so it costs by
+/// the endpoints, not by the rows.
+const ENDPOINTS: &str = "
+WITH RECURSIVE step (app_id, origin, next_attempt_at, taken) AS (
+  (SELECT app_id, origin, next_attempt_at, 1::bigint FROM callback_queue
+   WHERE state = 'pending' AND leased_until IS NULL AND (app_id, origin) > ($1, $2)
+   ORDER BY app_id, origin, next_attempt_at, id LIMIT 1)
   UNION ALL
-  SELECT next.origin, step.taken + 1 FROM step CROSS JOIN LATERAL (
-    SELECT q.origin FROM callback_queue q
-    WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.held = 0 AND q.origin > step.origin
-    ORDER BY q.origin LIMIT 1
+  SELECT next.app_id, next.origin, next.next_attempt_at, step.taken + 1
+  FROM step CROSS JOIN LATERAL (
+    SELECT q.app_id, q.origin, q.next_attempt_at FROM callback_queue q
+    WHERE q.state = 'pending' AND q.leased_until IS NULL
+      AND (q.app_id, q.origin) > (step.app_id, step.origin)
+    ORDER BY q.app_id, q.origin, q.next_attempt_at, q.id LIMIT 1
   ) next
-  WHERE step.taken < $2
+  WHERE step.taken < $3
 )
-SELECT step.origin, due.next_attempt_at FROM step CROSS JOIN LATERAL (
-  SELECT q.next_attempt_at FROM callback_queue q
-  WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.held = 0 AND q.origin = step.origin
-  ORDER BY q.next_attempt_at, q.id LIMIT 1
-) due ORDER BY step.taken";
+SELECT app_id, origin, next_attempt_at FROM step ORDER BY taken";
 
-pub(super) async fn survey(
-    pool: &Pool,
-    after: Option<&Origin>,
+/// At most `limit` endpoints, paused or not, each with the moment at which its earliest callback is
+/// due.
+pub(super) async fn endpoints(
+    client: &impl GenericClient,
+    after: Option<&Endpoint>,
     limit: usize,
-) -> Result<Vec<OriginDue>, StoreError> {
-    let client = pool.client().await?;
-    let after = after.map(Origin::as_text).unwrap_or_default();
+) -> Result<Vec<EndpointDue>, StoreError> {
+    let app_id = after
+        .map(|after| after.app_id.as_text())
+        .unwrap_or_default();
+    let origin = after
+        .map(|after| after.origin.as_text())
+        .unwrap_or_default();
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let surveying = async {
-        let statement = client.prepare_cached(SURVEY).await?;
-        client.query(&statement, &[&after, &limit]).await
+    let statement = client.prepare_cached(ENDPOINTS).await?;
+    let found = client
+        .query(&statement, &[&app_id, &origin, &limit])
+        .await?;
+    let read = |row: &Row| {
+        Ok(EndpointDue {
+            endpoint: endpoint(row, 0)?,
+            due: Timestamp::from_millis(row.try_get(2)?),
+        })
     };
-    let found = surveying.await.map_err(|error| store_error(&error))?;
-    Ok(found.iter().map(origin_due).collect())
+    found.iter().map(read).collect()
 }
 
-fn origin_due(row: &Row) -> OriginDue {
-    OriginDue {
-        origin: Origin::new(row.get::<_, &str>(0)),
-        due: Timestamp::from_millis(row.get(1)),
-    }
+/// The endpoints that are not paused, of the next `limit` ones.
+pub(super) async fn survey(
+    client: &Client,
+    after: Option<&Endpoint>,
+    limit: usize,
+) -> Result<Survey, StoreError> {
+    let paused = pausing::read(client).await?;
+    let mut due = endpoints(client, after, limit).await?;
+    let next = match due.len() < limit {
+        true => None,
+        false => due.last().map(|last| last.endpoint.clone()),
+    };
+    due.retain(|due| !paused.has(&due.endpoint));
+    Ok(Survey { due, next })
 }
 
 /// The earliest moment at which a callback is due that waits and is not paused.
 pub(super) async fn oldest_due(client: &Client) -> Result<Option<Timestamp>, StoreError> {
-    // Round all origins: the index is ordered by origin first.
-    let sql = format!(
-        "SELECT min(next_attempt_at) FROM ({SURVEY}) surveyed WHERE NOT EXISTS (
-           SELECT 1 FROM paused WHERE scope = 'origin' AND name = origin)"
-    );
-    let statement = client.prepare_cached(&sql).await?;
-    let row = client.query_one(&statement, &[&"", &i64::MAX]).await?;
-    Ok(row.get::<_, Option<i64>>(0).map(Timestamp::from_millis))
+    let survey = survey(client, None, usize::MAX).await?;
+    Ok(survey.due.into_iter().map(|endpoint| endpoint.due).min())
 }

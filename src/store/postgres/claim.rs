@@ -1,7 +1,5 @@
 //! Putting due callbacks in flight, and taking back those that were not sent.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio_postgres::Row;
@@ -14,93 +12,66 @@ use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
 use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
 use crate::store::lease::new_token;
-use crate::store::{Claim, ClaimedCallback, Lease, Share, StoreError};
+use crate::store::{Claim, ClaimResult, ClaimedCallback, Lease, StoreError};
 
-/// Takes the earliest due callbacks of each origin, by a walk along the index `callback_due` past
+/// Takes the earliest due callbacks of each endpoint, by a walk along the index `callback_due` past
 /// those that another claim is just taking. The fence: `picked` is made once, whatever the planner
 /// thinks of the join, so that no more rows are taken than were asked for.
 ///
-/// Callbacks of a paused app are not leased but set aside; nothing is taken for a paused origin. The
-/// `FOR KEY SHARE` makes a pause or resume wait for this claim, or the claim for it, before it looks
-/// at anything.
+/// Nothing is taken for a paused endpoint. The `FOR KEY SHARE` makes a pause or resume wait for this
+/// claim, or the claim for it, before it looks at anything.
 const CLAIM: &str = "
 WITH picked AS MATERIALIZED (
-  SELECT w.place, q.id, EXISTS (
-      SELECT 1 FROM paused WHERE scope = 'app' AND name = q.app_id FOR KEY SHARE) AS is_paused
-  FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (origin, count, place)
+  SELECT r.place, q.id
+  FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS r (app_id, origin, count, place)
   CROSS JOIN LATERAL (
-    SELECT id, app_id FROM callback_queue
-    WHERE state = 'pending' AND leased_until IS NULL AND held = 0
-      AND origin = w.origin AND next_attempt_at <= $3
-    ORDER BY next_attempt_at, id LIMIT w.count
+    SELECT id FROM callback_queue
+    WHERE state = 'pending' AND leased_until IS NULL
+      AND app_id = r.app_id AND origin = r.origin AND next_attempt_at <= $4
+    ORDER BY next_attempt_at, id LIMIT r.count
     FOR UPDATE SKIP LOCKED
   ) q
   WHERE NOT EXISTS (
-    SELECT 1 FROM paused WHERE scope = 'origin' AND name = w.origin FOR KEY SHARE)
+    SELECT 1 FROM paused WHERE (scope = 'app' AND name = r.app_id) OR (scope = 'origin' AND name = r.origin)
+    FOR KEY SHARE)
 ), claimed AS (
   UPDATE callback_queue q
-  SET held = CASE WHEN is_paused THEN 1 ELSE 0 END,
-      leased_until = CASE WHEN is_paused THEN NULL ELSE callback_now() + $5 END,
-      leased_at = CASE WHEN is_paused THEN NULL ELSE $3::bigint END,
-      lease_token = CASE WHEN is_paused THEN NULL ELSE $4::bigint END
+  SET leased_until = callback_now() + $6, leased_at = $4, lease_token = $5
   FROM picked WHERE q.id = picked.id
-  RETURNING place, is_paused, q.next_attempt_at, q.id, attempts, created_at, attempt_seq, {columns}
+  RETURNING place, q.next_attempt_at, q.id, attempts, created_at, attempt_seq, {columns}
 )
 SELECT * FROM claimed ORDER BY place, next_attempt_at, id";
 
 /// Where `id` stands in the answer, and where the gateway's columns begin.
-const ID_AT: usize = 3;
-const GATEWAY_COLUMNS_AT: usize = 7;
+const ID_AT: usize = 2;
+const GATEWAY_COLUMNS_AT: usize = 6;
 
-/// Where a claim has met callbacks of paused apps, more of them are set aside, so that it does not
-/// take a claim for each few of them until the others behind them have their turn.
-const SET_ASIDE: &str = "
-WITH met AS MATERIALIZED (
-  SELECT q.id FROM unnest($1::text[]) AS w (origin)
-  CROSS JOIN LATERAL (
-    SELECT id, app_id FROM callback_queue
-    WHERE state = 'pending' AND leased_until IS NULL AND held = 0
-      AND origin = w.origin AND next_attempt_at <= $2
-    ORDER BY next_attempt_at, id LIMIT $3
-  ) q
-  WHERE EXISTS (SELECT 1 FROM paused WHERE scope = 'app' AND name = q.app_id FOR KEY SHARE)
-), locked AS MATERIALIZED (
-  SELECT q.id FROM met CROSS JOIN LATERAL (
-    SELECT id FROM callback_queue WHERE id = met.id FOR UPDATE SKIP LOCKED
-  ) q
-)
-UPDATE callback_queue q SET held = 1 FROM locked
-WHERE q.id = locked.id AND q.state = 'pending' AND q.leased_until IS NULL";
-
-/// Callbacks that are looked at for that in one claim, for each origin.
-const SET_ASIDE_MAX: i64 = 1000;
-
-/// When the next callback of each origin is due.
+/// When the next callback of each endpoint is due.
 const THEN_DUE: &str = "
 SELECT (SELECT next_attempt_at FROM callback_queue
-        WHERE state = 'pending' AND leased_until IS NULL AND held = 0 AND origin = w.origin
-          AND NOT EXISTS (SELECT 1 FROM paused WHERE scope = 'origin' AND name = w.origin)
+        WHERE state = 'pending' AND leased_until IS NULL
+          AND app_id = r.app_id AND origin = r.origin
+          AND NOT EXISTS (SELECT 1 FROM paused
+            WHERE (scope = 'app' AND name = r.app_id) OR (scope = 'origin' AND name = r.origin))
         ORDER BY next_attempt_at, id LIMIT 1)
-FROM unnest($1::text[]) WITH ORDINALITY AS w (origin, place) ORDER BY place";
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS r (app_id, origin, place) ORDER BY place";
 
 pub(super) async fn claim(
     pool: &Pool,
     fleet: &Fleet,
     claim: &Claim,
-) -> Result<Vec<Share>, StoreError> {
+) -> Result<Vec<ClaimResult>, StoreError> {
     let client = pool.client().await?;
     // One token per claim is enough: id and token together name a lease.
     let token = new_token()?;
     let term = fleet.begin_term(token);
-    let origins: Vec<_> = claim
-        .wants
-        .iter()
-        .map(|want| want.origin.as_text())
-        .collect();
+    let endpoints = claim.requests.iter().map(|request| &request.endpoint);
+    let apps: Vec<_> = endpoints.clone().map(|to| to.app_id.as_text()).collect();
+    let origins: Vec<_> = endpoints.map(|to| to.origin.as_text()).collect();
     let counts: Vec<i64> = claim
-        .wants
+        .requests
         .iter()
-        .map(|want| i64::try_from(want.limit).unwrap_or(i64::MAX))
+        .map(|request| i64::try_from(request.limit).unwrap_or(i64::MAX))
         .collect();
     let lease = i64::try_from(claim.lease.min(fleet.lease()).as_millis()).unwrap_or(i64::MAX);
     let now = claim.now.as_millis();
@@ -109,69 +80,47 @@ pub(super) async fn claim(
         let claiming = client.prepare_cached(&sql).await?;
         let looking = client.prepare_cached(THEN_DUE).await?;
         // Both are on their way at once, and the server does one after the other.
-        let (claimed, mut then_due) = futures_util::future::try_join(
-            client.query(&claiming, &[&origins, &counts, &now, &token, &lease]),
-            client.query(&looking, &[&origins]),
+        futures_util::future::try_join(
+            client.query(&claiming, &[&apps, &origins, &counts, &now, &token, &lease]),
+            client.query(&looking, &[&apps, &origins]),
         )
-        .await?;
-        let met = met_paused(&claimed, &origins);
-        if !met.is_empty() {
-            let setting_aside = client.prepare_cached(SET_ASIDE).await?;
-            (_, then_due) = futures_util::future::try_join(
-                client.execute(&setting_aside, &[&met, &now, &SET_ASIDE_MAX]),
-                client.query(&looking, &[&origins]),
-            )
-            .await?;
-        }
-        Ok((claimed, then_due))
+        .await
     };
     let (claimed, then_due) = asking.await.map_err(|error: tokio_postgres::Error| {
         fleet.unheard(token);
         store_error(&error)
     })?;
     failpoint::here!("claim-before-commit");
-    let mut shares: Vec<Share> = then_due
+    let mut results: Vec<ClaimResult> = then_due
         .iter()
-        .map(|row| Share {
+        .map(|row| ClaimResult {
             callbacks: Vec::new(),
             then_due: row.get::<_, Option<i64>>(0).map(Timestamp::from_millis),
         })
         .collect();
-    for row in claimed.iter().filter(|row| !is_paused(row)) {
-        let Some(share) = place(row).and_then(|place| shares.get_mut(place)) else {
+    for row in &claimed {
+        let Some(result) = place(row).and_then(|place| results.get_mut(place)) else {
             continue;
         };
         let id = CallbackId(row.get(ID_AT));
-        let seq = row.get::<_, i64>(6) + 1;
+        let seq = row.get::<_, i64>(5) + 1;
         let columns = ReadRow {
             row,
             first: GATEWAY_COLUMNS_AT,
         };
-        share.callbacks.push(ClaimedCallback {
+        result.callbacks.push(ClaimedCallback {
             lease: Lease::for_a_term(id, token, seq, Arc::clone(&term)),
-            attempts: u32::try_from(row.get::<_, i64>(4)).unwrap_or(u32::MAX),
-            created_at: Timestamp::from_millis(row.get(5)),
+            attempts: u32::try_from(row.get::<_, i64>(3)).unwrap_or(u32::MAX),
+            created_at: Timestamp::from_millis(row.get(4)),
             callback: callback(&columns, id).map(Box::new),
         });
     }
-    Ok(shares)
+    Ok(results)
 }
 
-/// Which want a claimed row belongs to.
+/// Which request a claimed row belongs to.
 fn place(row: &Row) -> Option<usize> {
     usize::try_from(row.get::<_, i64>(0)).ok()?.checked_sub(1)
-}
-
-fn is_paused(row: &Row) -> bool {
-    row.get(1)
-}
-
-/// The origins of which callbacks were set aside.
-fn met_paused<'a>(claimed: &[Row], origins: &[Cow<'a, str>]) -> Vec<Cow<'a, str>> {
-    let met = claimed.iter().filter(|row| is_paused(row));
-    let places: BTreeSet<usize> = met.filter_map(place).collect();
-    let named = places.into_iter().filter_map(|place| origins.get(place));
-    named.cloned().collect()
 }
 
 /// Only what is still claimed under this lease.

@@ -4,12 +4,10 @@ use super::inspection::{COLUMNS, PostgresInspection, callback_row};
 use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoreError};
 
 /// A state's callbacks in the order of an index.
-///
-/// Those that a pause has set aside are in an index of their own; they come last.
 const fn window(state: ShownState) -> &'static str {
     match state {
         ShownState::Pending => {
-            "state = 'pending' AND leased_until IS NULL AND held = 0 ORDER BY origin, next_attempt_at, id"
+            "state = 'pending' AND leased_until IS NULL ORDER BY app_id, origin, next_attempt_at, id"
         }
         ShownState::InFlight => "leased_until IS NOT NULL ORDER BY leased_until, id",
         ShownState::Delivered => {
@@ -28,15 +26,9 @@ const fn window(state: ShownState) -> &'static str {
 /// would be looked for in all rows.
 fn sql(state: ShownState) -> String {
     let window = window(state);
-    let held = match state {
-        ShownState::Pending => format!(
-            "UNION ALL (SELECT {COLUMNS} FROM callback_queue WHERE held = 1 ORDER BY app_id, id LIMIT {GLANCE_WINDOW})"
-        ),
-        _ => String::new(),
-    };
     format!(
         "SELECT {COLUMNS} FROM (
-           (SELECT {COLUMNS} FROM callback_queue WHERE {window} LIMIT {GLANCE_WINDOW}) {held}) seen
+           SELECT {COLUMNS} FROM callback_queue WHERE {window} LIMIT {GLANCE_WINDOW}) seen
          WHERE ($1::text IS NULL OR app_id = $1) AND ($2::text IS NULL OR last_outcome = $2)
          LIMIT $3"
     )

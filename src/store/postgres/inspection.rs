@@ -49,13 +49,11 @@ impl PostgresInspection {
 pub(super) const COLUMNS: &str = "id, kind, callback_url, app_id, pay_method, amount, currency, \
      newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra, result, \
      trans_info, settlement_status, created_at, state, attempts, next_attempt_at, leased_until, \
-     last_outcome, finished_at, origin, held";
+     last_outcome, finished_at, origin";
 
-/// Those that wait: one index has what can be claimed, another what is set aside.
-const PENDING: &str = "
-SELECT id FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL AND held = 0
-UNION ALL
-SELECT id FROM callback_queue WHERE held = 1";
+/// Those that wait.
+const PENDING: &str =
+    "SELECT id FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL";
 
 /// More than this many callbacks with one order number are not worth a page.
 const FOUND_MAX: usize = 100;
@@ -233,7 +231,6 @@ pub(super) fn callback_row(row: &Row) -> Result<CallbackRow, StoreError> {
         last_outcome: row.try_get(21)?,
         finished_at: timestamp_or_null(row, 22)?,
         origin: Origin::new(row.try_get::<_, &str>(23)?),
-        held: row.try_get::<_, i64>(24)? != 0,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Hears other sessions' commits: triggers notify of each origin that has new rows, and of each
+//! Hears other sessions' commits: triggers notify of each endpoint that has new rows, and of each
 //! new command.
 //!
 //! Only a hint, as inotify is with SQLite: a connection that breaks is made anew, and meanwhile the
@@ -16,19 +16,32 @@ use tokio_postgres::AsyncMessage;
 
 use super::connection::{Connection, Database};
 use super::error::store_error;
-use crate::store::{Origin, StoreError};
+use crate::store::{Endpoint, StoreError};
 
 /// Until a broken connection is made anew.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
-/// Origins kept until somebody looks. More are found by a look around.
-const ORIGINS_MAX: usize = 10_000;
+/// Endpoints kept until somebody looks. More are found by a survey.
+const ENDPOINTS_MAX: usize = 10_000;
+
+/// The longest payload of a notice, in bytes.
+const PAYLOAD_BYTES_MAX: usize = 7999;
+
+/// The payload that names an endpoint, as the trigger of `callback_queue` makes it: an origin has no
+/// space in it. Empty where the names are too long: look at everything.
+pub(super) fn notice(endpoint: &Endpoint) -> String {
+    let notice = format!("{} {}", endpoint.origin, endpoint.app_id);
+    match notice.len() <= PAYLOAD_BYTES_MAX {
+        true => notice,
+        false => String::new(),
+    }
+}
 
 /// What has been heard since the last look.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// Whose rows are new.
-    pub(super) origins: BTreeSet<Origin>,
+    pub(super) endpoints: BTreeSet<Endpoint>,
     /// Whether something may have been missed.
     pub(super) missed: bool,
 }
@@ -68,7 +81,7 @@ impl Listener {
     /// Puts back what could not be seen to.
     pub(super) fn put_back(&self, heard: Heard) {
         let mut state = self.ear.lock();
-        state.origins.extend(heard.origins);
+        state.endpoints.extend(heard.endpoints);
         state.missed |= heard.missed;
     }
 
@@ -90,10 +103,12 @@ impl Ear {
 
     fn hear(&self, payload: &str) {
         let mut heard = self.lock();
-        // An empty one says: look at everything. For instance, the origin was too long for it.
-        match !payload.is_empty() && heard.origins.len() < ORIGINS_MAX {
-            true => drop(heard.origins.insert(Origin::new(payload))),
-            false => heard.missed = true,
+        match payload.split_once(' ') {
+            Some((origin, app_id)) if heard.endpoints.len() < ENDPOINTS_MAX => {
+                heard.endpoints.insert(Endpoint::new(app_id, origin));
+            }
+            // An empty one says: look at everything.
+            _ => heard.missed = true,
         }
         drop(heard);
         self.nudge.notify_one();

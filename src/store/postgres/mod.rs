@@ -52,9 +52,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, Lease,
-    LedgerEntry, OpenError, Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Seat,
-    Share, StoreError, Unrecorded, Unreleased,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, EndedAttempt,
+    Endpoint, EnqueueError, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt, Refund,
+    Retention, Seat, StoreError, Survey, Unrecorded, Unreleased,
 };
 use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
@@ -199,18 +199,15 @@ impl Queue for PostgresQueue {
         arrivals::arrivals(&self.pool, &self.listener, after).await
     }
 
-    async fn survey(
-        &self,
-        after: Option<Origin>,
-        limit: usize,
-    ) -> Result<Vec<OriginDue>, StoreError> {
-        arrivals::survey(&self.pool, after.as_ref(), limit).await
+    async fn survey(&self, after: Option<Endpoint>, limit: usize) -> Result<Survey, StoreError> {
+        let client = self.pool.client().await?;
+        arrivals::survey(&client, after.as_ref(), limit).await
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<Vec<ClaimResult>, StoreError> {
         let since = Stopwatch::start();
-        let shares = claim::claim(&self.pool, &self.fleet, &claim).await;
-        self.committed(since, shares)
+        let results = claim::claim(&self.pool, &self.fleet, &claim).await;
+        self.committed(since, results)
     }
 
     async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {

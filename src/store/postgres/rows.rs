@@ -4,6 +4,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::store::gateway_row::{GatewayRow, NewRow};
+use crate::store::{Endpoint, StoreError};
 
 /// The gateway's columns of a row, from column `first` on.
 pub(super) struct ReadRow<'a> {
@@ -23,7 +24,14 @@ impl GatewayRow for ReadRow<'_> {
     }
 }
 
-/// The gateway's columns, and behind them the moment.
+/// The columns `app_id` and `origin`, the first of them at `column`.
+pub(super) fn endpoint(row: &Row, column: usize) -> Result<Endpoint, StoreError> {
+    let app_id: &str = row.try_get(column)?;
+    let origin: &str = row.try_get(column + 1)?;
+    Ok(Endpoint::new(app_id, origin))
+}
+
+/// The gateway's columns, and after them the moment.
 pub(super) fn values<'a>(row: &'a NewRow<'_>, now: &'a i64) -> [&'a (dyn ToSql + Sync); 16] {
     [
         &row.kind,

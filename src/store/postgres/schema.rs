@@ -9,7 +9,21 @@ use crate::store::{OpenError, StoreError};
 pub const SCHEMA: &str = include_str!("../../../schema.postgres.sql");
 
 /// The version that [`SCHEMA`] makes.
-pub const SCHEMA_VERSION: i64 = 1;
+///
+/// Versions are numbered as those of `schema.sql`: what has the same number has the same columns.
+pub const SCHEMA_VERSION: i64 = 6;
+
+/// One step from a version to a later one. The text ends with its version in `queue_schema`.
+struct Migration {
+    from: i64,
+    sql: &'static str,
+}
+
+/// Steps from older versions, oldest first, each from the version that the one before it made.
+const MIGRATIONS: &[Migration] = &[Migration {
+    from: 1,
+    sql: include_str!("migrations/6.sql"),
+}];
 
 /// The version that stands in the database; `None`: there is no queue.
 async fn found(pool: &Pool) -> Result<Option<i64>, StoreError> {
@@ -56,15 +70,20 @@ pub(super) async fn require_current(database: &Database, pool: &Pool) -> Result<
     }
 }
 
-/// Makes the schema in a database that has none. Returns whether it was made.
+/// Makes the schema in a database that has none, and migrates an older one. Returns whether it was
+/// made.
 ///
 /// # Errors
 ///
-/// The server can't be reached, or refuses; the database has another schema.
+/// The server can't be reached, or refuses; the schema is newer, or older and a dispatcher is at
+/// work on it.
 pub async fn init(database: &Database) -> Result<bool, OpenError> {
     let pool = database.pool(User::People);
     let failed = |error| database.open_error(error);
-    if found(&pool).await.map_err(failed)?.is_some() {
+    if let Some(version) = found(&pool).await.map_err(failed)? {
+        if version < SCHEMA_VERSION {
+            migrate(database, &pool).await?;
+        }
         return require_current(database, &pool).await.map(|()| false);
     }
     let client = pool.client().await.map_err(failed)?;
@@ -79,6 +98,42 @@ pub async fn init(database: &Database) -> Result<bool, OpenError> {
         Err(_) if found(&pool).await.is_ok_and(|found| found.is_some()) => {
             require_current(database, &pool).await.map(|()| false)
         }
+        Err(error) => Err(failed(store_error(&error))),
+    }
+}
+
+/// Applies every step that leads from the version found to the current one, in one transaction.
+///
+/// The lock on `queue_schema` keeps a second process from doing the same; that on `dispatcher` keeps
+/// dispatchers of the older version from joining meanwhile.
+async fn migrate(database: &Database, pool: &Pool) -> Result<(), OpenError> {
+    let failed = |error| database.open_error(error);
+    let mut client = pool.client().await.map_err(failed)?;
+    let migrating = async {
+        let transaction = client.transaction().await?;
+        transaction
+            .batch_execute(
+                "LOCK TABLE queue_schema IN ACCESS EXCLUSIVE MODE;
+                 LOCK TABLE dispatcher IN SHARE ROW EXCLUSIVE MODE",
+            )
+            .await?;
+        if let Some(holder) = fleet::at_work(&*transaction).await? {
+            return Ok(Some(holder));
+        }
+        let row = transaction.query_one("SELECT version FROM queue_schema", &[]);
+        let found: i64 = row.await?.get(0);
+        for migration in MIGRATIONS.iter().filter(|step| step.from >= found) {
+            transaction.batch_execute(migration.sql).await?;
+        }
+        transaction.commit().await?;
+        Ok(None)
+    };
+    match migrating.await {
+        Ok(None) => Ok(()),
+        Ok(Some(holder)) => Err(OpenError::Held {
+            path: database.name().into(),
+            holder,
+        }),
         Err(error) => Err(failed(store_error(&error))),
     }
 }

@@ -1,13 +1,14 @@
-//! What is there to do: new rows by their id, and a round over all origins.
+//! What there is to do: new rows by their id, and surveys of all endpoints.
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
+use super::commands::pausing;
 use super::connection::store_error;
-use super::rows::timestamp;
+use super::rows::{Text, endpoint, timestamp, timestamp_or_null};
 use crate::domain::{CallbackId, Timestamp};
-use crate::store::{Arrivals, Origin, OriginDue, StoreError};
+use crate::store::{Arrivals, Endpoint, EndpointDue, StoreError, Survey};
 
 /// Ids are given in ascending order and never reused (AUTOINCREMENT), and SQLite commits one
 /// transaction at a time: a row above the newest id is new, and a new one is above it. A gateway
@@ -38,29 +39,30 @@ pub(super) fn arrivals(
 
 /// By id alone.
 pub(super) const ARRIVALS: &str = "
-SELECT id, origin, next_attempt_at FROM callback_queue NOT INDEXED
+SELECT id, next_attempt_at, app_id, origin FROM callback_queue NOT INDEXED
 WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::Result<Arrivals> {
+    let paused = pausing::read(db)?;
     let mut statement = db.prepare_cached(ARRIVALS)?;
     let mut rows = statement.query((after.0, limit))?;
-    let mut due: BTreeMap<Origin, Timestamp> = BTreeMap::new();
+    let mut due: BTreeMap<Endpoint, Timestamp> = BTreeMap::new();
     let mut arrivals = Arrivals::default();
     let mut read = 0;
     while let Some(row) = rows.next()? {
         read += 1;
         arrivals.newest = Some(CallbackId(row.get(0)?));
-        if let Some(moment) = row.get::<_, Option<i64>>(2)? {
-            let moment = Timestamp::from_millis(moment);
-            let earliest = due.entry(origin(row, 1)?).or_insert(moment);
+        if let Some(moment) = timestamp_or_null(row, 1)? {
+            let earliest = due.entry(endpoint(row, 2)?).or_insert(moment);
             *earliest = moment.min(*earliest);
         }
     }
+    due.retain(|endpoint, _| !paused.has(endpoint));
     arrivals.more = read == limit;
     arrivals.has_commands = has_commands(db)?;
     arrivals.due = due
         .into_iter()
-        .map(|(origin, due)| OriginDue { origin, due })
+        .map(|(endpoint, due)| EndpointDue { endpoint, due })
         .collect();
     Ok(arrivals)
 }
@@ -75,56 +77,63 @@ fn has_commands(db: &Connection) -> rusqlite::Result<bool> {
         .query_row([], |row| row.get(0))
 }
 
-/// Steps from origin to origin by index, so it costs by the origins, not by the rows.
-pub(super) const SURVEY: &str = "
-WITH RECURSIVE step (origin) AS (
-  SELECT (SELECT origin FROM callback_queue INDEXED BY callback_due
-          WHERE state = 'pending' AND leased_until IS NULL AND held = 0 AND origin > CAST(?1 AS TEXT)
-          ORDER BY origin LIMIT 1)
-  UNION ALL
-  SELECT (SELECT q.origin FROM callback_queue q INDEXED BY callback_due
-          WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.held = 0 AND q.origin > step.origin
-          ORDER BY q.origin LIMIT 1)
-  FROM step WHERE step.origin IS NOT NULL
-  LIMIT ?2
-)
-SELECT step.origin,
-       (SELECT q.next_attempt_at FROM callback_queue q INDEXED BY callback_due
-        WHERE q.state = 'pending' AND q.leased_until IS NULL AND q.held = 0 AND q.origin = step.origin
-        ORDER BY q.next_attempt_at LIMIT 1) AS due
-FROM step WHERE step.origin IS NOT NULL";
+/// The endpoint after another one, with its earliest callback. One seek in the index, so a survey
+/// costs by the endpoints, not by the rows.
+pub(super) const NEXT_ENDPOINT: &str = "
+SELECT next_attempt_at, app_id, origin FROM callback_queue INDEXED BY callback_due
+WHERE state = 'pending' AND leased_until IS NULL
+  AND (app_id, origin) > (?1, ?2)
+ORDER BY app_id, origin, next_attempt_at LIMIT 1";
 
 pub(super) fn survey(
     db: &Connection,
-    after: Option<&Origin>,
+    after: Option<&Endpoint>,
     limit: usize,
-) -> Result<Vec<OriginDue>, StoreError> {
-    let read = || {
-        db.prepare_cached(SURVEY)?
-            .query_map((after.map_or(&[][..], Origin::as_bytes), limit), |row| {
-                Ok(OriginDue {
-                    origin: origin(row, 0)?,
-                    due: timestamp(row, 1)?,
-                })
-            })?
-            .collect::<rusqlite::Result<Vec<_>>>()
-    };
-    read().map_err(|error| store_error(&error))
+) -> Result<Survey, StoreError> {
+    read_survey(db, after, limit).map_err(|error| store_error(&error))
 }
 
-pub(super) fn origin(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Origin> {
-    Ok(Origin::new(row.get_ref(column)?.as_bytes()?))
+fn read_survey(
+    db: &Connection,
+    after: Option<&Endpoint>,
+    limit: usize,
+) -> rusqlite::Result<Survey> {
+    let paused = pausing::read(db)?;
+    let mut survey = Survey {
+        due: Vec::new(),
+        next: after.cloned(),
+    };
+    for _ in 0..limit {
+        let found = next_endpoint(db, survey.next.as_ref())?;
+        survey.next = found.as_ref().map(|found| found.endpoint.clone());
+        match found {
+            Some(found) if paused.has(&found.endpoint) => {}
+            Some(found) => survey.due.push(found),
+            None => break,
+        }
+    }
+    Ok(survey)
+}
+
+/// The first endpoint that is after `after`, paused or not.
+pub(super) fn next_endpoint(
+    db: &Connection,
+    after: Option<&Endpoint>,
+) -> rusqlite::Result<Option<EndpointDue>> {
+    let app_id = after.map_or(&[][..], |after| after.app_id.as_bytes());
+    let origin = after.map_or(&[][..], |after| after.origin.as_bytes());
+    db.prepare_cached(NEXT_ENDPOINT)?
+        .query_row((Text(app_id), Text(origin)), |row| {
+            Ok(EndpointDue {
+                endpoint: endpoint(row, 1)?,
+                due: timestamp(row, 0)?,
+            })
+        })
+        .optional()
 }
 
 /// The earliest moment at which a callback is due that waits and is not paused.
 pub(super) fn oldest_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    // Round all origins: the index is ordered by origin first.
-    let sql = format!(
-        "SELECT min(due) FROM ({SURVEY}) WHERE NOT EXISTS (
-           SELECT 1 FROM paused WHERE scope = 'origin' AND name = origin)"
-    );
-    db.prepare_cached(&sql)?
-        .query_row((&[][..] as &[u8], -1), |row| {
-            super::rows::timestamp_or_null(row, 0)
-        })
+    let survey = read_survey(db, None, usize::MAX)?;
+    Ok(survey.due.into_iter().map(|endpoint| endpoint.due).min())
 }

@@ -6,12 +6,10 @@ use super::inspection::{COLUMNS, callback_row};
 use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState};
 
 /// Where a state's callbacks are by index, in which order.
-///
-/// Those that a pause has set aside are in an index of their own; they come last.
 const fn window(state: ShownState) -> &'static str {
     match state {
         ShownState::Pending => {
-            "INDEXED BY callback_due WHERE state = 'pending' AND leased_until IS NULL AND held = 0 ORDER BY origin, next_attempt_at"
+            "INDEXED BY callback_due WHERE state = 'pending' AND leased_until IS NULL ORDER BY app_id, origin, next_attempt_at"
         }
         ShownState::InFlight => {
             "INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL ORDER BY leased_until"
@@ -32,15 +30,8 @@ const fn window(state: ShownState) -> &'static str {
 /// would be looked for in all rows.
 pub(super) fn sql(state: ShownState) -> String {
     let window = window(state);
-    let held = match state {
-        ShownState::Pending => format!(
-            "UNION ALL SELECT * FROM (SELECT {COLUMNS} FROM callback_queue INDEXED BY callback_held WHERE held = 1 LIMIT :window)"
-        ),
-        _ => String::new(),
-    };
     format!(
-        "SELECT {COLUMNS} FROM (
-           SELECT * FROM (SELECT {COLUMNS} FROM callback_queue {window} LIMIT :window) {held})
+        "SELECT {COLUMNS} FROM (SELECT {COLUMNS} FROM callback_queue {window} LIMIT :window)
          WHERE (:app IS NULL OR app_id = :app) AND (:outcome IS NULL OR last_outcome = :outcome)
          LIMIT :limit"
     )

@@ -9,9 +9,8 @@ use async_trait::async_trait;
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 
-use super::arrivals::origin;
 use super::connection::{canonical, open_for_reading, store_error, wal_path};
-use super::rows::{timestamp, timestamp_or_null};
+use super::rows::{origin, timestamp, timestamp_or_null};
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{
     AttemptRow, CallbackRow, Filter, Glance, Inspection, MerchantRow, OpenError, ShownState, Stats,
@@ -59,14 +58,12 @@ impl SqliteInspection {
 pub(super) const COLUMNS: &str = "id, kind, callback_url, app_id, pay_method, amount, currency, \
      newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra, result, \
      trans_info, settlement_status, created_at, state, attempts, next_attempt_at, leased_until, \
-     last_outcome, finished_at, origin, held";
+     last_outcome, finished_at, origin";
 
-/// Those that wait: one index has what can be claimed, another what is set aside.
+/// Those that wait.
 const PENDING: &str = "
 SELECT id FROM callback_queue INDEXED BY callback_due
-WHERE state = 'pending' AND leased_until IS NULL AND held = 0
-UNION ALL
-SELECT id FROM callback_queue INDEXED BY callback_held WHERE held = 1";
+WHERE state = 'pending' AND leased_until IS NULL";
 
 /// More than this many callbacks with one order number are not worth a page.
 const FOUND_MAX: usize = 100;
@@ -258,7 +255,6 @@ pub(super) fn callback_row(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
         last_outcome: text_or_null(row, 21)?,
         finished_at: timestamp_or_null(row, 22)?,
         origin: origin(row, 23)?,
-        held: row.get(24)?,
     })
 }
 

@@ -55,9 +55,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, CommitObserver, EndedAttempt, EnqueueError, Lease,
-    LedgerEntry, OpenError, Origin, OriginDue, Queue, RecordedAttempt, Refund, Retention, Share,
-    StoreError, Unrecorded, Unreleased,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, EndedAttempt,
+    Endpoint, EnqueueError, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt, Refund,
+    Retention, StoreError, Survey, Unrecorded, Unreleased,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
@@ -227,11 +227,7 @@ impl Queue for SqliteQueue {
         Ok(arrivals)
     }
 
-    async fn survey(
-        &self,
-        after: Option<Origin>,
-        limit: usize,
-    ) -> Result<Vec<OriginDue>, StoreError> {
+    async fn survey(&self, after: Option<Endpoint>, limit: usize) -> Result<Survey, StoreError> {
         self.writer
             .read((after, limit), |db, (after, limit)| {
                 arrivals::survey(db, after.as_ref(), *limit)
@@ -239,7 +235,7 @@ impl Queue for SqliteQueue {
             .await
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<Vec<ClaimResult>, StoreError> {
         self.writer.write(claim, claim::claim).await.1
     }
 

@@ -43,7 +43,6 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (due.as_str(), "INDEX callback_due"),
         (claim::THEN_DUE, "INDEX callback_due"),
         (claim::LEASE, "INTEGER PRIMARY KEY"),
-        (claim::SET_ASIDE, "INTEGER PRIMARY KEY"),
         (claim::RELEASE, "INTEGER PRIMARY KEY"),
         (record::MOVE_ON, "INTEGER PRIMARY KEY"),
         (record::LOG_INTERRUPTED, "INDEX callback_in_flight"),
@@ -51,7 +50,10 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (refund::GIVE_BACK, "INTEGER PRIMARY KEY"),
         (refund::UNCOUNT, "PRIMARY KEY"),
         (arrivals::ARRIVALS, "INTEGER PRIMARY KEY"),
-        (arrivals::SURVEY, "INDEX callback_due"),
+        (
+            arrivals::NEXT_ENDPOINT,
+            "INDEX callback_due ((app_id,origin)>(?,?))",
+        ),
         (arrivals::HAS_COMMANDS, "INDEX operator_command_open"),
         (carry_out::AWAITED, "INDEX operator_command_item_awaited"),
         (prune::OUTDATED, "INDEX callback_finished"),
@@ -121,7 +123,6 @@ fn a_glance_is_by_index_and_sorts_nothing() {
     let (_folder, db) = analysed();
     for (state, by) in [
         (ShownState::Pending, "INDEX callback_due"),
-        (ShownState::Pending, "INDEX callback_held"),
         (ShownState::InFlight, "INDEX callback_in_flight"),
         (ShownState::Delivered, "INDEX callback_finished"),
         (ShownState::Exhausted, "INDEX callback_finished"),

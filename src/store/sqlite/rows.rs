@@ -2,11 +2,12 @@
 //!
 //! SQLite does not check that text is UTF-8, nor types where checks are switched off.
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Row, Statement, ToSql};
 
 use crate::domain::{NewCallback, Timestamp};
 use crate::store::gateway_row::{GatewayRow, NewRow};
+use crate::store::{Endpoint, Origin};
 
 /// The gateway's columns of a row, from column `first` on.
 pub(super) struct ReadRow<'a> {
@@ -66,6 +67,28 @@ pub(super) fn bind_new_callback(
         statement.raw_bind_parameter(index + 1, value)?;
     }
     Ok(())
+}
+
+/// Bytes to be bound as text, UTF-8 or not. A CAST in the statement would keep SQLite from using all
+/// columns of an index for a row value.
+pub(super) struct Text<'a>(pub(super) &'a [u8]);
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}
+
+/// The columns `app_id` and `origin`, the first of them at `column`.
+pub(super) fn endpoint(row: &Row<'_>, column: usize) -> rusqlite::Result<Endpoint> {
+    Ok(Endpoint::new(
+        row.get_ref(column)?.as_bytes()?,
+        row.get_ref(column + 1)?.as_bytes()?,
+    ))
+}
+
+pub(super) fn origin(row: &Row<'_>, column: usize) -> rusqlite::Result<Origin> {
+    Ok(Origin::new(row.get_ref(column)?.as_bytes()?))
 }
 
 /// A column of Unix milliseconds.

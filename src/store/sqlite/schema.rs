@@ -11,7 +11,7 @@ use crate::store::OpenError;
 pub const SCHEMA: &str = include_str!("../../../schema.sql");
 
 /// The version that [`SCHEMA`] makes.
-pub const SCHEMA_VERSION: i64 = 5;
+pub const SCHEMA_VERSION: i64 = 6;
 
 /// "NPCB": marks a file as a queue of this program.
 const APPLICATION_ID: i64 = 0x4e50_4342;
@@ -40,6 +40,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         from: 4,
         sql: include_str!("migrations/5.sql"),
+    },
+    Migration {
+        from: 5,
+        sql: include_str!("migrations/6.sql"),
     },
 ];
 

@@ -7,25 +7,25 @@ use callback_dispatcher::clock::{Clock, SystemClock};
 use callback_dispatcher::domain::{Next, Outcome, PhaseTimes, Timestamp, Verdict};
 use callback_dispatcher::store::sqlite::SCHEMA_VERSION;
 use callback_dispatcher::store::{
-    Attempt, Claim, EndedAttempt, Lease, OpenError, Origin, Queue, Recorded, Want,
+    Attempt, Claim, ClaimRequest, EndedAttempt, Endpoint, Lease, OpenError, Origin, Queue, Recorded,
 };
 
 use super::{Place, StoreKind, insert, on_both};
 
 const URL: &str = "http://127.0.0.1:9/callback";
 
-/// Claims the one callback that is due.
+/// Claims the one callback of app 6 that is due.
 pub(super) async fn claim(queue: &dyn Queue, url: &str, now: Timestamp) -> Lease {
     let claim = Claim {
-        wants: vec![Want {
-            origin: Origin::of_url(url).expect("an origin"),
+        requests: vec![ClaimRequest {
+            endpoint: Endpoint::new("6", Origin::of_url(url).expect("an origin").as_bytes()),
             limit: 5,
         }],
         now,
         lease: Duration::from_secs(60),
     };
-    let mut shares = queue.claim(claim).await.expect("claimed");
-    let callbacks = shares.remove(0).callbacks;
+    let mut results = queue.claim(claim).await.expect("claimed");
+    let callbacks = results.remove(0).callbacks;
     let [callback] = <[_; 1]>::try_from(callbacks).expect("one callback");
     callback.lease
 }

@@ -13,7 +13,7 @@ use callback_dispatcher::delivery::transport::{Post, PostReport};
 use callback_dispatcher::delivery::{Dispatcher, Terms};
 use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::merchant::{Answer, Script};
-use callback_dispatcher::store::{Origin, Queue, Recorded, ShownState, StoreError};
+use callback_dispatcher::store::{Endpoint, Queue, Recorded, ShownState, StoreError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -305,15 +305,15 @@ async fn what_is_committed_late_under_a_lower_id_is_delivered() {
 
 /// No id tells of it, and nothing polls here.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notice_names_whom_a_row_is_for() {
+async fn a_notice_names_the_endpoint_of_a_new_row() {
     let place = Place::on(StoreKind::Postgres);
     let queue = place.open("this test").await.expect("a seat");
     place.sql(&insert(NOBODY, "order", &[]));
     in_time("a nudge", queue.nudged()).await;
     let arrivals = queue.arrivals(CallbackId(i64::MAX), 5).await;
     let due = arrivals.expect("readable").due;
-    let origins: Vec<_> = due.iter().map(|due| &due.origin).collect();
-    assert_eq!(origins, [&Origin::new("http://127.0.0.1:9")]);
+    let endpoints: Vec<_> = due.iter().map(|due| &due.endpoint).collect();
+    assert_eq!(endpoints, [&Endpoint::new("6", "http://127.0.0.1:9")]);
     queue.close().await;
 }
 

@@ -24,7 +24,7 @@ fn a_second_run_of_the_schema_changes_nothing() {
     let again = complaints(&database, POSTGRES_SCHEMA);
     assert!(again.contains("already exists"), "{again}");
     assert_eq!(database.psql(dump), before);
-    assert_eq!(database.value("SELECT version FROM queue_schema"), "1");
+    assert_eq!(database.value("SELECT version FROM queue_schema"), "6");
 }
 
 #[test]
@@ -178,18 +178,19 @@ fn the_dispatchers_questions_are_answered_by_an_index() {
     statements.push(plain("ANALYZE"));
     let answers = queue.ask(Client::Psql, &statements);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    let waits = "state = 'pending' AND leased_until IS NULL AND held = 0";
+    let waits = "state = 'pending' AND leased_until IS NULL";
     let questions = [
         (
             format!(
-                "SELECT id FROM callback_queue WHERE origin = 'https://m' AND {waits} \
+                "SELECT id FROM callback_queue WHERE app_id = '6' AND origin = 'https://m' AND {waits} \
                  AND next_attempt_at <= 1 ORDER BY next_attempt_at, id"
             ),
             "callback_due",
         ),
         (
             format!(
-                "SELECT origin FROM callback_queue WHERE {waits} AND origin > 'https://m' ORDER BY origin LIMIT 1"
+                "SELECT origin FROM callback_queue WHERE {waits} AND (app_id, origin) > ('6', 'https://m') \
+                 ORDER BY app_id, origin LIMIT 1"
             ),
             "callback_due",
         ),

@@ -50,8 +50,8 @@ fn the_dispatchers_questions_are_answered_by_an_index() {
     let queue = Queue::file();
     let questions = [
         (
-            "SELECT id FROM callback_queue WHERE origin = 'https://m' AND state = 'pending' \
-             AND leased_until IS NULL AND held = 0 AND next_attempt_at <= 1 ORDER BY next_attempt_at",
+            "SELECT id FROM callback_queue WHERE app_id = '6' AND origin = 'https://m' AND state = 'pending' \
+             AND leased_until IS NULL AND next_attempt_at <= 1 ORDER BY next_attempt_at",
             "callback_due",
         ),
         (

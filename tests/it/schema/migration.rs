@@ -16,6 +16,7 @@ const OLDER: &[(i64, &str)] = &[
     (2, include_str!("versions/2.sql")),
     (3, include_str!("versions/3.sql")),
     (4, include_str!("versions/4.sql")),
+    (5, include_str!("versions/5.sql")),
 ];
 
 /// A queue as an older program made it, with a callback in each state and an attempt.
@@ -83,10 +84,10 @@ fn an_older_file_becomes_what_a_new_one_is() {
         }
         assert_eq!(migrated.len(), fresh.len(), "from {version}");
         assert_eq!(
-            queue.rows("SELECT id, state, held FROM callback_queue ORDER BY id"),
+            queue.rows("SELECT id, state FROM callback_queue ORDER BY id"),
             [
-                vec![json!(1), json!("delivered"), json!(0)],
-                vec![json!(2), json!("pending"), json!(0)]
+                vec![json!(1), json!("delivered")],
+                vec![json!(2), json!("pending")]
             ]
         );
         assert_eq!(
@@ -105,12 +106,8 @@ fn the_rules_of_a_migrated_file_hold() {
         sqlite::init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
         let broken = [
             (
-                "UPDATE callback_queue SET held = 1 WHERE id = 1",
-                "held_is_0_or_1",
-            ),
-            (
-                "UPDATE callback_queue SET held = 2 WHERE id = 2",
-                "held_is_0_or_1",
+                "UPDATE callback_queue SET attempts = -1 WHERE id = 1",
+                "attempts_is_not_negative",
             ),
             (
                 "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, phase) \

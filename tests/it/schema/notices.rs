@@ -37,7 +37,7 @@ fn insert(number: i64, url: &str) -> String {
 }
 
 #[test]
-fn new_rows_are_told_of_once_for_each_origin() {
+fn new_rows_are_told_of_once_for_each_endpoint() {
     let database = new();
     let script = format!(
         "BEGIN;\n{}{}{}COMMIT;\n",
@@ -46,7 +46,7 @@ fn new_rows_are_told_of_once_for_each_origin() {
         insert(3, "http://b.example/")
     );
     let told = notices(&database, &script);
-    assert_eq!(told, ["http://b.example", "https://a.example"]);
+    assert_eq!(told, ["http://b.example 6", "https://a.example 6"]);
     let many = "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, \
                 newpay_order_no, order_no, result, settlement_status) SELECT 'payment', \
                 'https://c' || n % 3 || '.example/', '6', 1, '1', 'LAK', 'N' || n, 'M', 'success', 1 \
@@ -55,9 +55,9 @@ fn new_rows_are_told_of_once_for_each_origin() {
     assert_eq!(
         told,
         [
-            "https://c0.example",
-            "https://c1.example",
-            "https://c2.example"
+            "https://c0.example 6",
+            "https://c1.example 6",
+            "https://c2.example 6"
         ]
     );
 }
@@ -70,7 +70,7 @@ fn nobody_is_told_of_what_did_not_come_to_be() {
         notices(&database, &format!("BEGIN;\n{row}ROLLBACK;\n")),
         [""; 0]
     );
-    assert_eq!(notices(&database, &row), ["https://a.example"]);
+    assert_eq!(notices(&database, &row), ["https://a.example 6"]);
     assert_eq!(notices(&database, &row), [""; 0], "it is there already");
     let update = "UPDATE callback_queue SET next_attempt_at = 1;\n";
     assert_eq!(notices(&database, update), [""; 0]);

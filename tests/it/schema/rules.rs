@@ -295,7 +295,6 @@ fn the_dispatchers_columns_fit_together() {
         payment("leased_at", json!(1), lease),
         payment("lease_token", json!(1), lease),
         (leased, lease.to_owned()),
-        payment("held", json!(2), "held_is_0_or_1_of_a_waiting_callback"),
         payment("last_outcome", json!("lost"), "last_outcome_is_known"),
         payment("last_outcome", json!(""), "last_outcome_is_known"),
     ]);

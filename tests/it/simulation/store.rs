@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
 use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, EndedAttempt, EnqueueError, Lease, LedgerEntry,
-    Origin, OriginDue, Queue, Recorded, RecordedAttempt, Refund, Retention, Share, StoreError,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, EndedAttempt, Endpoint, EnqueueError,
+    Lease, LedgerEntry, Queue, Recorded, RecordedAttempt, Refund, Retention, StoreError, Survey,
     Unobserved, Unrecorded, Unreleased,
 };
 use tokio::sync::Notify;
@@ -97,34 +97,30 @@ impl Queue for SimulatedQueue {
         uninterrupted(self.inner.arrivals(after, limit)).await
     }
 
-    async fn survey(
-        &self,
-        after: Option<Origin>,
-        limit: usize,
-    ) -> Result<Vec<OriginDue>, StoreError> {
+    async fn survey(&self, after: Option<Endpoint>, limit: usize) -> Result<Survey, StoreError> {
         self.weathered(StoreCall::Reading, &[]).await?;
         uninterrupted(self.inner.survey(after, limit)).await
     }
 
-    async fn claim(&self, claim: Claim) -> Result<Vec<Share>, StoreError> {
+    async fn claim(&self, claim: Claim) -> Result<Vec<ClaimResult>, StoreError> {
         let at = claim.now.as_millis();
         let dies_after = self.weathered(StoreCall::Claiming, &[]).await?;
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
-        let shares = to_its_end(async move {
-            let shares = uninterrupted(inner.claim(claim)).await?;
+        let results = to_its_end(async move {
+            let results = uninterrupted(inner.claim(claim)).await?;
             let mut world = world.lock();
             world.absorb_commands();
-            for claimed in shares.iter().flat_map(|share| &share.callbacks) {
+            for claimed in results.iter().flat_map(|result| &result.callbacks) {
                 let id = claimed.lease.id().0;
                 // A record that shares this commit comes before it.
                 world.absorb(&[id]);
                 world.oracle.claimed(id, claimed.attempts, at);
             }
-            Ok::<_, StoreError>(shares)
+            Ok::<_, StoreError>(results)
         })
         .await?;
         dies(dies_after).await;
-        Ok(shares)
+        Ok(results)
     }
 
     async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {

@@ -1,11 +1,12 @@
 //! What the dispatcher hears of others' commits.
 
 use callback_dispatcher::domain::CallbackId;
+use callback_dispatcher::store::Endpoint;
 
 use super::Backend;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_rows_are_heard_of_by_their_origin() {
+async fn new_rows_are_heard_of_by_their_endpoint() {
     for backend in Backend::both() {
         let queue = backend.queue().await;
         let newest = queue.newest().await.expect("read");
@@ -16,12 +17,8 @@ async fn new_rows_are_heard_of_by_their_origin() {
         );
         crate::live::in_time("a nudge", queue.nudged()).await;
         let arrivals = queue.arrivals(newest, 10).await.expect("looked");
-        let origins: Vec<_> = arrivals
-            .due
-            .iter()
-            .map(|due| due.origin.to_string())
-            .collect();
-        assert_eq!(origins, ["https://one.example"]);
+        let endpoints: Vec<_> = arrivals.due.iter().map(|due| &due.endpoint).collect();
+        assert_eq!(endpoints, [&Endpoint::new("6", "https://one.example")]);
         assert_eq!(arrivals.newest, Some(CallbackId(1)));
         assert!(!arrivals.has_commands);
         queue.close().await;
@@ -30,7 +27,7 @@ async fn new_rows_are_heard_of_by_their_origin() {
 
 /// PostgreSQL's notices are of 8000 bytes at most, and an origin may be longer.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notice_without_an_origin_asks_for_a_look_at_everything() {
+async fn a_notice_without_an_endpoint_asks_for_a_survey() {
     let backend = Backend::postgres();
     let queue = backend.queue().await;
     let newest = queue.newest().await.expect("read");

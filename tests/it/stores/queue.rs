@@ -7,8 +7,8 @@ use callback_dispatcher::domain::{
     CallbackId, NewCallback, Next, Outcome, PhaseTimes, Timestamp, Verdict,
 };
 use callback_dispatcher::store::{
-    Attempt, ChargedAttempt, Claim, ClaimedCallback, EndedAttempt, EnqueueError, Origin, Queue,
-    Recorded, Refund, Retention, Sent, Share, StoreError, Want,
+    Attempt, ChargedAttempt, Claim, ClaimRequest, ClaimResult, ClaimedCallback, EndedAttempt,
+    Endpoint, EndpointDue, EnqueueError, Queue, Recorded, Refund, Retention, Sent, StoreError,
 };
 
 use super::Backend;
@@ -35,13 +35,29 @@ async fn enqueue(queue: &Arc<dyn Queue>, origin: &str, orders: &[&str], now: Tim
     queue.enqueue(callbacks, now).await.expect("queued");
 }
 
-async fn claim(queue: &Arc<dyn Queue>, wants: &[(&str, usize)], now: Timestamp) -> Vec<Share> {
-    let wants = wants.iter().map(|(origin, limit)| Want {
-        origin: Origin::new(origin),
+/// A row as a gateway writes it, due since the beginning.
+fn insert(app_id: &str, origin: &str, order: &str) -> String {
+    format!(
+        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+           newpay_order_no, order_no, result, settlement_status, next_attempt_at)
+         VALUES ('payment', '{origin}/x', '{app_id}', 1, '1', 'LAK', '{order}', '{order}', 'success', 1,
+           {due})",
+        due = at(0).as_millis()
+    )
+}
+
+/// Claims for app 6.
+async fn claim(
+    queue: &Arc<dyn Queue>,
+    requests: &[(&str, usize)],
+    now: Timestamp,
+) -> Vec<ClaimResult> {
+    let requests = requests.iter().map(|(origin, limit)| ClaimRequest {
+        endpoint: Endpoint::new("6", origin),
         limit: *limit,
     });
     let claim = Claim {
-        wants: wants.collect(),
+        requests: requests.collect(),
         now,
         lease: Duration::from_secs(40),
     };
@@ -50,8 +66,8 @@ async fn claim(queue: &Arc<dyn Queue>, wants: &[(&str, usize)], now: Timestamp) 
 
 /// The one callback of this origin that is due.
 async fn claim_one(queue: &Arc<dyn Queue>, now: Timestamp) -> ClaimedCallback {
-    let mut shares = claim(queue, &[(ONE, 1)], now).await;
-    shares[0].callbacks.pop().expect("one is due")
+    let mut results = claim(queue, &[(ONE, 1)], now).await;
+    results[0].callbacks.pop().expect("one is due")
 }
 
 fn attempt(outcome: Outcome, started_at: Timestamp) -> Attempt {
@@ -106,30 +122,36 @@ fn row(backend: &Backend) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_takes_the_earliest_due_of_each_origin_and_says_what_comes_then() {
+async fn a_claim_takes_the_earliest_due_of_each_endpoint_and_says_what_comes_then() {
     for backend in Backend::both() {
         let queue = backend.queue().await;
         enqueue(&queue, ONE, &["a", "b", "c"], at(0)).await;
         enqueue(&queue, TWO, &["d"], at(1)).await;
         enqueue(&queue, ONE, &["later"], at(60)).await;
-        let wants = [(TWO, 5), (ONE, 2), ("https://nobody.example", 3)];
-        let shares = claim(&queue, &wants, at(2)).await;
-        let ids = |share: &Share| -> Vec<i64> {
-            share.callbacks.iter().map(|c| c.lease.id().0).collect()
+        // The same origin, but another endpoint.
+        backend.sql(&insert("7", ONE, "other"));
+        let requests = [(TWO, 5), (ONE, 2), ("https://nobody.example", 3)];
+        let results = claim(&queue, &requests, at(2)).await;
+        let ids = |result: &ClaimResult| -> Vec<i64> {
+            result.callbacks.iter().map(|c| c.lease.id().0).collect()
         };
         assert_eq!(
-            shares.iter().map(ids).collect::<Vec<_>>(),
+            results.iter().map(ids).collect::<Vec<_>>(),
             [vec![4], vec![1, 2], vec![]]
         );
-        let then: Vec<_> = shares.iter().map(|share| share.then_due).collect();
+        let then: Vec<_> = results.iter().map(|result| result.then_due).collect();
         assert_eq!(then, [None, Some(at(0)), None]);
-        let first = &shares[1].callbacks[0];
+        let first = &results[1].callbacks[0];
         let callback = first.callback.as_ref().expect("readable");
         assert_eq!(callback.callback_url, format!("{ONE}/callback?order=a"));
         assert_eq!((first.attempts, first.created_at), (0, at(0)));
-        let shares = claim(&queue, &[(ONE, 9)], at(2)).await;
-        assert_eq!(ids(&shares[0]), [3], "nothing twice, nothing early");
-        assert_eq!(shares[0].then_due, Some(at(60)));
+        let results = claim(&queue, &[(ONE, 9)], at(2)).await;
+        assert_eq!(
+            ids(&results[0]),
+            [3],
+            "nothing twice, nothing early, no other app's"
+        );
+        assert_eq!(results[0].then_due, Some(at(60)));
         queue.close().await;
     }
 }
@@ -282,7 +304,7 @@ async fn a_refund_gives_an_attempt_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_survey_goes_round_the_origins_in_steps() {
+async fn a_survey_lists_the_endpoints_in_steps() {
     for backend in Backend::both() {
         let queue = backend.queue().await;
         for (n, origin) in [
@@ -297,27 +319,28 @@ async fn a_survey_goes_round_the_origins_in_steps() {
             enqueue(&queue, origin, &[&format!("{n}-late")], at(100 + n)).await;
             enqueue(&queue, origin, &[&format!("{n}-early")], at(n)).await;
         }
-        let mut after = None;
+        backend.sql(&insert("10", "https://z.example", "other"));
+        let mut next = None;
         let mut seen = Vec::new();
         loop {
-            let found = queue.survey(after, 2).await.expect("surveyed");
-            after = found.last().map(|last| last.origin.clone());
-            let is_last = found.len() < 2;
-            seen.extend(
-                found
-                    .into_iter()
-                    .map(|due| (due.origin.to_string(), due.due)),
-            );
-            if is_last {
+            let survey = queue.survey(next, 2).await.expect("surveyed");
+            assert!(survey.due.len() <= 2, "{survey:?}");
+            seen.extend(survey.due.into_iter().map(|EndpointDue { endpoint, due }| {
+                let Endpoint { app_id, origin } = endpoint;
+                (app_id.to_string(), origin.to_string(), due)
+            }));
+            next = survey.next;
+            if next.is_none() {
                 break;
             }
         }
         let expected = [
-            ("https://a.example", 1),
-            ("https://b.example", 2),
-            ("https://c.example", 0),
+            ("10", "https://z.example", 0),
+            ("6", "https://a.example", 1),
+            ("6", "https://b.example", 2),
+            ("6", "https://c.example", 0),
         ]
-        .map(|(origin, due)| (origin.to_owned(), at(due)));
+        .map(|(app, origin, due)| (app.to_owned(), origin.to_owned(), at(due)));
         assert_eq!(seen, expected);
         queue.close().await;
     }

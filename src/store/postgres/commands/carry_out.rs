@@ -19,7 +19,7 @@ const TAKE_THE_FLOOR: &str =
 /// What a transaction is asked to do for a command.
 #[derive(Debug)]
 enum Task {
-    /// Pause, resume, or go on with a resume.
+    /// Pause or resume.
     Pausing,
     /// Do what a look has found.
     Act(Found),

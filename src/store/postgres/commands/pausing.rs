@@ -1,21 +1,39 @@
 //! Pauses and resumes; what claims make of them stands in `claim`.
 //!
 //! A pause or resume has the table `paused` to itself, but for those who only read it: it waits for
-//! the claims that are under way, and claims wait for it. So nothing is sent any more once a pause
-//! is answered, and nothing is set aside behind the back of a resume, to stay so for ever.
+//! the claims that are under way, and claims wait for it. So nothing more is claimed once a pause is
+//! answered.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use tokio_postgres::Row;
 
+use super::super::arrivals::endpoints;
 use super::carry_out::end;
-use super::rows;
 use super::touching::Due;
 use crate::domain::Timestamp;
-use crate::store::command::pausing::{Decision, PUT_BACK_MAX, decide, subject};
+use crate::store::command::pausing::{Decision, Paused, decide, subject};
 use crate::store::command::steps::Piece;
 use crate::store::{
-    Command, CommandId, CommandStatus, Origin, Pause, PauseScope, Remaining, StoreError,
+    Command, CommandId, CommandStatus, Endpoint, EndpointDue, Pause, PauseScope, StoreError,
 };
+
+/// Endpoints that are read at a time.
+const ENDPOINTS_MAX: usize = 1000;
+
+/// What surveys pass over.
+pub(in super::super) async fn read(client: &impl GenericClient) -> Result<Paused, StoreError> {
+    let mut paused = Paused::default();
+    let statement = client
+        .prepare_cached("SELECT scope, name FROM paused")
+        .await?;
+    for row in client.query(&statement, &[]).await? {
+        paused.add(
+            row.try_get::<_, &str>(0)?.as_bytes(),
+            row.try_get::<_, &str>(1)?.as_bytes(),
+        );
+    }
+    Ok(paused)
+}
 
 /// What is paused now, with who asked for it.
 pub(in super::super) async fn standing(
@@ -49,7 +67,7 @@ pub(in super::super) async fn standing(
 /// Conflicts with the lock that claims take by their `FOR KEY SHARE`, but not with plain readers.
 const HAVE_IT_ALONE: &str = "LOCK TABLE paused IN EXCLUSIVE MODE";
 
-/// Pauses or resumes, or goes on with a resume.
+/// Pauses or resumes.
 pub(super) async fn carry_out(
     transaction: &Transaction<'_>,
     mut command: Command,
@@ -59,7 +77,7 @@ pub(super) async fn carry_out(
         let why = "name one origin or one app".to_owned();
         return end(transaction, command, CommandStatus::Refused, why, now).await;
     };
-    if command.started_at.is_none() && !command.request.dry_run {
+    if !command.request.dry_run {
         transaction.batch_execute(HAVE_IT_ALONE).await?;
     }
     let is_paused = transaction
@@ -80,66 +98,48 @@ pub(super) async fn carry_out(
                 .await?;
             end(transaction, command, CommandStatus::Done, words, now).await
         }
-        Decision::Resume => resume(transaction, command, scope, &name, now).await,
+        Decision::Resume(words) => {
+            transaction
+                .execute(
+                    "DELETE FROM paused WHERE scope = $1 AND name = $2",
+                    &[&scope.as_str(), &name],
+                )
+                .await?;
+            let due = resumed(transaction, scope, &name, now).await?;
+            due.notify(transaction).await?;
+            let piece = end(transaction, command, CommandStatus::Done, words, now).await?;
+            Ok(Piece {
+                due: due.into_list(),
+                ..piece
+            })
+        }
     }
 }
 
-async fn resume(
+/// The endpoints that may have waited for the end of a pause, as due at once.
+async fn resumed(
     transaction: &Transaction<'_>,
-    mut command: Command,
     scope: PauseScope,
     name: &str,
     now: Timestamp,
-) -> Result<Piece, StoreError> {
-    transaction
-        .execute(
-            "DELETE FROM paused WHERE scope = $1 AND name = $2",
-            &[&scope.as_str(), &name],
-        )
-        .await?;
+) -> Result<Due, StoreError> {
     let mut due = Due::default();
-    let is_complete = match scope {
-        PauseScope::Origin => {
-            due.add(Origin::new(name), now);
-            true
-        }
-        PauseScope::App => put_back(transaction, name, &mut due).await? < PUT_BACK_MAX,
+    let mut after = match scope {
+        PauseScope::Origin => None,
+        PauseScope::App => Some(Endpoint::new(name, "")),
     };
-    let mut piece = if is_complete {
-        command.done = 1;
-        let words = format!("{scope} {name} is resumed");
-        end(transaction, command, CommandStatus::Done, words, now).await?
-    } else {
-        rows::keep(transaction, &command).await?;
-        Piece {
-            remaining: Remaining::Work,
-            ..Piece::default()
+    loop {
+        let found = endpoints(transaction, after.as_ref(), ENDPOINTS_MAX).await?;
+        for EndpointDue { endpoint, .. } in &found {
+            match scope {
+                PauseScope::Origin if endpoint.origin.as_bytes() != name.as_bytes() => {}
+                PauseScope::App if endpoint.app_id.as_bytes() != name.as_bytes() => return Ok(due),
+                _ => due.add(endpoint.clone(), now),
+            }
         }
-    };
-    due.notify(transaction).await?;
-    piece.due = due.into_list();
-    Ok(piece)
-}
-
-const PUT_BACK: &str = "
-WITH held AS MATERIALIZED (
-  SELECT id FROM callback_queue WHERE held = 1 AND app_id = $1 LIMIT $2
-)
-UPDATE callback_queue q SET held = 0 FROM held WHERE q.id = held.id
-RETURNING q.origin, q.next_attempt_at";
-
-/// How many were put back.
-async fn put_back(
-    transaction: &Transaction<'_>,
-    app_id: &str,
-    due: &mut Due,
-) -> Result<usize, StoreError> {
-    let statement = transaction.prepare_cached(PUT_BACK).await?;
-    let limit = i64::try_from(PUT_BACK_MAX).unwrap_or(i64::MAX);
-    let held = transaction.query(&statement, &[&app_id, &limit]).await?;
-    for row in &held {
-        let at = Timestamp::from_millis(row.try_get(1)?);
-        due.add(Origin::new(row.try_get::<_, &str>(0)?), at);
+        if found.len() < ENDPOINTS_MAX {
+            return Ok(due);
+        }
+        after = found.into_iter().last().map(|last| last.endpoint);
     }
-    Ok(held.len())
 }

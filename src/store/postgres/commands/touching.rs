@@ -9,13 +9,15 @@ use deadpool_postgres::Transaction;
 use futures_util::future::try_join;
 use tokio_postgres::Row;
 
+use super::super::listener::notice;
+use super::super::rows::endpoint;
 use super::search;
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::command::judging::{Verdict, judge};
-use crate::store::{Command, Origin, OriginDue, StoreError};
+use crate::store::{Command, Endpoint, EndpointDue, StoreError};
 
 const LOCK: &str = "
-SELECT id, state, leased_until IS NOT NULL, attempts, next_attempt_at, origin
+SELECT id, state, leased_until IS NOT NULL, attempts, next_attempt_at, app_id, origin
 FROM callback_queue WHERE id = ANY ($1) ORDER BY id FOR UPDATE";
 
 /// A statement of its own behind [`LOCK`]: it sees what was recorded while that one waited.
@@ -31,39 +33,37 @@ WHERE q.id = resent.id AND q.leased_until IS NULL";
 
 const CANCEL: &str = "
 UPDATE callback_queue
-SET state = 'cancelled', next_attempt_at = NULL, finished_at = $2, held = 0
+SET state = 'cancelled', next_attempt_at = NULL, finished_at = $2
 WHERE id = ANY ($1) AND state = 'pending' AND leased_until IS NULL";
 
 /// What has become due where, by a piece of a command.
 #[derive(Debug, Default)]
-pub(super) struct Due(BTreeMap<Origin, Timestamp>);
+pub(super) struct Due(BTreeMap<Endpoint, Timestamp>);
 
 impl Due {
-    pub(super) fn add(&mut self, origin: Origin, at: Timestamp) {
-        let earliest = self.0.entry(origin).or_insert(at);
+    pub(super) fn add(&mut self, endpoint: Endpoint, at: Timestamp) {
+        let earliest = self.0.entry(endpoint).or_insert(at);
         *earliest = at.min(*earliest);
     }
 
-    /// Tells all dispatchers when the transaction is committed. An origin that is too long for a
-    /// notice is found by a survey.
+    /// Tells all dispatchers when the transaction is committed.
     pub(super) async fn notify(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         if self.0.is_empty() {
             return Ok(());
         }
         let statement = transaction
             .prepare_cached(
-                "SELECT pg_notify('callback_queue',
-                   CASE WHEN octet_length(origin) < 8000 THEN origin ELSE '' END)
-                 FROM unnest($1::text[]) AS due (origin)",
+                "SELECT pg_notify('callback_queue', endpoint)
+                 FROM unnest($1::text[]) AS due (endpoint)",
             )
             .await?;
-        let origins: Vec<_> = self.0.keys().map(Origin::as_text).collect();
-        transaction.query(&statement, &[&origins]).await?;
+        let notices: Vec<String> = self.0.keys().map(notice).collect();
+        transaction.query(&statement, &[&notices]).await?;
         Ok(())
     }
 
-    pub(super) fn into_list(self) -> Vec<OriginDue> {
-        let due = |(origin, due)| OriginDue { origin, due };
+    pub(super) fn into_list(self) -> Vec<EndpointDue> {
+        let due = |(endpoint, due)| EndpointDue { endpoint, due };
         self.0.into_iter().map(due).collect()
     }
 }
@@ -100,7 +100,7 @@ pub(super) async fn touch(
             (Verdict::Resend(at), Some(row)) => {
                 resent.push(id.0);
                 moments.push(at.as_millis());
-                due.add(Origin::new(row.try_get::<_, &str>(5)?), at);
+                due.add(endpoint(row, 5)?, at);
             }
             (Verdict::Cancel, _) => cancelled.push(id.0),
             _ => {}

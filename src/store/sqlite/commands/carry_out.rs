@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::arrivals::origin;
 use super::super::connection::store_error;
 use super::super::inspection::SqliteInspection;
+use super::super::rows::endpoint;
 use super::super::writer::Writer;
 use super::search::{self, look};
 use super::{pausing, rows};
@@ -15,14 +15,14 @@ use crate::store::command::judging::{Verdict, judge};
 use crate::store::command::looking::Found;
 use crate::store::command::steps::{self, AWAITED_MAX, OPEN_MAX, Piece, Step, has_searched};
 use crate::store::{
-    CarriedOut, Command, CommandId, CommandStatus, Origin, OriginDue, Remaining, Standing,
+    CarriedOut, Command, CommandId, CommandStatus, Endpoint, EndpointDue, Remaining, Standing,
     StoreError, Touch,
 };
 
 /// What a transaction is asked to do for a command.
 #[derive(Debug)]
 enum Task {
-    /// Pause, resume, or go on with a resume.
+    /// Pause or resume.
     Pausing,
     /// Do what a look has found.
     Act(Found),
@@ -108,7 +108,7 @@ fn transact(
     let mut piece = conclude(db, command, now)?;
     piece.due = due
         .into_iter()
-        .map(|(origin, due)| OriginDue { origin, due })
+        .map(|(endpoint, due)| EndpointDue { endpoint, due })
         .collect();
     Ok(piece)
 }
@@ -119,7 +119,7 @@ fn act(
     command: &mut Command,
     found: &Found,
     now: Timestamp,
-    due: &mut BTreeMap<Origin, Timestamp>,
+    due: &mut BTreeMap<Endpoint, Timestamp>,
 ) -> rusqlite::Result<()> {
     found.count(command);
     if command.request.dry_run {
@@ -146,7 +146,7 @@ fn settle(
     db: &Connection,
     command: &mut Command,
     now: Timestamp,
-    due: &mut BTreeMap<Origin, Timestamp>,
+    due: &mut BTreeMap<Endpoint, Timestamp>,
 ) -> rusqlite::Result<()> {
     let ids: Vec<CallbackId> = db
         .prepare_cached(AWAITED)?
@@ -176,14 +176,14 @@ fn touch(
     command: &mut Command,
     id: CallbackId,
     now: Timestamp,
-    due: &mut BTreeMap<Origin, Timestamp>,
+    due: &mut BTreeMap<Endpoint, Timestamp>,
 ) -> rusqlite::Result<Verdict> {
     let found = standing(db, id)?;
     let verdict = judge(command, found.as_ref().map(|found| found.0), now);
     match (verdict, found) {
-        (Verdict::Resend(at), Some((_, origin))) => {
+        (Verdict::Resend(at), Some((_, endpoint))) => {
             resend(db, id, at)?;
-            let earliest = due.entry(origin).or_insert(at);
+            let earliest = due.entry(endpoint).or_insert(at);
             *earliest = at.min(*earliest);
         }
         (Verdict::Cancel, Some(_)) => {
@@ -194,13 +194,13 @@ fn touch(
     Ok(verdict)
 }
 
-fn standing(db: &Connection, id: CallbackId) -> rusqlite::Result<Option<(Standing, Origin)>> {
+fn standing(db: &Connection, id: CallbackId) -> rusqlite::Result<Option<(Standing, Endpoint)>> {
     db.prepare_cached(
-        "SELECT id, state, leased_until IS NOT NULL, attempts, next_attempt_at, origin
+        "SELECT id, state, leased_until IS NOT NULL, attempts, next_attempt_at, app_id, origin
          FROM callback_queue WHERE id = ?1",
     )?
     .query_row([id.0], |row| {
-        Ok((search::standing(db, row, id)?, origin(row, 5)?))
+        Ok((search::standing(db, row, id)?, endpoint(row, 5)?))
     })
     .optional()
 }
@@ -217,7 +217,7 @@ fn resend(db: &Connection, id: CallbackId, at: Timestamp) -> rusqlite::Result<us
 fn cancel(db: &Connection, id: CallbackId, now: Timestamp) -> rusqlite::Result<usize> {
     db.prepare_cached(
         "UPDATE callback_queue
-         SET state = 'cancelled', next_attempt_at = NULL, finished_at = ?2, held = 0
+         SET state = 'cancelled', next_attempt_at = NULL, finished_at = ?2
          WHERE id = ?1 AND state = 'pending' AND leased_until IS NULL",
     )?
     .execute((id.0, now.as_millis()))

@@ -9,7 +9,7 @@ INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, curr
   order_no, newpay_refund_order_no, refund_order_no, result)
 VALUES ('refund', 'MERCHANT', '6', 1, '1.5', 'USD', 'N2', 'M2', 'NR2', 'MR2', 'success');
 
--- 2: delivered at the second attempt. 3: exhausted. 4: cancelled. 5: in flight. 6: held. 7: to be
+-- 2: delivered at the second attempt. 3: exhausted. 4: cancelled. 5: in flight. 6: its app is paused. 7: to be
 -- tried again. 8: its origin is paused. 9: pruned, so that the highest id is in no row any more.
 UPDATE callback_queue SET state = 'delivered', attempts = 2, attempt_seq = 2, last_outcome = 'acknowledged',
   next_attempt_at = NULL, finished_at = created_at WHERE id IN (2, 9);
@@ -17,7 +17,6 @@ UPDATE callback_queue SET state = 'exhausted', attempts = 1, attempt_seq = 1, la
   next_attempt_at = NULL, finished_at = created_at WHERE id = 3;
 UPDATE callback_queue SET state = 'cancelled', next_attempt_at = NULL, finished_at = created_at WHERE id = 4;
 UPDATE callback_queue SET leased_until = created_at + 15000, leased_at = created_at, lease_token = -5 WHERE id = 5;
-UPDATE callback_queue SET held = 1 WHERE id = 6;
 UPDATE callback_queue SET attempts = 1, attempt_seq = 1, last_outcome = 'timeout' WHERE id = 7;
 INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, newpay_order_no,
   order_no, result, settlement_status)

@@ -9,7 +9,9 @@ use callback_dispatcher::domain::{
     Callback, CallbackId, FlatObject, Message, NewCallback, Timestamp, body,
 };
 use callback_dispatcher::store::sqlite::SqliteQueue;
-use callback_dispatcher::store::{Claim, EnqueueError, Queue as _, Unobserved, Want};
+use callback_dispatcher::store::{
+    Claim, ClaimRequest, EndpointDue, EnqueueError, Queue as _, Unobserved,
+};
 use serde_json::{Map, Value};
 
 /// `data` is what the command reads.
@@ -140,18 +142,19 @@ impl Rows {
     }
 
     fn claim_all(&self) -> Vec<Callback> {
-        let due = self.block_on(self.queue.survey(None, usize::from(u16::MAX)));
-        let want = |due: callback_dispatcher::store::OriginDue| Want {
-            origin: due.origin,
+        let survey = self.block_on(self.queue.survey(None, usize::from(u16::MAX)));
+        let request = |due: EndpointDue| ClaimRequest {
+            endpoint: due.endpoint,
             limit: usize::from(u16::MAX),
         };
+        let due = survey.expect("endpoints").due;
         let claim = Claim {
-            wants: due.expect("origins").into_iter().map(want).collect(),
+            requests: due.into_iter().map(request).collect(),
             now: NOW,
             lease: Duration::from_secs(60),
         };
-        let shares = self.block_on(self.queue.claim(claim)).expect("a claim");
-        let claimed = shares.into_iter().flat_map(|share| share.callbacks);
+        let results = self.block_on(self.queue.claim(claim)).expect("a claim");
+        let claimed = results.into_iter().flat_map(|result| result.callbacks);
         claimed
             .map(|claimed| *claimed.callback.expect("what was queued can be read"))
             .collect()

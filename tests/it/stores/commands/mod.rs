@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use callback_dispatcher::domain::{CallbackId, Next, Outcome, PhaseTimes, Timestamp, Verdict};
 use callback_dispatcher::store::{
-    Action, Attempt, Claim, ClaimedCallback, CommandId, Commands, EndedAttempt, NewCommand, Origin,
-    Queue, Remaining, StoredState, Touch, Want,
+    Action, Attempt, Claim, ClaimRequest, ClaimedCallback, CommandId, Commands, EndedAttempt,
+    Endpoint, NewCommand, Queue, Remaining, StoredState, Touch,
 };
 
 use super::Backend;
@@ -88,7 +88,12 @@ impl Desk {
         let mut due = BTreeSet::new();
         loop {
             let piece = self.queue.carry_out(now).await.expect("carried out");
-            due.extend(piece.due.into_iter().map(|due| due.origin.to_string()));
+            due.extend(
+                piece
+                    .due
+                    .into_iter()
+                    .map(|due| due.endpoint.origin.to_string()),
+            );
             if piece.remaining != Remaining::Work {
                 return due;
             }
@@ -125,17 +130,28 @@ impl Desk {
         self.sql(&sql).replace('\n', " ")
     }
 
+    /// For app 6.
     async fn claim(&self, origin: &str, limit: usize, now: Timestamp) -> Vec<ClaimedCallback> {
+        self.claim_of("6", origin, limit, now).await
+    }
+
+    async fn claim_of(
+        &self,
+        app_id: &str,
+        origin: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<ClaimedCallback> {
         let claim = Claim {
-            wants: vec![Want {
-                origin: Origin::new(origin),
+            requests: vec![ClaimRequest {
+                endpoint: Endpoint::new(app_id, origin),
                 limit,
             }],
             now,
             lease: Duration::from_secs(60),
         };
-        let mut shares = self.queue.claim(claim).await.expect("claimed");
-        shares.remove(0).callbacks
+        let mut results = self.queue.claim(claim).await.expect("claimed");
+        results.remove(0).callbacks
     }
 
     async fn record(&self, claimed: ClaimedCallback, outcome: Outcome, next: Next) {

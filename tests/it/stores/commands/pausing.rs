@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use callback_dispatcher::domain::CallbackId;
-use callback_dispatcher::store::{Action, Remaining};
+use callback_dispatcher::store::{Action, Endpoint};
 
 use super::{Desk, ONE, TWO, app, at, origin};
 
@@ -45,33 +45,33 @@ async fn a_paused_origin_is_not_claimed_for_until_it_is_resumed() {
     }
 }
 
-/// More than one claim and more than one piece of a resume.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_app_is_set_aside_and_a_resume_puts_it_back() {
-    const HELD: usize = 1500;
+async fn a_paused_app_is_passed_over_wherever_it_goes_until_it_is_resumed() {
     for desk in Desk::both().await {
-        let orders: Vec<String> = (0..=HELD).map(|n| n.to_string()).collect();
-        let mut rows: Vec<_> = orders
-            .iter()
-            .map(|n| (&n[..], "pending", "7", ONE))
-            .collect();
-        rows[HELD].2 = "6";
-        desk.insert(&rows);
-        desk.answered(Action::Pause, app("7")).await;
-        let mut claims = 0;
-        let claimed = loop {
-            let claimed = desk.claim(ONE, 5, at(5000)).await;
-            claims += 1;
-            if !claimed.is_empty() {
-                break claimed;
-            }
+        desk.insert(&[
+            ("a", "pending", "7", ONE),
+            ("b", "pending", "7", TWO),
+            ("c", "pending", "6", ONE),
+        ]);
+        let endpoints = async || -> Vec<Endpoint> {
+            let survey = desk.queue.survey(None, 2).await.expect("surveyed");
+            let rest = desk.queue.survey(survey.next, 2).await.expect("surveyed");
+            let due = survey.due.into_iter().chain(rest.due);
+            due.map(|due| due.endpoint).collect()
         };
-        assert_eq!(claimed.len(), 1, "the other app behind it");
-        assert!(claims <= 3, "{claims} claims");
-        let held =
-            "SELECT count(*), sum(held), sum(attempts) FROM callback_queue WHERE app_id = '7'";
-        assert_eq!(desk.sql(held), format!("{HELD}|{HELD}|0"));
-        // What is set aside can be called off and stays so.
+        let [other, one, two] = [("6", ONE), ("7", ONE), ("7", TWO)]
+            .map(|(app_id, origin)| Endpoint::new(app_id, origin));
+        assert_eq!(endpoints().await, [other.clone(), one, two]);
+        desk.answered(Action::Pause, app("7")).await;
+        assert_eq!(endpoints().await, [other]);
+        for origin in [ONE, TWO] {
+            assert_eq!(desk.claim_of("7", origin, 5, at(20)).await.len(), 0);
+        }
+        assert_eq!(
+            desk.claim(ONE, 5, at(20)).await.len(),
+            1,
+            "of the other app"
+        );
         assert_eq!(
             desk.answered(Action::Cancel, |command| {
                 command.selectors.callback_id = Some(CallbackId(1));
@@ -80,38 +80,27 @@ async fn a_paused_app_is_set_aside_and_a_resume_puts_it_back() {
             "done|1|1|0|{}|cancelled 1 of 1 callback"
         );
         let id = desk.ask(Action::Resume, app("7")).await;
-        let first = desk.queue.carry_out(at(6000)).await.expect("carried out");
-        assert_eq!(first.remaining, Remaining::Work);
-        assert_eq!(desk.sql("SELECT sum(held) FROM callback_queue"), "499");
-        let due = desk.carry_out(at(6000)).await;
-        assert_eq!(due, BTreeSet::from([ONE.to_owned()]));
+        let due = desk.carry_out(at(30)).await;
+        assert_eq!(
+            due,
+            BTreeSet::from([TWO.to_owned()]),
+            "where something waits"
+        );
         assert_eq!(desk.answer(id).await, "done|1|1|0|{}|app 7 is resumed");
-        assert_eq!(desk.claim(ONE, HELD, at(6000)).await.len(), HELD - 1);
+        assert_eq!(desk.claim_of("7", TWO, 5, at(30)).await.len(), 1);
     }
 }
 
-/// A resume that a pause overtakes in its middle leaves the rest where it is.
+/// Both pauses concern it: each has to end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resume_ends_when_its_app_is_paused_again() {
+async fn an_endpoint_waits_for_the_end_of_both_its_pauses() {
     for desk in Desk::both().await {
-        let orders: Vec<String> = (0..1100).map(|n| n.to_string()).collect();
-        let rows: Vec<_> = orders
-            .iter()
-            .map(|n| (&n[..], "pending", "7", ONE))
-            .collect();
-        desk.insert(&rows);
-        desk.answered(Action::Pause, app("7")).await;
-        while desk.sql("SELECT sum(held) FROM callback_queue") != "1100" {
-            assert!(desk.claim(ONE, 50, at(5000)).await.is_empty());
-        }
-        let resume = desk.ask(Action::Resume, app("7")).await;
-        desk.queue.carry_out(at(6000)).await.expect("carried out");
-        desk.sql("INSERT INTO paused (scope, name, command_id, since) VALUES ('app', '7', 9, 9)");
-        desk.carry_out(at(6001)).await;
-        assert_eq!(
-            desk.answer(resume).await,
-            "done|1|0|0|{}|app 7 was paused again meanwhile"
-        );
-        assert_eq!(desk.sql("SELECT sum(held) FROM callback_queue"), "100");
+        desk.insert(&[("a", "pending", "6", ONE)]);
+        desk.answered(Action::Pause, app("6")).await;
+        desk.answered(Action::Pause, origin(ONE)).await;
+        desk.answered(Action::Resume, app("6")).await;
+        assert_eq!(desk.claim(ONE, 1, at(20)).await.len(), 0);
+        desk.answered(Action::Resume, origin(ONE)).await;
+        assert_eq!(desk.claim(ONE, 1, at(20)).await.len(), 1);
     }
 }

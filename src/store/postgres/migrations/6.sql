@@ -1,0 +1,87 @@
+-- From schema version 1 to 6: claims go by endpoint, and a pause sets nothing aside.
+--
+-- What it makes is what schema.postgres.sql has; a test compares the two. It runs in the transaction
+-- of whoever migrates, and no dispatcher is at work.
+
+-- A resume that was putting callbacks back has nothing left to do.
+UPDATE operator_command SET status = 'done', done = 1, answer = 'resumed', finished_at = callback_now()
+WHERE action = 'resume' AND started_at IS NOT NULL AND finished_at IS NULL;
+
+CREATE OR REPLACE FUNCTION callback_queue_notify() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('callback_queue', n.endpoint)
+  FROM (SELECT DISTINCT CASE WHEN octet_length(origin) + octet_length(app_id) < 7999
+          THEN origin || ' ' || app_id ELSE '' END AS endpoint
+        FROM new_callbacks WHERE state = 'pending') n;
+  RETURN NULL;
+END $$;
+
+CREATE OR REPLACE VIEW callback_stuck AS
+SELECT
+  q.id,
+  q.kind,
+  q.app_id,
+  q.order_no,
+  q.origin,
+  CASE
+    WHEN q.leased_until IS NOT NULL       THEN 'in flight past its lease: has the dispatcher died?'
+    WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'origin' AND p.name = q.origin)
+                                          THEN 'its origin is paused by an operator: see the table paused'
+    WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'app' AND p.name = q.app_id)
+                                          THEN 'its app is paused by an operator: see the table paused'
+    WHEN q.last_outcome = 'unsignable'    THEN 'no usable key for this app: see keys.toml'
+    ELSE 'due, but not claimed: is the dispatcher running, or the origin at its limit?'
+  END                                                                                       AS why,
+  greatest(0, callback_now() - greatest(0, coalesce(q.leased_until, q.next_attempt_at))) / 1000
+                                                                                            AS behind_seconds,
+  q.attempts,
+  q.last_outcome,
+  callback_time(q.created_at)                                                               AS created_at,
+  callback_time(q.next_attempt_at)                                                          AS next_attempt_at
+-- In two parts, each of which has an index of its own: what waits, and what is in flight.
+FROM (
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL
+  UNION ALL
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  FROM callback_queue WHERE leased_until IS NOT NULL
+) q
+WHERE coalesce(q.leased_until, q.next_attempt_at) < callback_now() - 60000
+  OR q.last_outcome = 'unsignable';
+
+CREATE OR REPLACE VIEW merchant_health AS
+SELECT
+  c.app_id,
+  count(*) FILTER (WHERE c.state = 'pending')                                               AS pending,
+  count(*) FILTER (WHERE c.state = 'pending' AND c.attempts > 0)                            AS retrying,
+  count(*) FILTER (WHERE c.state = 'delivered')                                             AS delivered_24h,
+  count(*) FILTER (WHERE c.state = 'exhausted')                                             AS exhausted_24h,
+  CAST(round(100.0 * count(*) FILTER (WHERE c.state = 'delivered')
+    / nullif(count(*) FILTER (WHERE c.state IN ('delivered', 'exhausted')), 0), 2) AS double precision)
+                                                                                            AS delivered_percent_24h,
+  CAST(round(avg(c.finished_at::numeric - c.created_at) FILTER (WHERE c.state = 'delivered') / 1000, 3)
+    AS double precision)                                                                    AS mean_lag_seconds_24h,
+  callback_time(max(c.finished_at) FILTER (WHERE c.state = 'delivered'))                    AS last_delivered_at,
+  callback_time(min(c.created_at) FILTER (WHERE c.state = 'pending'))                       AS oldest_pending_created_at
+FROM (
+  SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
+  WHERE state = 'pending' AND leased_until IS NULL
+  UNION ALL
+  SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
+  WHERE leased_until IS NOT NULL
+  UNION ALL
+  SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
+  WHERE state IN ('delivered', 'exhausted')
+    AND finished_at IS NOT NULL
+    AND finished_at >= callback_now() - 86400000
+) c
+GROUP BY c.app_id;
+
+DROP INDEX callback_due;
+DROP INDEX callback_held;
+ALTER TABLE callback_queue DROP COLUMN held;
+CREATE INDEX callback_due ON callback_queue (app_id, origin, next_attempt_at, id)
+  WHERE state = 'pending' AND leased_until IS NULL;
+
+UPDATE queue_schema SET version = 6;

@@ -1,0 +1,78 @@
+-- From schema version 5 to 6: claims go by endpoint, and a pause sets nothing aside.
+--
+-- What it makes is what schema.sql has; a test compares the two.
+
+-- A resume that was putting callbacks back has nothing left to do.
+UPDATE operator_command SET status = 'done', done = 1, answer = 'resumed', finished_at = CAST(strftime('%s', 'now') AS INTEGER) * 1000
+WHERE action = 'resume' AND started_at IS NOT NULL AND finished_at IS NULL;
+
+DROP VIEW callback_stuck;
+DROP VIEW merchant_health;
+DROP INDEX callback_due;
+DROP INDEX callback_held;
+ALTER TABLE callback_queue DROP COLUMN held;
+
+CREATE INDEX callback_due ON callback_queue (app_id, origin, next_attempt_at)
+  WHERE state = 'pending' AND leased_until IS NULL;
+
+CREATE VIEW callback_stuck AS
+SELECT
+  q.id,
+  q.kind,
+  q.app_id,
+  q.order_no,
+  q.origin,
+  CASE
+    WHEN q.leased_until IS NOT NULL       THEN 'in flight past its lease: has the dispatcher died?'
+    WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'origin' AND p.name = q.origin)
+                                          THEN 'its origin is paused by an operator: see the table paused'
+    WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'app' AND p.name = q.app_id)
+                                          THEN 'its app is paused by an operator: see the table paused'
+    WHEN q.last_outcome = 'unsignable'    THEN 'no usable key for this app: see keys.toml'
+    ELSE 'due, but not claimed: is the dispatcher running, or the origin at its limit?'
+  END                                                                                       AS why,
+  max(0, CAST(strftime('%s', 'now') AS INTEGER) * 1000 - coalesce(q.leased_until, q.next_attempt_at)) / 1000
+                                                                                            AS behind_seconds,
+  q.attempts,
+  q.last_outcome,
+  strftime('%Y-%m-%dT%H:%M:%fZ', q.created_at / 1000.0, 'unixepoch')                        AS created_at,
+  strftime('%Y-%m-%dT%H:%M:%fZ', q.next_attempt_at / 1000.0, 'unixepoch')                   AS next_attempt_at
+-- In two parts, each of which has an index of its own: what waits, and what is in flight.
+FROM (
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  FROM callback_queue INDEXED BY callback_due WHERE state = 'pending' AND leased_until IS NULL
+  UNION ALL
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  FROM callback_queue INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL
+) q
+WHERE coalesce(q.leased_until, q.next_attempt_at) < CAST(strftime('%s', 'now') AS INTEGER) * 1000 - 60000
+  OR q.last_outcome = 'unsignable';
+
+CREATE VIEW merchant_health AS
+SELECT
+  c.app_id,
+  sum(c.state = 'pending')                                                                  AS pending,
+  sum(c.state = 'pending' AND c.attempts > 0)                                               AS retrying,
+  sum(c.state = 'delivered')                                                                AS delivered_24h,
+  sum(c.state = 'exhausted')                                                                AS exhausted_24h,
+  round(100.0 * sum(c.state = 'delivered')
+    / nullif(sum(c.state IN ('delivered', 'exhausted')), 0), 2)                             AS delivered_percent_24h,
+  round(avg(CASE WHEN c.state = 'delivered' THEN c.finished_at - c.created_at END) / 1000.0, 3)
+                                                                                            AS mean_lag_seconds_24h,
+  strftime('%Y-%m-%dT%H:%M:%fZ', max(CASE WHEN c.state = 'delivered' THEN c.finished_at END) / 1000.0, 'unixepoch')
+                                                                                            AS last_delivered_at,
+  strftime('%Y-%m-%dT%H:%M:%fZ', min(CASE WHEN c.state = 'pending' THEN c.created_at END) / 1000.0, 'unixepoch')
+                                                                                            AS oldest_pending_created_at
+FROM (
+  SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
+  WHERE state = 'pending' AND leased_until IS NULL
+  UNION ALL
+  SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
+  WHERE leased_until IS NOT NULL
+  UNION ALL
+  SELECT app_id, state, attempts, created_at, finished_at FROM callback_queue
+  WHERE state IN ('delivered', 'exhausted')
+    AND finished_at IS NOT NULL
+    AND finished_at >= CAST(strftime('%s', 'now') AS INTEGER) * 1000 - 86400000
+) c
+GROUP BY c.app_id;
