@@ -1,48 +1,35 @@
-//! The dispatcher's pulse.
+//! Whether the dispatcher's loop is alive.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::clock::Stopwatch;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::Timestamp;
 
-/// A loop that has not beaten for this long is taken for stuck; a healthy one beats once a second.
+/// A loop that has not beaten for this long counts as stuck; a healthy one beats once a second.
 pub const BEAT_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// Stands for a loop that has not begun.
-const NEVER: i64 = i64::MIN;
-
-/// When the dispatcher's loop last said that it is alive.
-#[derive(Debug)]
+/// When the dispatcher's loop last said that it is alive. Its age is measured by a steady clock, so
+/// that setting the wall clock neither hides a stuck loop nor makes a healthy one look stuck.
+#[derive(Debug, Default)]
 pub struct Beat {
-    last_millis: AtomicI64,
-}
-
-impl Default for Beat {
-    fn default() -> Self {
-        Self {
-            last_millis: AtomicI64::new(NEVER),
-        }
-    }
+    last: Mutex<Option<(Timestamp, Stopwatch)>>,
 }
 
 impl Beat {
-    /// When it last beat; `None`: it has not begun.
-    pub fn last(&self) -> Option<Timestamp> {
-        let millis = self.last_millis.load(Ordering::Relaxed);
-        (millis != NEVER).then(|| Timestamp::from_millis(millis))
-    }
-
-    /// Why the loop is not to be called alive at `now`; `None`: it is alive.
-    ///
-    /// A beat from too far in the future counts as old: the clock was set back since, and a loop
-    /// that lives beats by the new time within a second.
-    pub fn fault(&self, now: Timestamp) -> Option<String> {
-        let Some(last) = self.last() else {
+    /// Why the loop does not count as alive; `None` if it does.
+    pub fn fault(&self) -> Option<String> {
+        let Some((last, since)) = *self.last() else {
             return Some("the loop has not begun".to_owned());
         };
-        let age = now.since(last).max(last.since(now));
-        (age > BEAT_AGE_MAX).then(|| format!("the loop last beat at {last}, now it is {now}"))
+        let age = since.elapsed();
+        (age > BEAT_AGE_MAX)
+            .then(|| format!("the loop last beat at {last}, {} s ago", age.as_secs()))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Timestamp, Stopwatch)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,7 +41,7 @@ impl Observer for Beat {
     fn own_outage(&self, _is_on: bool) {}
 
     fn beat(&self, now: Timestamp) {
-        self.last_millis.store(now.as_millis(), Ordering::Relaxed);
+        *self.last() = Some((now, Stopwatch::start()));
     }
 }
 
@@ -62,23 +49,20 @@ impl Observer for Beat {
 mod tests {
     use super::*;
 
-    #[test]
-    fn alive_for_ten_seconds_after_each_beat() {
+    const NOON: Timestamp = Timestamp::from_millis(1_700_049_600_000);
+
+    #[tokio::test(start_paused = true)]
+    async fn loop_is_alive_for_ten_seconds_after_each_beat_whatever_the_wall_clock_says() {
         let beat = Beat::default();
-        let moment = |millis: i64| Timestamp::from_millis(100_000 + millis);
-        assert_eq!(
-            beat.fault(moment(0)).as_deref(),
-            Some("the loop has not begun")
-        );
-        beat.beat(moment(0));
-        assert_eq!(beat.fault(moment(10_000)), None);
-        assert!(beat.fault(moment(10_001)).is_some());
-        assert_eq!(beat.fault(moment(-10_000)), None);
-        assert!(
-            beat.fault(moment(-10_001)).is_some(),
-            "the clock was set back"
-        );
-        beat.beat(moment(10_500));
-        assert_eq!(beat.fault(moment(10_501)), None);
+        assert_eq!(beat.fault().as_deref(), Some("the loop has not begun"));
+        let day = Duration::from_secs(86_400);
+        for moment in [NOON, NOON.after(day), NOON.before(day)] {
+            beat.beat(moment);
+            tokio::time::advance(BEAT_AGE_MAX).await;
+            assert_eq!(beat.fault(), None, "{moment}");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            let fault = beat.fault().expect("it is stuck");
+            assert!(fault.contains(&format!("last beat at {moment}")), "{fault}");
+        }
     }
 }

@@ -18,5 +18,5 @@ mod server;
 
 pub use beat::{BEAT_AGE_MAX, Beat};
 pub use history::History;
-pub use routes::{AdminState, KeysCheck, PROBE_TIMEOUT, router};
+pub use routes::{AdminState, KeysCheck, PROBE_TIMEOUT, StoreProbe, router};
 pub use server::serve;

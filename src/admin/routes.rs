@@ -9,10 +9,10 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 
 use super::Beat;
-use crate::clock::SharedClock;
-use crate::store::Queue;
+use crate::store::StoreError;
 use crate::telemetry::{Metrics, OPENMETRICS_CONTENT_TYPE};
 
 /// How long the store may take to show that it is writable.
@@ -21,27 +21,26 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Says why nothing can be signed; `Ok`: keys are loaded. Must be quick.
 pub type KeysCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Shows whether the store takes a commit.
+pub type StoreProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), StoreError>> + Send + Sync>;
+
 /// What the answers are made from.
 #[derive(Clone)]
 pub struct AdminState {
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
-    /// Probed by `/readyz`.
-    pub queue: Arc<dyn Queue>,
+    /// Asked by `/readyz`.
+    pub store: StoreProbe,
     /// What `/healthz` goes by.
     pub beat: Arc<Beat>,
     /// Asked by `/readyz`.
     pub keys: KeysCheck,
-    /// Tells how old the last beat is.
-    pub clock: SharedClock,
 }
 
 impl fmt::Debug for AdminState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AdminState")
-            .field("queue", &self.queue)
             .field("beat", &self.beat)
-            .field("clock", &self.clock)
             .finish_non_exhaustive()
     }
 }
@@ -56,13 +55,13 @@ pub fn router(state: AdminState) -> Router {
 }
 
 async fn healthz(State(state): State<AdminState>) -> Response {
-    let fault = state.beat.fault(state.clock.now());
-    verdict(&Vec::from_iter(fault))
+    let fault = state.beat.fault();
+    answer(&Vec::from_iter(fault))
 }
 
 async fn readyz(State(state): State<AdminState>) -> Response {
     let mut faults = Vec::new();
-    match tokio::time::timeout(PROBE_TIMEOUT, state.queue.probe()).await {
+    match tokio::time::timeout(PROBE_TIMEOUT, (state.store)()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => faults.push(format!("the store takes no commits: {error}")),
         Err(_) => faults.push(format!(
@@ -73,7 +72,7 @@ async fn readyz(State(state): State<AdminState>) -> Response {
     if let Err(fault) = (state.keys)() {
         faults.push(format!("no keys: {fault}"));
     }
-    verdict(&faults)
+    answer(&faults)
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {
@@ -82,7 +81,7 @@ async fn metrics(State(state): State<AdminState>) -> Response {
 }
 
 /// 200 `ok` if there is no fault, else 503 with one line for each.
-fn verdict(faults: &[String]) -> Response {
+fn answer(faults: &[String]) -> Response {
     if faults.is_empty() {
         return (StatusCode::OK, "ok\n").into_response();
     }

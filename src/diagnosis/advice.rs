@@ -175,8 +175,7 @@ fn tls(diagnosis: &Diagnosis, report: &ProbeReport) -> String {
             verdict: Err(distrust),
             certificates,
         }) => certificate(distrust, certificates),
-        // Our own words for it in the attempt log, see `transport::fault`.
-        _ if diagnosis.detail.contains("not TLS") => {
+        _ if matches!(broke(report), Some((_, Cause::NotTls))) => {
             "What listens on this port does not speak TLS. Correct the port of the callback URL, or \
              switch TLS on there."
                 .to_owned()

@@ -179,11 +179,11 @@ fn each_failure_says_what_to_fix() {
             "broke before a complete answer: closed",
         ),
         (
-            failed(Phase::Tls, Cause::Remote, "the answer is not TLS: x"),
+            failed(Phase::Tls, Cause::NotTls, "any words"),
             "does not speak TLS",
         ),
         (
-            failed(Phase::Tls, Cause::Remote, "an alert"),
+            failed(Phase::Tls, Cause::Remote, "an alert, not TLS"),
             "TLS 1.2 or 1.3",
         ),
         (

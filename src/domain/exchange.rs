@@ -62,6 +62,8 @@ pub enum Cause {
     Deadline,
     /// The other side, or the way to it, failed.
     Remote,
+    /// The other side answered a TLS handshake with something else.
+    NotTls,
     /// This host failed: no route, no file descriptor, no resolver. Not the merchant's doing.
     Local,
 }
@@ -183,7 +185,7 @@ impl Fault {
         match (self.status, self.phase, self.cause) {
             (Some(_), _, _) => Reach::Reached,
             (None, Phase::Dns | Phase::Connect, _) => Reach::Unreached,
-            (None, _, Cause::Remote) => Reach::Reached,
+            (None, _, Cause::Remote | Cause::NotTls) => Reach::Reached,
             (None, _, Cause::Deadline | Cause::Local) => Reach::Silent,
         }
     }
@@ -307,6 +309,7 @@ mod tests {
                 Outcome::Connect,
             ),
             (failed(Phase::Tls, Cause::Remote, None), Outcome::Tls),
+            (failed(Phase::Tls, Cause::NotTls, None), Outcome::Tls),
             (failed(Phase::Head, Cause::Remote, None), Outcome::Protocol),
             (
                 failed(Phase::Body, Cause::Remote, Some(200)),
@@ -357,6 +360,7 @@ mod tests {
             ),
             (failed(Phase::Connect, Cause::Local, None), Reach::Unreached),
             (failed(Phase::Tls, Cause::Remote, None), Reach::Reached),
+            (failed(Phase::Tls, Cause::NotTls, None), Reach::Reached),
             (failed(Phase::Tls, Cause::Deadline, None), Reach::Silent),
             (failed(Phase::Head, Cause::Remote, None), Reach::Reached),
             (failed(Phase::Head, Cause::Deadline, None), Reach::Silent),

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::console::{Console, ConsoleParts, CurrentConvention, Token};
-use crate::admin::{self, AdminState, Beat, History, KeysCheck};
+use crate::admin::{self, AdminState, Beat, History, KeysCheck, StoreProbe};
 use crate::clock::SharedClock;
 use crate::config::{self, Configuration, Settings};
 use crate::delivery::egress::Policy;
@@ -130,10 +130,9 @@ impl Service {
             Some(listen) => {
                 let state = AdminState {
                     metrics: Arc::clone(&metrics),
-                    queue: Arc::clone(&queue),
+                    store: store_probe(&queue),
                     beat: Arc::clone(&beat),
                     keys: keys_check(under.clone()),
-                    clock: Arc::clone(&clock),
                 };
                 let console = Console::new(ConsoleParts {
                     inspection: stores::inspection(url).await?,
@@ -217,7 +216,7 @@ impl Service {
 
     /// Why the loop is not alive; `None` if it is.
     pub fn fault(&self) -> Option<String> {
-        self.beat.fault(self.clock.now())
+        self.beat.fault()
     }
 
     /// Returns when the dispatcher has ended by itself, which only a broken store makes it do.
@@ -292,6 +291,14 @@ pub const fn log_format(settings: &Settings) -> LogFormat {
         config::LogFormat::Json => LogFormat::Json,
         config::LogFormat::Journald => LogFormat::Journald,
     }
+}
+
+fn store_probe(queue: &Arc<dyn Queue>) -> StoreProbe {
+    let queue = Arc::clone(queue);
+    Arc::new(move || {
+        let queue = Arc::clone(&queue);
+        Box::pin(async move { queue.probe().await })
+    })
 }
 
 /// Ready to sign as long as there are keys for some app. A configuration without keys does not

@@ -92,10 +92,13 @@ struct Session {
 }
 
 impl Session {
-    fn stands(&self, token: &Token, now: Timestamp) -> bool {
+    /// A clock that was set back by more than a session may idle ends it too: it would last until
+    /// the clock has caught up.
+    fn is_valid(&self, token: &Token, now: Timestamp) -> bool {
         self.token.same_as(token)
             && now.since(self.opened_at) < AGE_MAX
             && now.since(self.used_at) < IDLE_MAX
+            && self.used_at.since(now) < IDLE_MAX
     }
 }
 
@@ -134,7 +137,7 @@ impl Sessions {
             used_at: now,
         };
         let mut open = self.sessions();
-        open.retain(|_, session| session.stands(token, now));
+        open.retain(|_, session| session.is_valid(token, now));
         if open.len() >= SESSIONS_MAX
             && let Some(stalest) = stalest(&open)
         {
@@ -153,7 +156,7 @@ impl Sessions {
     ) -> Option<Operator> {
         let mut open = self.sessions();
         let session = open.get_mut(&fingerprint(cookie))?;
-        if !session.stands(token?, now) {
+        if !session.is_valid(token?, now) {
             return None;
         }
         session.used_at = now;
@@ -252,26 +255,29 @@ mod tests {
                 .open(Some(&right), "right", "night shift", NOON)
                 .expect("right")
         };
-        let stands = |cookie: &str, token: &Token, at: Timestamp| {
+        let is_valid = |cookie: &str, token: &Token, at: Timestamp| {
             sessions.operator(Some(token), cookie, at).is_some()
         };
         let idle = open();
-        assert!(stands(&idle, &right, NOON.after(minutes(59))));
+        assert!(is_valid(&idle, &right, NOON.after(minutes(59))));
         assert!(
-            stands(&idle, &right, NOON.after(minutes(118))),
+            is_valid(&idle, &right, NOON.after(minutes(118))),
             "it was used"
         );
-        assert!(!stands(&idle, &right, NOON.after(minutes(178))));
+        assert!(!is_valid(&idle, &right, NOON.after(minutes(178))));
         let old = open();
         for minute in (30..720).step_by(30) {
             assert!(
-                stands(&old, &right, NOON.after(minutes(minute))),
+                is_valid(&old, &right, NOON.after(minutes(minute))),
                 "{minute}"
             );
         }
-        assert!(!stands(&old, &right, NOON.after(minutes(720))));
+        assert!(!is_valid(&old, &right, NOON.after(minutes(720))));
+        let set_back = open();
+        assert!(is_valid(&set_back, &right, NOON.before(minutes(59))));
+        assert!(!is_valid(&set_back, &right, NOON.before(minutes(120))));
         let rotated = open();
-        assert!(!stands(&rotated, &token("another"), NOON));
+        assert!(!is_valid(&rotated, &token("another"), NOON));
         assert!(sessions.operator(None, &rotated, NOON).is_none());
     }
 

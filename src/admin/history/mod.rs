@@ -1,12 +1,15 @@
-//! What has happened since this process began, by the minute: what the console's plots show.
+//! What has happened since this process began, by the minute, for the console's plots.
 //!
-//! A ring of the last 24 hours in memory, half a megabyte at most. The attempt log has it all too, but
-//! to count a day of it for a page would walk millions of rows beside the dispatcher's writes.
+//! A ring of the last 24 hours in memory, half a megabyte at most. The attempt log holds the same, but
+//! counting a day of it for a page would walk millions of rows while the dispatcher writes.
 //! So a restart empties the plots, and the pages say since when they count.
+//!
+//! What happens is counted in the minute that the wall clock shows. Setting the clock, forwards or
+//! back, therefore hides nothing that happens afterwards.
 
 mod lag;
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -39,13 +42,13 @@ pub struct History {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Oldest first; minutes in which nothing happened are left out.
-    minutes: VecDeque<Minute>,
+    /// By their number modulo [`MINUTES_KEPT`]; minutes in which nothing happened are left out.
+    minutes: HashMap<i64, Minute>,
     /// The newest count of the queue, and when it was made.
     counted: Option<(Stats, Timestamp)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Minute {
     /// Minutes since the epoch.
     number: i64,
@@ -111,9 +114,9 @@ impl History {
                 depth: None,
             })
             .collect();
-        for minute in &self.kept().minutes {
-            let place = usize::try_from(minute.number.div_euclid(minutes) - first);
-            if let Some(period) = place.ok().and_then(|place| periods.get_mut(place)) {
+        let kept = self.kept();
+        for (period, number) in periods.iter_mut().zip(first..) {
+            for minute in (number * minutes..(number + 1) * minutes).filter_map(|n| kept.at(n)) {
                 minute.add_to(period);
             }
         }
@@ -137,29 +140,24 @@ impl Minute {
 }
 
 impl Kept {
-    /// The minute that `now` is in; the newest one, if the clock was set back.
+    /// The minute that `now` is in, in the place of the one a day before.
     fn minute(&mut self, now: Timestamp) -> &mut Minute {
         let number = minute_of(now);
-        if self
-            .minutes
-            .back()
-            .is_none_or(|newest| newest.number < number)
-        {
-            while let Some(oldest) = self.minutes.front()
-                && oldest.number <= number - MINUTES_KEPT
-            {
-                self.minutes.pop_front();
-            }
-            self.minutes.push_back(Minute {
+        let minute = self.minutes.entry(number.rem_euclid(MINUTES_KEPT));
+        let minute = minute.or_default();
+        if minute.number != number {
+            *minute = Minute {
                 number,
-                ends: Default::default(),
-                lag: Lag::default(),
-                depth: None,
-            });
+                ..Minute::default()
+            };
         }
-        self.minutes
-            .back_mut()
-            .expect("one was there or was put there")
+        minute
+    }
+
+    /// What happened in this minute, if anything did.
+    fn at(&self, number: i64) -> Option<&Minute> {
+        let minute = self.minutes.get(&number.rem_euclid(MINUTES_KEPT))?;
+        (minute.number == number).then_some(minute)
     }
 
     fn add(&mut self, finished: &FinishedAttempt<'_>) {

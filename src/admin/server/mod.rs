@@ -44,6 +44,8 @@ pub async fn serve(
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
+            // A stop goes first, then what frees a place, so that neither waits for new connections.
+            biased;
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {

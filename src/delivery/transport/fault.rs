@@ -106,6 +106,9 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
         } else {
             Phase::Tls
         };
+        if matches!(tls_error, rustls::Error::InvalidMessage(_)) && finding.phase == Phase::Tls {
+            finding.cause = Cause::NotTls;
+        }
         finding.detail = tls_detail(tls_error);
     } else if find::<InvalidDnsNameError>(error).is_some() {
         finding.phase = Phase::Tls;

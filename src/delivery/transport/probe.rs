@@ -189,7 +189,7 @@ fn has_spoken_tls(exchange: &Exchange, target: &Target) -> bool {
             Exchange::Answered { .. } => true,
             Exchange::Failed(fault) => match fault.phase {
                 Phase::Dns | Phase::Connect => false,
-                Phase::Tls => fault.cause == Cause::Remote,
+                Phase::Tls => matches!(fault.cause, Cause::Remote | Cause::NotTls),
                 Phase::Head | Phase::Body => true,
             },
             Exchange::Blocked { .. } => false,

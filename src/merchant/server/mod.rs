@@ -193,6 +193,8 @@ async fn receive(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            // A stop goes first, then what frees a place, so that neither waits for new connections.
+            biased;
             _ = &mut closed => break,
             Some(_) = connections.join_next() => {}
             stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {

@@ -65,7 +65,7 @@ pub(super) async fn show(
         title: "Queue",
         searched: "",
         body: html! {
-            (pulse(&console, visit.now))
+            (pulse(&console))
             (depths(&console.history, visit.now))
             h2 { "How it goes" }
             (ranges(wanted.range))
@@ -83,8 +83,8 @@ pub(super) async fn show(
 }
 
 /// Whether anything goes out at all.
-fn pulse(console: &Console, now: Timestamp) -> Markup {
-    match console.beat.fault(now) {
+fn pulse(console: &Console) -> Markup {
+    match console.beat.fault() {
         Some(fault) => html! {
             p .notice .bad role="alert" { "The dispatcher delivers nothing: " (fault) "." }
         },

@@ -161,7 +161,7 @@ async fn plain_http_on_an_https_url_breaks_tls() {
     let report = tls_transport(settings())
         .post(&merchant.named_url("https"), Vec::new())
         .await;
-    assert_fault(&report, Phase::Tls, Cause::Remote, "the answer is not TLS");
+    assert_fault(&report, Phase::Tls, Cause::NotTls, "the answer is not TLS");
 }
 
 #[tokio::test]
