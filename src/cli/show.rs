@@ -1,4 +1,4 @@
-//! `show`: a callback's whole story.
+//! `show`: a callback's whole report.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use super::queue::{self, no_callback};
 use super::table::{self, visible};
 use crate::config::{Inputs, Settings};
 use crate::domain::{Outcome, Timestamp};
-use crate::explanation::{AttemptStory, Story};
+use crate::explanation::{AttemptReport, CallbackReport};
 use crate::service;
 use crate::store::CommandNote;
 
@@ -28,29 +28,29 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let order = &arguments.order;
     let settings = Settings::load(inputs)?;
-    let stories = queue::block_on(async {
+    let reports = queue::block_on(async {
         let inspection = service::inspection(&settings.store.url).await?;
         let commands = service::commands(&settings.store.url).await?;
         let convention = &settings.signing.convention;
-        let found = Story::find(inspection.as_ref(), commands.as_ref(), order, convention);
+        let found = CallbackReport::find(inspection.as_ref(), commands.as_ref(), order, convention);
         Ok(found.await?)
     })?;
-    if stories.is_empty() {
+    if reports.is_empty() {
         return Err(no_callback(order));
     }
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &stories)?;
+        serde_json::to_writer_pretty(&mut *out, &reports)?;
         writeln!(out)?;
     } else {
-        for story in &stories {
-            print(story, out)?;
+        for report in &reports {
+            print(report, out)?;
         }
     }
     Ok(Exit::Done)
 }
 
-fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
-    let row = &story.callback;
+fn print(report: &CallbackReport, out: &mut dyn Write) -> std::io::Result<()> {
+    let row = &report.callback;
     let state = colour::word(row.state.as_str());
     writeln!(out, "callback {}: {} {state}", row.id, row.kind)?;
     let mut field = |name: &str, value: &str| {
@@ -76,31 +76,31 @@ fn print(story: &Story, out: &mut dyn Write) -> std::io::Result<()> {
     field("queued", &row.created_at.to_string())?;
     field("counted attempts", &row.attempts.to_string())?;
     field("finished", &moment(row.finished_at))?;
-    field("what comes next", &story.next)?;
-    if story.attempts.is_empty() {
+    field("what comes next", &report.next)?;
+    if report.attempts.is_empty() {
         writeln!(out, "\nno attempt yet")?;
     } else {
         writeln!(out)?;
         let header = [
             "#", "started", "took", "outcome", "HTTP", "counted", "from", "key", "detail",
         ];
-        table::print(out, header, story.attempts.iter().map(attempt_row))?;
+        table::print(out, header, report.attempts.iter().map(attempt_row))?;
     }
-    for attempt in &story.attempts {
+    for attempt in &report.attempts {
         print_attempt(attempt, out)?;
     }
-    for note in &story.commands {
+    for note in &report.commands {
         print_note(note, out)?;
     }
     writeln!(
         out,
         "\ntell the merchant:\n  {}\n",
-        visible(&story.tell_merchant)
+        visible(&report.tell_merchant)
     )
 }
 
 /// How it went, what was sent, and what came back instead of an acknowledgement.
-fn print_attempt(attempt: &AttemptStory, out: &mut dyn Write) -> std::io::Result<()> {
+fn print_attempt(attempt: &AttemptReport, out: &mut dyn Write) -> std::io::Result<()> {
     let row = &attempt.row;
     writeln!(out, "\nattempt {}", row.seq)?;
     let mut field = |name: &str, value: &str| {
@@ -110,7 +110,7 @@ fn print_attempt(attempt: &AttemptStory, out: &mut dyn Write) -> std::io::Result
             writeln!(out, "  {name:<10} {}", visible(value))
         }
     };
-    field("phases", &attempt.course)?;
+    field("phases", &attempt.timeline)?;
     if let Some(sent) = &attempt.sent {
         field("sent", &sent.body)?;
         field("signed", &sent.canonical_form)?;
@@ -146,7 +146,7 @@ fn print_note(note: &CommandNote, out: &mut dyn Write) -> std::io::Result<()> {
     )
 }
 
-fn attempt_row(attempt: &AttemptStory) -> [String; 9] {
+fn attempt_row(attempt: &AttemptReport) -> [String; 9] {
     let attempt = &attempt.row;
     [
         attempt.seq.to_string(),

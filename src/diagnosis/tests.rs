@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_ENCODING, DATE, HeaderName, HeaderValue, LOCATION};
 use super::*;
 use crate::delivery::egress::Policy;
 use crate::delivery::transport::{Distrust, DistrustReason, PostReport};
-use crate::domain::{CappedBody, Fault};
+use crate::domain::{CappedBody, ExchangeFault};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -52,7 +52,7 @@ fn answered(status: u16, body: &str) -> ProbeReport {
 }
 
 fn failed(phase: Phase, cause: Cause, detail: &str) -> ProbeReport {
-    report(Exchange::Failed(Fault {
+    report(Exchange::Failed(ExchangeFault {
         phase,
         cause,
         detail: detail.to_owned(),

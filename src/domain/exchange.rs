@@ -23,7 +23,7 @@ pub enum Exchange {
         remote_addr: Option<SocketAddr>,
     },
     /// The connection broke, or the deadline passed.
-    Failed(Fault),
+    Failed(ExchangeFault),
     /// The egress policy forbids the address; nothing was sent.
     Blocked {
         /// What was forbidden and which setting would allow it.
@@ -42,7 +42,7 @@ pub struct CappedBody {
 
 /// Where and why an exchange came to no complete answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ExchangeFault {
     /// How far it had come.
     pub phase: Phase,
     /// What went wrong there.
@@ -180,7 +180,7 @@ impl Exchange {
     }
 }
 
-impl Fault {
+impl ExchangeFault {
     fn reach(&self) -> Reach {
         match (self.status, self.phase, self.cause) {
             (Some(_), _, _) => Reach::Reached,
@@ -234,7 +234,7 @@ fn judge_answer(status: u16, body: &CappedBody) -> Verdict {
     }
 }
 
-fn judge_fault(fault: &Fault) -> Verdict {
+fn judge_fault(fault: &ExchangeFault) -> Verdict {
     // A status outside 2xx has decided already: the rest of the body can't make it better.
     if let Some(status) = fault.status.filter(|status| !is_success(*status)) {
         return verdict(
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn failed(phase: Phase, cause: Cause, status: Option<u16>) -> Exchange {
-        Exchange::Failed(Fault {
+        Exchange::Failed(ExchangeFault {
             phase,
             cause,
             detail: "why".to_owned(),

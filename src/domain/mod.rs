@@ -29,7 +29,9 @@ pub use callback::{
     Amount, Callback, CallbackId, Currency, InvalidValue, Kind, Message, NewCallback, PayMethod,
     Settlement, TransactionResult,
 };
-pub use exchange::{CappedBody, Cause, Exchange, Fault, Phase, PhaseTimes, Reach, Verdict, judge};
+pub use exchange::{
+    CappedBody, Cause, Exchange, ExchangeFault, Phase, PhaseTimes, Reach, Verdict, judge,
+};
 pub use flat_object::{FlatObject, NotFlat};
 pub use intake::IntakeError;
 pub use keyring::{KeyEntry, KeyError, Keyring};

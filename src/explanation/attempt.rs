@@ -8,24 +8,25 @@ use super::sent::SentMessage;
 use crate::domain::{Convention, Phase};
 use crate::store::{AttemptRow, CallbackRow};
 
-/// One attempt.
+/// What is known of one attempt.
 #[derive(Clone, Debug, Serialize)]
-pub struct AttemptStory {
+pub struct AttemptReport {
     /// The row.
     #[serde(flatten)]
     pub row: AttemptRow,
     /// What was sent; `None`: nothing was, or the row can't be read as a message.
     pub sent: Option<SentMessage>,
-    /// How long it took and where it broke, in words.
-    pub course: String,
+    /// How long each phase took and where it broke, in words. The JSON of `show` calls it `course`.
+    #[serde(rename = "course")]
+    pub timeline: String,
 }
 
-impl AttemptStory {
-    /// The story of `row`, an attempt of `callback`.
+impl AttemptReport {
+    /// Explains `row`, an attempt of `callback`.
     pub fn new(row: AttemptRow, callback: &CallbackRow, convention: &Convention) -> Self {
         Self {
             sent: SentMessage::of(&row, callback, convention),
-            course: course(&row),
+            timeline: timeline(&row),
             row,
         }
     }
@@ -42,7 +43,7 @@ const PHASES: [(Phase, &str); 5] = [
 
 /// For instance `name 1 ms, connection 3 ms; broke off after 9996 ms of waiting for the head of
 /// the answer`.
-fn course(row: &AttemptRow) -> String {
+fn timeline(row: &AttemptRow) -> String {
     let mut text = measured(&row.phases);
     let broke_in = PHASES
         .iter()

@@ -1,13 +1,13 @@
-//! A callback's story, for whoever asks: terminal, JSON and console tell the same one.
+//! The report on a callback. Terminal, JSON and console show the same one.
 //!
-//! | who | what |
+//! | type | what |
 //! |---|---|
-//! | [`Story`] | all that is known of one callback |
-//! | [`AttemptStory`] | one attempt: what was sent, what came back, where it broke and how long each phase took |
+//! | [`CallbackReport`] | all that is known of one callback |
+//! | [`AttemptReport`] | one attempt: what was sent, what came back, where it broke and how long each phase took |
 //! | [`SentMessage`] | the message as the merchant got it, made again from the row |
 //! | `merchant` | the sentences that support can pass on |
 //!
-//! Pure but for [`Story::find`], which asks the store. No secret is in any of it: a message is
+//! Pure but for [`CallbackReport::find`], which asks the store. No secret is in any of it: a message is
 //! made again without a key, from the members, the `timestamp` and the recorded `sign`.
 
 mod attempt;
@@ -22,20 +22,20 @@ use crate::store::{
     StoreError,
 };
 
-pub use attempt::AttemptStory;
+pub use attempt::AttemptReport;
 pub use merchant::for_merchant;
 pub use sent::SentMessage;
 
 /// All that is known of one callback.
 #[derive(Clone, Debug, Serialize)]
-pub struct Story {
+pub struct CallbackReport {
     /// The row.
     pub callback: CallbackRow,
     /// Every attempt, in order.
-    pub attempts: Vec<AttemptStory>,
+    pub attempts: Vec<AttemptReport>,
     /// The operators' commands that have touched it.
     pub commands: Vec<CommandNote>,
-    /// What holds it back, if something does.
+    /// The pause that holds it back, if there is one.
     pub paused: Option<Pause>,
     /// What comes next, for the operator.
     pub next: String,
@@ -43,8 +43,8 @@ pub struct Story {
     pub tell_merchant: String,
 }
 
-impl Story {
-    /// The story of each callback with this id, or this order or refund number of either side;
+impl CallbackReport {
+    /// The report on each callback with this id, or this order or refund number of either side;
     /// newest first. Messages are made again as `convention` says.
     ///
     /// # Errors
@@ -61,16 +61,16 @@ impl Story {
             true => Vec::new(),
             false => commands.pauses().await?,
         };
-        let mut stories = Vec::with_capacity(found.len());
+        let mut reports = Vec::with_capacity(found.len());
         for callback in found {
             let attempts = inspection.attempts(callback.id).await?;
             let notes = commands.notes(callback.id).await?;
-            stories.push(Self::new(callback, &attempts, notes, &pauses, convention));
+            reports.push(Self::new(callback, &attempts, notes, &pauses, convention));
         }
-        Ok(stories)
+        Ok(reports)
     }
 
-    /// The story of the callback with this id.
+    /// The report on the callback with this id.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Story {
         )))
     }
 
-    /// The story of `callback`.
+    /// The report on `callback`.
     pub fn new(
         callback: CallbackRow,
         attempts: &[AttemptRow],
@@ -106,7 +106,7 @@ impl Story {
             next: next(&callback, paused.as_ref()),
             attempts: attempts
                 .iter()
-                .map(|attempt| AttemptStory::new(attempt.clone(), &callback, convention))
+                .map(|attempt| AttemptReport::new(attempt.clone(), &callback, convention))
                 .collect(),
             commands,
             paused,
@@ -115,7 +115,7 @@ impl Story {
     }
 }
 
-/// What holds a callback back: it is only held while it waits.
+/// The pause that holds a callback back: only a pending one is held.
 fn pause_of<'a>(callback: &CallbackRow, pauses: &'a [Pause]) -> Option<&'a Pause> {
     let waits = callback.state == ShownState::Pending;
     pauses.iter().find(|pause| {

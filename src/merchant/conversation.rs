@@ -15,9 +15,9 @@ use super::received::{BODY_BYTES_MAX, Received};
 use crate::clock::SharedClock;
 use crate::domain::{Convention, Keyring};
 
-/// What every conversation needs of the merchant.
+/// How the merchant treats every request.
 #[derive(Debug)]
-pub(super) struct Manners {
+pub(super) struct Behaviour {
     pub(super) script: Script,
     pub(super) fail_first: u32,
     pub(super) keyring: Arc<Keyring>,
@@ -25,7 +25,7 @@ pub(super) struct Manners {
     pub(super) clock: SharedClock,
     pub(super) journal: Option<Journal>,
     pub(super) ledger: Ledger,
-    /// Whether anyone wants to know what is in a POST; otherwise its bytes are only counted.
+    /// Whether the content of a POST is needed; otherwise POSTs are only counted.
     pub(super) reads: bool,
 }
 
@@ -38,9 +38,9 @@ pub(super) enum Unanswered {
     BrokenOff(Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl Manners {
+impl Behaviour {
     /// Takes a request and answers it.
-    pub(super) async fn converse(
+    pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Unanswered> {
@@ -64,7 +64,7 @@ impl Manners {
         if let Some(journal) = &self.journal
             && let Err(error) = journal.write(&received, &answer)
         {
-            tracing::error!(%error, "the journal takes no line; answering 500 until it does");
+            tracing::error!(%error, "the journal takes no record; answering 500 until it does");
             return Ok(bare(StatusCode::INTERNAL_SERVER_ERROR));
         }
         self.ledger.note(Some(received));

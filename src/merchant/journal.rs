@@ -1,4 +1,4 @@
-//! The journal: one JSON line per POST.
+//! The journal: one record per POST, as a line of JSON.
 //!
 //! | member | what |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | `sign_holds` | true, false, or null when the app has no key here |
 //! | `answer` | as in `--answer` |
 //!
-//! Each line is appended by a single `write` to a file opened with `O_APPEND`, before the answer
-//! begins. Nothing is buffered in the process: a kill loses no line, and merchants that share a
+//! Each record is appended by a single `write` to a file opened with `O_APPEND`, before the answer
+//! begins. Nothing is buffered in the process: a kill loses no record, and merchants that share a
 //! file don't mix theirs.
 
 use std::borrow::Cow;
@@ -32,7 +32,7 @@ pub(super) struct Journal {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct Record<'a> {
     arrived_at: i64,
     path: &'a str,
     headers: BTreeMap<&'a str, String>,
@@ -55,11 +55,11 @@ impl Journal {
         Ok(Self { file })
     }
 
-    /// Appends a line. Blocks for as long as the file system takes.
+    /// Appends a record. Blocks for as long as the file system takes.
     pub(super) fn write(&self, received: &Received, answer: &Answer) -> io::Result<()> {
-        let line = line(received, answer)?;
-        let written = (&self.file).write(&line)?;
-        if written == line.len() {
+        let record = record(received, answer)?;
+        let written = (&self.file).write(&record)?;
+        if written == record.len() {
             Ok(())
         } else {
             Err(io::ErrorKind::WriteZero.into())
@@ -67,7 +67,7 @@ impl Journal {
     }
 }
 
-fn line(received: &Received, answer: &Answer) -> io::Result<Vec<u8>> {
+fn record(received: &Received, answer: &Answer) -> io::Result<Vec<u8>> {
     let mut headers: BTreeMap<&str, String> = BTreeMap::new();
     for (name, value) in &received.headers {
         headers
@@ -78,7 +78,7 @@ fn line(received: &Received, answer: &Answer) -> io::Result<Vec<u8>> {
             })
             .or_insert_with(|| value.clone());
     }
-    let mut line = serde_json::to_vec(&Line {
+    let mut record = serde_json::to_vec(&Record {
         arrived_at: received.arrived_at.as_millis(),
         path: &received.path,
         headers,
@@ -86,8 +86,8 @@ fn line(received: &Received, answer: &Answer) -> io::Result<Vec<u8>> {
         sign_holds: received.sign_holds,
         answer: answer.to_string(),
     })?;
-    line.push(b'\n');
-    Ok(line)
+    record.push(b'\n');
+    Ok(record)
 }
 
 fn body(bytes: &[u8]) -> Body<'_> {
@@ -123,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_it_all() {
-        let line = line(&received(b"{\"n\":1.00}"), &Answer::Status(503)).expect("serialises");
+    fn record_holds_request_and_answer() {
+        let line = record(&received(b"{\"n\":1.00}"), &Answer::Status(503)).expect("serialises");
         let line = String::from_utf8(line).expect("UTF-8");
         assert!(line.contains("\"body\":{\"n\":1.00}"), "as it came: {line}");
         assert_eq!(
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_body_makes_one_line() {
+    fn every_body_makes_one_line_of_json() {
         for (body, expected) in [
             ("{\r\n \"a\": \"b\\n\"\n}\n", json!({"a": "b\n"})),
             ("", json!("")),
@@ -149,12 +149,12 @@ mod tests {
             ("{\"a\":\n", json!("{\"a\":\n")),
             ("{}\n{}", json!("{}\n{}")),
         ] {
-            let line = line(&received(body.as_bytes()), &Answer::Ack).expect("serialises");
+            let line = record(&received(body.as_bytes()), &Answer::Ack).expect("serialises");
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
             let line: Value = serde_json::from_slice(&line).expect("JSON");
             assert_eq!(line["body"], expected);
         }
-        let line = line(&received(b"\xff"), &Answer::Ack).expect("serialises");
+        let line = record(&received(b"\xff"), &Answer::Ack).expect("serialises");
         let line: Value = serde_json::from_slice(&line).expect("JSON");
         assert_eq!(line["body"], "\u{fffd}");
     }

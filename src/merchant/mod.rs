@@ -1,14 +1,14 @@
-//! A merchant to test against: takes callbacks, checks their signatures, writes them down, and
-//! answers as it is told.
+//! A merchant to test against: it takes callbacks, checks their signatures, records them and
+//! answers as configured.
 //!
 //! Behind the command `mock-merchant`, the `demo`, the tests and the benches: the same code, so
 //! that what the tests trust is what an operator can run.
 //!
-//! A POST is counted, remembered and journalled before its answer begins. So whoever has seen an
-//! answer finds the POST in the journal, whichever side was killed.
+//! A POST is counted, remembered and journalled before its answer begins. So every POST that was
+//! answered is in the journal, whichever side was killed.
 //!
-//! Deliberately absent: an opinion on the callback. A wrong signature is written down, not
-//! refused; only the settings decide the answer.
+//! Deliberately absent: an opinion on the callback. A wrong signature is recorded, not
+//! refused; the settings alone decide the answer.
 
 mod answer;
 mod conversation;

@@ -29,4 +29,4 @@ pub use comparison::{CompareError, Comparison, compare};
 pub use lines::{LinesError, day_lines};
 pub use payments::{Payments, PaymentsError, csv_payments, sql_payments};
 pub use report::{AppCounts, Report, report};
-pub use verification::{DayFault, Fault, Retained, Verification, verify};
+pub use verification::{ChainFault, DayFault, Retained, Verification, verify};

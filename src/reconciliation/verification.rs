@@ -54,13 +54,13 @@ pub struct DayFault {
     pub day: Day,
     /// In what.
     #[serde(flatten)]
-    pub fault: Fault,
+    pub fault: ChainFault,
 }
 
 /// How a day can differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
-pub enum Fault {
+pub enum ChainFault {
     /// It does not hold the digest of the day before: a link was altered, left out or put in.
     Broken,
     /// Its digest is not that of its own columns: the link was altered.
@@ -79,7 +79,7 @@ pub enum Fault {
     Altered,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ChainFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken => f.write_str("does not hold the digest of the day before it"),
@@ -128,12 +128,12 @@ async fn examine(
     link: &Link,
     before: &[Link],
     retained: Retained,
-) -> Result<Result<bool, Fault>, StoreError> {
+) -> Result<Result<bool, ChainFault>, StoreError> {
     if link.previous != before.last().map_or(NO_LINK, |previous| previous.digest) {
-        return Ok(Err(Fault::Broken));
+        return Ok(Err(ChainFault::Broken));
     }
     if link.digest != link.header_sha256() {
-        return Ok(Err(Fault::Header));
+        return Ok(Err(ChainFault::Header));
     }
     let mut lines = Lines::default();
     let membership = Membership::of(link, before);
@@ -151,14 +151,14 @@ async fn examine(
     let closed = link.counts.queued;
     Ok(if there > closed {
         let callbacks = there - closed;
-        Err(Fault::Added { callbacks })
+        Err(ChainFault::Added { callbacks })
     } else if there < closed && retained.is_whole(link, before) {
         let callbacks = closed - there;
-        Err(Fault::Missing { callbacks })
+        Err(ChainFault::Missing { callbacks })
     } else if there < closed {
         Ok(false)
     } else if lines.sha256() != link.rows_sha256 {
-        Err(Fault::Altered)
+        Err(ChainFault::Altered)
     } else {
         Ok(true)
     })

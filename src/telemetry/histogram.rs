@@ -13,12 +13,12 @@ use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// Counts durations by upper bound, in seconds. Clones share their counts.
+/// Buckets durations by upper bound, in seconds. Clones share their counts.
 #[derive(Clone, Debug)]
-pub(super) struct DurationHistogram(Arc<Counts>);
+pub(super) struct DurationHistogram(Arc<Buckets>);
 
 #[derive(Debug)]
-struct Counts {
+struct Buckets {
     /// Upper bounds in seconds, ascending; the one above them all is not among them.
     bounds: &'static [f64],
     /// One more than there are bounds.
@@ -32,14 +32,14 @@ impl DurationHistogram {
     pub(super) fn new(bounds: &'static [f64]) -> Self {
         debug_assert!(bounds.is_sorted(), "bounds must ascend");
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self(Arc::new(Counts {
+        Self(Arc::new(Buckets {
             bounds,
             counts,
             sum_us: AtomicU64::new(0),
         }))
     }
 
-    /// Counts `duration` in.
+    /// Buckets `duration` in.
     pub(super) fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
         let place = self.0.bounds.partition_point(|bound| *bound < seconds);

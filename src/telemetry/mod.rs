@@ -1,12 +1,12 @@
 //! What the program says of itself: metrics, logs and traces.
 //!
-//! | who | what |
+//! | type | what |
 //! |---|---|
 //! | [`Metrics`] | every metric, by the names of the contract |
 //! | [`start_log`], [`LogHandle`] | where log lines go, in which form, from which level on |
 //! | [`AttemptLog`] | one line per attempt |
 //! | [`Traces`] | spans for OpenTelemetry, one per attempt |
-//! | [`Observers`] | lets several of them hear the dispatcher |
+//! | [`Observers`] | passes what the dispatcher reports on to several of them |
 //!
 //! Neither a label nor a log line holds a secret, a body, or the path or query of a URL.
 

@@ -1,4 +1,4 @@
-//! Lets several observers hear one dispatcher.
+//! Passes what one dispatcher reports on to several observers.
 
 use std::sync::Arc;
 

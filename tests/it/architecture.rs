@@ -23,7 +23,7 @@ const LAYERS: &[(&str, usize)] = &[
     ("cli", 14),
 ];
 
-/// What a layer may import besides: the admin port serves the metrics and tells the story.
+/// What a layer may import besides: the admin port serves the metrics and tells the report.
 const NEIGHBOURS: &[(&str, &str)] = &[("admin", "telemetry"), ("admin", "explanation")];
 
 /// Whether `layer` may import `named`; `None` if one of them is no layer.

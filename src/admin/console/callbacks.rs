@@ -6,9 +6,9 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{Page, Section, Trouble};
+use super::page::{ErrorPage, Page, Section};
 use super::text::{count, visible};
-use super::{Console, PATH, Visit, act, show};
+use super::{Console, PATH, RequestContext, act, show};
 use crate::domain::Outcome;
 use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoredState};
 
@@ -28,12 +28,12 @@ pub(super) struct Wanted {
 
 pub(super) async fn show(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Response> {
-    let glance = glance(&wanted).map_err(|trouble| trouble.answer(&visit))?;
+    let glance = glance(&wanted).map_err(|error_page| error_page.answer(&context))?;
     let rows = console.inspection.glance(glance.clone()).await;
-    let rows = rows.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let rows = rows.map_err(|error| ErrorPage::from(error).answer(&context))?;
     let title = title(glance.state);
     let page = Page {
         section: match glance.state {
@@ -48,18 +48,18 @@ pub(super) async fn show(
                 p .notice role="status" { "There are none." }
             } @else {
                 (act_on_all(&glance))
-                (show::callback_table(&caption(&glance, rows.len()), &rows, visit.now, act_on_one))
+                (show::callback_table(&caption(&glance, rows.len()), &rows, context.now, act_on_one))
             }
             @if glance.app_id.is_some() || glance.outcome.is_some() {
                 p .soft { "Looked for among the first " (count(GLANCE_WINDOW as u64, "callback", "callbacks")) " in this state." }
             }
         },
     };
-    Ok(page.ok(&visit))
+    Ok(page.ok(&context))
 }
 
-fn glance(wanted: &Wanted) -> Result<Glance, Trouble> {
-    let nonsense = |error: &dyn std::fmt::Display| Trouble::Nonsense(error.to_string());
+fn glance(wanted: &Wanted) -> Result<Glance, ErrorPage> {
+    let nonsense = |error: &dyn std::fmt::Display| ErrorPage::Nonsense(error.to_string());
     let state = match wanted.state.as_str() {
         "" => ShownState::Exhausted,
         word => word.parse().map_err(|error| nonsense(&error))?,

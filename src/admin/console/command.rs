@@ -5,9 +5,9 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::page::{Page, Section, Trouble};
-use super::text::{Foreign, number, relative};
-use super::{Console, PATH, Visit, act, show};
+use super::page::{ErrorPage, Page, Section};
+use super::text::{Untrusted, number, relative};
+use super::{Console, PATH, RequestContext, act, show};
 use crate::domain::Timestamp;
 use crate::store::{Command, CommandId, CommandStatus, Pause, PauseScope};
 
@@ -21,38 +21,38 @@ pub(super) fn path(id: CommandId) -> String {
 
 pub(super) async fn show_newest(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
 ) -> Result<Response, Response> {
     let commands = console.commands.commands(ROWS_MAX).await;
-    let commands = commands.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let commands = commands.map_err(|error| ErrorPage::from(error).answer(&context))?;
     let pauses = console.commands.pauses().await;
-    let pauses = pauses.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let pauses = pauses.map_err(|error| ErrorPage::from(error).answer(&context))?;
     let page = Page {
         section: Section::Commands,
         title: "Commands",
         searched: "",
         body: html! {
-            @if !pauses.is_empty() { (paused(&pauses, visit.now)) }
+            @if !pauses.is_empty() { (paused(&pauses, context.now)) }
             p { "What operators have asked for, by SQL, on the command line or here; the newest first." }
             @if commands.is_empty() {
                 p .notice role="status" { "Nobody has asked for anything yet." }
             } @else {
-                (table(&commands, visit.now))
+                (table(&commands, context.now))
             }
         },
     };
-    Ok(page.ok(&visit))
+    Ok(page.ok(&context))
 }
 
 pub(super) async fn show(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     Path(id): Path<i64>,
 ) -> Result<Response, Response> {
     let command = console.commands.command(CommandId(id)).await;
-    let command = command.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let command = command.map_err(|error| ErrorPage::from(error).answer(&context))?;
     let Some(command) = command else {
-        return Err(Trouble::NotFound("There is no command with this id.").answer(&visit));
+        return Err(ErrorPage::NotFound("There is no command with this id.").answer(&context));
     };
     let title = format!("Command {id}: {}", command.request.action);
     let page = Page {
@@ -61,10 +61,10 @@ pub(super) async fn show(
         searched: "",
         body: html! {
             (answer(&command))
-            (facts(&command, visit.now))
+            (facts(&command, context.now))
         },
     };
-    Ok(page.ok(&visit))
+    Ok(page.ok(&context))
 }
 
 /// Whom nothing is sent to, and how to change that.
@@ -90,12 +90,12 @@ fn paused(pauses: &[Pause], now: Timestamp) -> Markup {
                             PauseScope::App => "app",
                         };
                         tr {
-                            th scope="row" { (selector) " " (Foreign(&pause.name)) }
+                            th scope="row" { (selector) " " (Untrusted(&pause.name)) }
                             td .nowrap { span title=(pause.since.to_string()) { (relative(pause.since, now)) } }
-                            td { (Foreign(&pause.actor)) }
-                            td { (Foreign(&pause.reason)) }
+                            td { (Untrusted(&pause.actor)) }
+                            td { (Untrusted(&pause.reason)) }
                             td { a href=(act::path("resume", &[(selector, &pause.name)])) {
-                                "Resume…" span .hidden { " " (Foreign(&pause.name)) }
+                                "Resume…" span .hidden { " " (Untrusted(&pause.name)) }
                             } }
                         }
                     }
@@ -119,7 +119,7 @@ fn answer(command: &Command) -> Markup {
     html! {
         p class=(class) role="status" {
             (status(command.status)) " "
-            @if !command.answer.is_empty() { (Foreign(&command.answer)) }
+            @if !command.answer.is_empty() { (Untrusted(&command.answer)) }
             @else if command.status == CommandStatus::Waiting { "The dispatcher has not taken it up yet." }
         }
         @if is_open { p .actions { a .button .quiet href=(path(command.id)) { "Look again" } } }
@@ -134,8 +134,8 @@ fn facts(command: &Command, now: Timestamp) -> Markup {
             h2 #asked { "What was asked for" }
             (act::chosen(&request.selectors))
             dl .facts {
-                (show::fact("By", show::foreign(&request.actor)))
-                (show::fact("Reason", show::foreign(&request.reason)))
+                (show::fact("By", show::untrusted(&request.actor)))
+                (show::fact("Reason", show::untrusted(&request.reason)))
                 (show::fact("Asked", show::moment(Some(command.created_at), now)))
                 (show::fact("Begun", show::moment(command.started_at, now)))
                 (show::fact("Answered", show::moment(command.finished_at, now)))
@@ -164,7 +164,7 @@ fn skipped(command: &Command) -> Markup {
                 thead { tr { th scope="col" { "Reason" } th scope="col" .number { "Callbacks" } } }
                 tbody {
                     @for (why, count) in &command.skipped_why {
-                        tr { th scope="row" { (Foreign(why)) } td .number { (number(*count)) } }
+                        tr { th scope="row" { (Untrusted(why)) } td .number { (number(*count)) } }
                     }
                 }
             }
@@ -202,12 +202,12 @@ fn row(command: &Command, now: Timestamp) -> Markup {
         tr {
             th scope="row" .nowrap { a href=(path(command.id)) { (command.id.0) } }
             td { (request.action.as_str()) @if request.dry_run { " (dry run)" } }
-            td { (Foreign(&request.actor)) }
-            td { (Foreign(&request.reason)) }
+            td { (Untrusted(&request.actor)) }
+            td { (Untrusted(&request.reason)) }
             td .nowrap { span title=(command.created_at.to_string()) { (relative(command.created_at, now)) } }
             td { (status(command.status)) }
             td .number { (number(command.done)) }
-            td { (Foreign(&command.answer)) }
+            td { (Untrusted(&command.answer)) }
         }
     }
 }

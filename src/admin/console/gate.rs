@@ -1,4 +1,4 @@
-//! Before every page and after it: whence a request comes, who makes it, what the answer forbids.
+//! Checks every request before its page is made, and says in every answer what the browser may not do.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -6,9 +6,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::page::Trouble;
+use super::page::ErrorPage;
 use super::sign_in::SIGN_IN_PATH;
-use super::{Console, ICON_PATH, PATH, STYLE_PATH, Visit, origin, page, sign_in};
+use super::{Console, ICON_PATH, PATH, RequestContext, STYLE_PATH, origin, page, sign_in};
 
 /// The name of the cookie that a session is known by.
 const COOKIE: &str = "callback-dispatcher-console";
@@ -49,8 +49,8 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let mut response = match admit(&console, &request) {
-        Ok(visit) => {
-            request.extensions_mut().insert(visit);
+        Ok(context) => {
+            request.extensions_mut().insert(context);
             next.run(request).await
         }
         Err(answer) => *answer,
@@ -61,33 +61,33 @@ pub(super) async fn guard(
     response
 }
 
-fn admit(console: &Console, request: &Request) -> Result<Visit, Box<Response>> {
+fn admit(console: &Console, request: &Request) -> Result<RequestContext, Box<Response>> {
     let (method, headers) = (request.method(), request.headers());
-    let is_tls = origin::judge(method, headers, &console.names).map_err(|turned| {
-        let words = format!("{turned}\n");
+    let is_tls = origin::judge(method, headers, &console.names).map_err(|rejection| {
+        let words = format!("{rejection}\n");
         Box::new((StatusCode::FORBIDDEN, words).into_response())
     })?;
     let now = console.clock.now();
     let token = console.token();
     let operator = session_cookie(headers)
         .and_then(|cookie| console.sessions().operator(token.as_ref(), cookie, now));
-    let visit = Visit {
+    let context = RequestContext {
         operator,
         now,
         is_tls,
     };
     let path = request.uri().path();
     let is_for_all = [SIGN_IN_PATH, STYLE_PATH, ICON_PATH].contains(&path);
-    if console.open_to_readers || visit.operator.is_some() || is_for_all {
-        return Ok(visit);
+    if console.open_to_readers || context.operator.is_some() || is_for_all {
+        return Ok(context);
     }
     if matches!(*method, Method::GET | Method::HEAD) {
         let uri = request.uri().path_and_query();
         let wanted = uri.map_or(PATH, |uri| uri.as_str());
         return Err(Box::new(page::see_other(&sign_in::path(wanted))));
     }
-    let trouble = Trouble::Forbidden("Sign in first.".to_owned());
-    Err(Box::new(trouble.answer(&visit)))
+    let error_page = ErrorPage::Forbidden("Sign in first.".to_owned());
+    Err(Box::new(error_page.answer(&context)))
 }
 
 /// What the cookie of a session holds.
@@ -114,6 +114,6 @@ pub(super) fn set_cookie(value: &str, seconds: u64, is_tls: bool) -> HeaderValue
 }
 
 /// There is no such page.
-pub(super) async fn not_found(Extension(visit): Extension<Visit>) -> Response {
-    Trouble::NotFound("There is no such page in the console.").answer(&visit)
+pub(super) async fn not_found(Extension(context): Extension<RequestContext>) -> Response {
+    ErrorPage::NotFound("There is no such page in the console.").answer(&context)
 }

@@ -10,9 +10,9 @@ use axum::response::Response;
 use maud::{Markup, html};
 use tokio::sync::Mutex;
 
-use super::page::{Page, Section, Trouble};
-use super::text::{Foreign, Moment, duration, number, relative};
-use super::{Console, PATH, Visit, act};
+use super::page::{ErrorPage, Page, Section};
+use super::text::{Moment, Untrusted, duration, number, relative};
+use super::{Console, PATH, RequestContext, act};
 use crate::clock::Stopwatch;
 use crate::domain::Timestamp;
 use crate::store::{Inspection, MerchantRow, StoreError};
@@ -75,14 +75,14 @@ fn urgency(merchant: &MerchantRow) -> (Reverse<i64>, Reverse<i64>, Reverse<i64>,
 
 pub(super) async fn show(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
 ) -> Result<Response, Response> {
     let now = || console.clock.now();
     let walk = console
         .health()
         .newest(&*console.slow_inspection, now)
         .await;
-    let walk = walk.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let walk = walk.map_err(|error| ErrorPage::from(error).answer(&context))?;
     let page = Page {
         section: Section::Merchants,
         title: "Merchants",
@@ -92,11 +92,11 @@ pub(super) async fn show(
             @if walk.merchants.is_empty() {
                 p .notice role="status" { "Nothing is pending, and nothing has ended in the last 24 hours." }
             } @else {
-                (table(&walk.merchants, visit.now))
+                (table(&walk.merchants, context.now))
             }
         },
     };
-    Ok(page.ok(&visit))
+    Ok(page.ok(&context))
 }
 
 fn table(merchants: &[MerchantRow], now: Timestamp) -> Markup {
@@ -137,7 +137,7 @@ fn row(merchant: &MerchantRow, now: Timestamp) -> Markup {
     };
     html! {
         tr {
-            th scope="row" { (Foreign(app)) }
+            th scope="row" { (Untrusted(app)) }
             td { (health(merchant)) }
             td .number { a href=(list("pending", app)) { (shown(merchant.pending)) } }
             td .number { (shown(merchant.retrying)) }
@@ -154,7 +154,7 @@ fn row(merchant: &MerchantRow, now: Timestamp) -> Markup {
             }
             td .nowrap { @if let Some(ago) = ago(&merchant.last_delivered_at) { (ago) } @else { "–" } }
             td .nowrap { @if let Some(ago) = ago(&merchant.oldest_pending_created_at) { (ago) } @else { "–" } }
-            td { a href=(act::path("pause", &[("app", app)])) { "Pause…" span .hidden { " app " (Foreign(app)) } } }
+            td { a href=(act::path("pause", &[("app", app)])) { "Pause…" span .hidden { " app " (Untrusted(app)) } } }
         }
     }
 }

@@ -3,17 +3,17 @@
 //! Rendered here on the server with maud, whose templates are checked by the compiler and escape every
 //! text that they take in. No script, no build step, no file beside the program.
 //!
-//! | who | may |
+//! | caller | may |
 //! |---|---|
-//! | whoever reaches the port, if it listens on loopback | read |
-//! | who has shown `[console] token` of the keys file | read, and act |
+//! | anyone who reaches the port, if it listens on loopback | read |
+//! | an operator who has shown `[console] token` of the keys file | read, and act |
 //!
 //! | file | what |
 //! |---|---|
-//! | `gate` | before every page: whence a request comes, who makes it, what every answer carries |
-//! | `origin` | the rule for whence |
-//! | `session` | who has shown the token |
-//! | `page`, `text`, `plot` | how things are shown |
+//! | `gate` | checks every request before its page is made, and adds headers to every answer |
+//! | `origin` | the rule for where a request may come from |
+//! | `session` | the operators who have shown the token |
+//! | `page`, `text`, `show`, `plot` | how things are shown |
 //! | the others | one kind of page each |
 //!
 //! - A page costs by what it shows, never by the size of the queue: searches and lists go by index and
@@ -86,7 +86,7 @@ pub struct ConsoleParts {
     pub slow_inspection: Arc<dyn Inspection>,
     /// Where actions are written.
     pub commands: Arc<dyn Commands>,
-    /// What plots are drawn from.
+    /// The counts that plots are drawn from.
     pub history: Arc<History>,
     /// Whether the dispatcher lives.
     pub beat: Arc<Beat>,
@@ -131,9 +131,9 @@ impl std::ops::Deref for Console {
     }
 }
 
-/// Who looks at a page, and when.
+/// Who asks for a page, and when.
 #[derive(Clone, Debug)]
-struct Visit {
+struct RequestContext {
     /// `None`: nobody has signed in.
     operator: Option<Operator>,
     /// When the request came.

@@ -1,6 +1,6 @@
 //! Whether a request comes from a page of this console: by what browsers say about themselves.
 //!
-//! Pure: from headers to a verdict.
+//! Pure: from headers to a [`Rejection`], or none.
 //!
 //! | attack | what stops it |
 //! |---|---|
@@ -17,9 +17,9 @@ use thiserror::Error;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// Why a request is turned away before anything is read or done.
+/// Why a request is rejected before anything is read or done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(super) enum Turned {
+pub(super) enum Rejection {
     /// Its `Host` is a name that we do not go by.
     #[error(
         "this name is not one of the console's; use the address itself or localhost, or add the \
@@ -46,7 +46,7 @@ pub(super) fn judge(
     method: &Method,
     headers: &HeaderMap,
     names: &[String],
-) -> Result<bool, Turned> {
+) -> Result<bool, Rejection> {
     let host = host(headers, names)?;
     let site = text(headers, &SEC_FETCH_SITE);
     let is_read = matches!(*method, Method::GET | Method::HEAD);
@@ -55,26 +55,26 @@ pub(super) fn judge(
         return match site {
             None | Some("same-origin" | "none") => Ok(false),
             Some(_) if follows_a_link => Ok(false),
-            Some(_) => Err(Turned::ForeignPage),
+            Some(_) => Err(Rejection::ForeignPage),
         };
     }
     if site.is_some_and(|site| site != "same-origin") {
-        return Err(Turned::ForeignPage);
+        return Err(Rejection::ForeignPage);
     }
     match text(headers, &header::ORIGIN) {
-        Some(origin) => is_ours(origin, &host).ok_or(Turned::ForeignPage),
+        Some(origin) => is_ours(origin, &host).ok_or(Rejection::ForeignPage),
         None if site.is_some() => Ok(false),
-        None => Err(Turned::UnknownPage),
+        None => Err(Rejection::UnknownPage),
     }
 }
 
 /// The one `Host` of the request, if it can't be a name that somebody else has.
-fn host(headers: &HeaderMap, names: &[String]) -> Result<Authority, Turned> {
+fn host(headers: &HeaderMap, names: &[String]) -> Result<Authority, Rejection> {
     let mut all = headers.get_all(header::HOST).iter();
     let (Some(only), None) = (all.next(), all.next()) else {
-        return Err(Turned::ForeignHost);
+        return Err(Rejection::ForeignHost);
     };
-    let authority = Authority::try_from(only.as_bytes()).map_err(|_| Turned::ForeignHost)?;
+    let authority = Authority::try_from(only.as_bytes()).map_err(|_| Rejection::ForeignHost)?;
     let name = authority.host();
     let address = name.trim_start_matches('[').trim_end_matches(']');
     let is_ours = address.parse::<IpAddr>().is_ok()
@@ -83,7 +83,7 @@ fn host(headers: &HeaderMap, names: &[String]) -> Result<Authority, Turned> {
     if is_ours && !authority.as_str().contains('@') {
         Ok(authority)
     } else {
-        Err(Turned::ForeignHost)
+        Err(Rejection::ForeignHost)
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
     const CROSS: (&str, &str) = ("sec-fetch-site", "cross-site");
 
-    fn judged(method: &Method, host: &str, more: &[(&str, &str)]) -> Result<bool, Turned> {
+    fn judged(method: &Method, host: &str, more: &[(&str, &str)]) -> Result<bool, Rejection> {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().expect("a value"));
         for (name, value) in more {
@@ -152,10 +152,10 @@ mod tests {
             "127.0.0.1, evil.example",
         ] {
             let verdict = judged(&Method::GET, theirs, &[]);
-            assert_eq!(verdict, Err(Turned::ForeignHost), "{theirs}");
+            assert_eq!(verdict, Err(Rejection::ForeignHost), "{theirs}");
         }
         let two = judged(&Method::GET, "127.0.0.1", &[("host", "127.0.0.1")]);
-        assert_eq!(two, Err(Turned::ForeignHost));
+        assert_eq!(two, Err(Rejection::ForeignHost));
     }
 
     #[test]
@@ -167,13 +167,16 @@ mod tests {
             (&[CROSS, navigate], Ok(false)),
             (
                 &[CROSS, ("sec-fetch-mode", "no-cors")],
-                Err(Turned::ForeignPage),
+                Err(Rejection::ForeignPage),
             ),
             (
                 &[CROSS, ("sec-fetch-mode", "cors")],
-                Err(Turned::ForeignPage),
+                Err(Rejection::ForeignPage),
             ),
-            (&[("sec-fetch-site", "same-site")], Err(Turned::ForeignPage)),
+            (
+                &[("sec-fetch-site", "same-site")],
+                Err(Rejection::ForeignPage),
+            ),
         ] {
             assert_eq!(
                 judged(&Method::GET, "127.0.0.1", more),
@@ -190,22 +193,25 @@ mod tests {
             (&[from("http://127.0.0.1:9464")][..], Ok(false)),
             (&[from("https://127.0.0.1:9464"), SAME], Ok(true)),
             (&[SAME], Ok(false)),
-            (&[], Err(Turned::UnknownPage)),
-            (&[from("null")], Err(Turned::ForeignPage)),
-            (&[from("null"), SAME], Err(Turned::ForeignPage)),
-            (&[from("http://127.0.0.1")], Err(Turned::ForeignPage)),
+            (&[], Err(Rejection::UnknownPage)),
+            (&[from("null")], Err(Rejection::ForeignPage)),
+            (&[from("null"), SAME], Err(Rejection::ForeignPage)),
+            (&[from("http://127.0.0.1")], Err(Rejection::ForeignPage)),
             (
                 &[from("http://127.0.0.1:9464.evil.example")],
-                Err(Turned::ForeignPage),
+                Err(Rejection::ForeignPage),
             ),
-            (&[from("https://evil.example")], Err(Turned::ForeignPage)),
-            (&[from("file://127.0.0.1:9464")], Err(Turned::ForeignPage)),
+            (&[from("https://evil.example")], Err(Rejection::ForeignPage)),
+            (
+                &[from("file://127.0.0.1:9464")],
+                Err(Rejection::ForeignPage),
+            ),
             (
                 &[from("http://127.0.0.1:9464"), CROSS],
-                Err(Turned::ForeignPage),
+                Err(Rejection::ForeignPage),
             ),
-            (&[CROSS], Err(Turned::ForeignPage)),
-            (&[("sec-fetch-site", "none")], Err(Turned::ForeignPage)),
+            (&[CROSS], Err(Rejection::ForeignPage)),
+            (&[("sec-fetch-site", "none")], Err(Rejection::ForeignPage)),
         ] {
             let verdict = judged(&Method::POST, "127.0.0.1:9464", more);
             assert_eq!(verdict, expected, "{more:?}");

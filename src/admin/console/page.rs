@@ -1,11 +1,11 @@
-//! What every page has: its head, the way around, the search, and who is signed in.
+//! What every page has: its head, navigation, search, and the operator who is signed in.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
-use super::text::{Foreign, Moment, visible};
-use super::{ICON_PATH, PATH, STYLE_PATH, Visit};
+use super::text::{Moment, Untrusted, visible};
+use super::{ICON_PATH, PATH, RequestContext, STYLE_PATH};
 use crate::store::StoreError;
 
 /// The longest order number that is looked for.
@@ -46,17 +46,17 @@ pub(super) struct Page<'a> {
 
 impl Page<'_> {
     /// The page as an answer with `status`.
-    pub(super) fn answer(&self, status: StatusCode, visit: &Visit) -> Response {
+    pub(super) fn answer(&self, status: StatusCode, context: &RequestContext) -> Response {
         let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-        (status, content_type, self.markup(visit).into_string()).into_response()
+        (status, content_type, self.markup(context).into_string()).into_response()
     }
 
     /// The page as an answer that all is well.
-    pub(super) fn ok(&self, visit: &Visit) -> Response {
-        self.answer(StatusCode::OK, visit)
+    pub(super) fn ok(&self, context: &RequestContext) -> Response {
+        self.answer(StatusCode::OK, context)
     }
 
-    fn markup(&self, visit: &Visit) -> Markup {
+    fn markup(&self, context: &RequestContext) -> Markup {
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -70,7 +70,7 @@ impl Page<'_> {
                 }
                 body {
                     a .skip href="#main" { "Skip to the content" }
-                    (self.header(visit))
+                    (self.header(context))
                     main #main tabindex="-1" {
                         h1 { (self.title) }
                         (self.body)
@@ -78,7 +78,7 @@ impl Page<'_> {
                     footer {
                         p {
                             "callback-dispatcher " (env!("CARGO_PKG_VERSION"))
-                            " · this page shows " (Moment(visit.now))
+                            " · this page shows " (Moment(context.now))
                         }
                     }
                 }
@@ -86,7 +86,7 @@ impl Page<'_> {
         }
     }
 
-    fn header(&self, visit: &Visit) -> Markup {
+    fn header(&self, context: &RequestContext) -> Markup {
         html! {
             header {
                 nav aria-label="Console" {
@@ -105,19 +105,19 @@ impl Page<'_> {
                         maxlength=(SEARCH_CHARACTERS_MAX) value=(visible(self.searched));
                     button { "Search" }
                 }
-                (who(visit))
+                (who(context))
             }
         }
     }
 }
 
 /// Who is signed in, or where to sign in.
-fn who(visit: &Visit) -> Markup {
-    match &visit.operator {
+fn who(context: &RequestContext) -> Markup {
+    match &context.operator {
         Some(operator) => html! {
             form .who method="post" action={ (PATH) "/sign-out" } {
                 (csrf_field(&operator.csrf))
-                span { "Signed in as " (Foreign(&operator.name)) }
+                span { "Signed in as " (Untrusted(&operator.name)) }
                 button .quiet { "Sign out" }
             }
         },
@@ -132,27 +132,27 @@ pub(super) fn csrf_field(csrf: &str) -> Markup {
     html! { input type="hidden" name="csrf" value=(csrf); }
 }
 
-/// A page that could not be made.
-pub(super) enum Trouble {
-    /// There is no such thing.
+/// The page that is shown instead of one that could not be made.
+pub(super) enum ErrorPage {
+    /// Nothing has this address.
     NotFound(&'static str),
-    /// What was asked makes no sense.
+    /// The request makes no sense.
     Nonsense(String),
-    /// It is not for whoever asks.
+    /// The caller may not do this.
     Forbidden(String),
     /// The store did not answer.
     Store(StoreError),
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for ErrorPage {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl Trouble {
-    /// A page that says so.
-    pub(super) fn answer(self, visit: &Visit) -> Response {
+impl ErrorPage {
+    /// The page as an answer with its status.
+    pub(super) fn answer(self, context: &RequestContext) -> Response {
         let (status, title, words) = match self {
             Self::NotFound(what) => (StatusCode::NOT_FOUND, "Not found", what.to_owned()),
             Self::Nonsense(why) => (StatusCode::BAD_REQUEST, "That can't be done", why),
@@ -167,9 +167,9 @@ impl Trouble {
             section: Section::Elsewhere,
             title,
             searched: "",
-            body: html! { p .notice .bad role="alert" { (Foreign(words)) } },
+            body: html! { p .notice .bad role="alert" { (Untrusted(words)) } },
         };
-        page.answer(status, visit)
+        page.answer(status, context)
     }
 }
 

@@ -6,9 +6,9 @@ use axum::response::Response;
 use maud::html;
 use serde::Deserialize;
 
-use super::page::{Page, SEARCH_CHARACTERS_MAX, Section, Trouble, see_other};
-use super::text::{Foreign, count};
-use super::{Console, PATH, Visit, show};
+use super::page::{ErrorPage, Page, SEARCH_CHARACTERS_MAX, Section, see_other};
+use super::text::{Untrusted, count};
+use super::{Console, PATH, RequestContext, show};
 
 /// What is looked for.
 #[derive(Debug, Deserialize)]
@@ -20,16 +20,16 @@ pub(super) struct Search {
 /// One hit is shown at once, more are listed.
 pub(super) async fn show(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     Query(search): Query<Search>,
 ) -> Result<Response, Response> {
     let wanted = search.q.trim();
     if wanted.is_empty() || wanted.chars().count() > SEARCH_CHARACTERS_MAX {
         let words = "Give an order number, a refund number or a callback's id.";
-        return Err(Trouble::Nonsense(words.to_owned()).answer(&visit));
+        return Err(ErrorPage::Nonsense(words.to_owned()).answer(&context));
     }
     let found = console.inspection.find(wanted).await;
-    let found = found.map_err(|error| Trouble::from(error).answer(&visit))?;
+    let found = found.map_err(|error| ErrorPage::from(error).answer(&context))?;
     if let [only] = found.as_slice() {
         return Ok(see_other(&format!("{PATH}/callbacks/{}", only.id)));
     }
@@ -44,13 +44,13 @@ pub(super) async fn show(
         body: html! {
             @if found.is_empty() {
                 p .notice role="status" {
-                    "No callback has the number " strong { (Foreign(wanted)) }
+                    "No callback has the number " strong { (Untrusted(wanted)) }
                     ". It was never queued, or it was removed after its retention."
                 }
             } @else {
-                (show::callback_table(&caption, &found, visit.now, |_| None))
+                (show::callback_table(&caption, &found, context.now, |_| None))
             }
         },
     };
-    Ok(page.ok(&visit))
+    Ok(page.ok(&context))
 }

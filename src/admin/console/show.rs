@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::PATH;
-use super::text::{Foreign, Moment, relative};
+use super::text::{Moment, Untrusted, relative};
 use crate::domain::{CallbackId, Outcome, Timestamp};
 use crate::store::{CallbackRow, ShownState};
 
@@ -30,7 +30,7 @@ pub(super) fn outcome_class(outcome: &str) -> &'static str {
 
 /// An outcome in the colour of what it means.
 pub(super) fn outcome(outcome: &str) -> Markup {
-    html! { span class={ "badge " (outcome_class(outcome)) } { (Foreign(outcome.replace('_', " "))) } }
+    html! { span class={ "badge " (outcome_class(outcome)) } { (Untrusted(outcome.replace('_', " "))) } }
 }
 
 /// A link to a callback's page.
@@ -70,14 +70,14 @@ pub(super) fn callback_table(
                     @for row in rows {
                         tr {
                             th scope="row" .nowrap { (callback_link(row.id)) }
-                            td { (Foreign(&row.kind)) }
-                            td { (Foreign(&row.app_id)) }
+                            td { (Untrusted(&row.kind)) }
+                            td { (Untrusted(&row.app_id)) }
                             td .order { (order(row)) }
-                            td .number { (Foreign(&row.amount)) " " (Foreign(&row.currency)) }
+                            td .number { (Untrusted(&row.amount)) " " (Untrusted(&row.currency)) }
                             @if has_states { td { (state(row.state)) } }
                             td { @if let Some(last) = &row.last_outcome { (outcome(last)) } @else { "none yet" } }
                             td .nowrap { (when(row, now)) }
-                            td { (Foreign(row.origin.as_text())) }
+                            td { (Untrusted(row.origin.as_text())) }
                             @if has_extra { td { @if let Some(extra) = extra(row) { (extra) } } }
                         }
                     }
@@ -90,7 +90,7 @@ pub(super) fn callback_table(
 /// The merchant's number of what a callback is about: the refund's if it is one.
 pub(super) fn order(row: &CallbackRow) -> Markup {
     html! {
-        (Foreign(row.refund_order_no.as_deref().unwrap_or(&row.order_no)))
+        (Untrusted(row.refund_order_no.as_deref().unwrap_or(&row.order_no)))
     }
 }
 
@@ -115,9 +115,9 @@ pub(super) fn fact(name: &str, value: Option<Markup>) -> Markup {
     }
 }
 
-/// Somebody else's text as the value of a [`fact`].
-pub(super) fn foreign(text: &str) -> Option<Markup> {
-    (!text.is_empty()).then(|| html! { (Foreign(text)) })
+/// Untrusted text as the value of a [`fact`].
+pub(super) fn untrusted(text: &str) -> Option<Markup> {
+    (!text.is_empty()).then(|| html! { (Untrusted(text)) })
 }
 
 /// A moment as the value of a [`fact`], with how far it is away.

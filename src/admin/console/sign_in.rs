@@ -8,10 +8,10 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{Page, Section, Trouble, see_other};
+use super::page::{ErrorPage, Page, Section, see_other};
 use super::session::{AGE_MAX, Refused};
 use super::text::duration;
-use super::{Console, PATH, Visit, gate};
+use super::{Console, PATH, RequestContext, gate};
 use crate::domain::Secret;
 
 /// Open to all, or nobody could sign in.
@@ -22,7 +22,7 @@ const NAME_CHARACTERS_MAX: usize = 60;
 
 /// Where to go after signing in.
 #[derive(Debug, Deserialize)]
-pub(super) struct Errand {
+pub(super) struct NextQuery {
     #[serde(default)]
     next: String,
 }
@@ -46,24 +46,24 @@ pub(super) fn path(next: &str) -> String {
 
 pub(super) async fn ask(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
-    Query(errand): Query<Errand>,
+    Extension(context): Extension<RequestContext>,
+    Query(query): Query<NextQuery>,
 ) -> Response {
-    let next = destination(&errand.next);
+    let next = destination(&query.next);
     if console.token().is_none() {
-        return without_token(&console, &visit);
+        return without_token(&console, &context);
     }
-    form(&visit, StatusCode::OK, next, "", None)
+    form(&context, StatusCode::OK, next, "", None)
 }
 
 pub(super) async fn submit(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     Form(credentials): Form<Credentials>,
 ) -> Response {
     let next = destination(&credentials.next);
     let name = credentials.name.trim();
-    let refuse = |status, words: &str| form(&visit, status, next, name, Some(words));
+    let refuse = |status, words: &str| form(&context, status, next, name, Some(words));
     if name.is_empty() || name.chars().count() > NAME_CHARACTERS_MAX {
         let words = format!("Give your name, in at most {NAME_CHARACTERS_MAX} characters.");
         return refuse(StatusCode::BAD_REQUEST, &words);
@@ -73,17 +73,17 @@ pub(super) async fn submit(
         token.as_ref(),
         credentials.token.expose().trim(),
         name,
-        visit.now,
+        context.now,
     );
     match opened {
         Ok(cookie) => {
             tracing::info!(name, "signed in to the console");
             let mut response = see_other(next);
-            let cookie = gate::set_cookie(&cookie, AGE_MAX.as_secs(), visit.is_tls);
+            let cookie = gate::set_cookie(&cookie, AGE_MAX.as_secs(), context.is_tls);
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
-        Err(Refused::NoToken) => without_token(&console, &visit),
+        Err(Refused::NoToken) => without_token(&console, &context),
         Err(Refused::WrongToken) => {
             tracing::warn!(name, "a wrong token was shown to the console");
             refuse(StatusCode::FORBIDDEN, "This is not the token.")
@@ -112,23 +112,23 @@ pub(super) struct Leaving {
 
 pub(super) async fn leave(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
     Form(form): Form<Leaving>,
 ) -> Response {
-    let ours = visit
+    let ours = context
         .operator
         .as_ref()
         .is_some_and(|operator| operator.has_made(&form.csrf));
     if !ours {
         let words = "This form is not of your session; reload the page and try again.";
-        return Trouble::Forbidden(words.to_owned()).answer(&visit);
+        return ErrorPage::Forbidden(words.to_owned()).answer(&context);
     }
     if let Some(cookie) = gate::session_cookie(&headers) {
         console.sessions().close(cookie);
     }
     let mut response = see_other(PATH);
-    let gone = gate::set_cookie("", 0, visit.is_tls);
+    let gone = gate::set_cookie("", 0, context.is_tls);
     response.headers_mut().insert(header::SET_COOKIE, gone);
     response
 }
@@ -146,7 +146,7 @@ fn destination(next: &str) -> &str {
 }
 
 fn form(
-    visit: &Visit,
+    context: &RequestContext,
     status: StatusCode,
     next: &str,
     name: &str,
@@ -181,7 +181,7 @@ fn form(
             (back(next))
         },
     };
-    page.answer(status, visit)
+    page.answer(status, context)
 }
 
 /// A browser that follows a link from elsewhere does not send the cookie of a session; from here it
@@ -195,7 +195,7 @@ fn back(next: &str) -> Markup {
 }
 
 /// Nobody can sign in: says how to change that.
-fn without_token(console: &Console, visit: &Visit) -> Response {
+fn without_token(console: &Console, context: &RequestContext) -> Response {
     let page = Page {
         section: Section::Elsewhere,
         title: "Sign in",
@@ -210,7 +210,7 @@ fn without_token(console: &Console, visit: &Visit) -> Response {
             pre { code { "[console]\ntoken = \"…\"" } }
         },
     };
-    page.answer(StatusCode::FORBIDDEN, visit)
+    page.answer(StatusCode::FORBIDDEN, context)
 }
 
 #[cfg(test)]

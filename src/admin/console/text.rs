@@ -1,7 +1,7 @@
 //! Words, moments and durations as a page shows them.
 //!
-//! What gateways and merchants wrote is never shown but through [`Foreign`]. The escaping of markup is
-//! maud's, for everything that a page splices in.
+//! What gateways and merchants wrote is shown only through [`Untrusted`]. Markup is escaped by maud,
+//! in everything that a page splices in.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use maud::{Markup, Render, html};
 
 use crate::domain::Timestamp;
 
-/// Text of somebody else's. Control characters, and those that turn the direction of writing around,
+/// Text that a gateway, merchant or operator wrote. Control characters, and those that turn the direction of writing around,
 /// are shown by their number instead of being obeyed.
-pub(super) struct Foreign<T>(pub(super) T);
+pub(super) struct Untrusted<T>(pub(super) T);
 
-impl<T: AsRef<str>> Render for Foreign<T> {
+impl<T: AsRef<str>> Render for Untrusted<T> {
     fn render(&self) -> Markup {
         let shown = visible(self.0.as_ref());
         html! { bdi { (shown) } }
@@ -114,9 +114,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_commands_nothing() {
+    fn untrusted_text_commands_nothing() {
         let hostile = "<script>alert(1)</script>\" onload='x' &amp; \u{202e}gnp.exe\u{7}\u{1b}[2J";
-        let shown = html! { p title=(visible(hostile)) { (Foreign(hostile)) } }.into_string();
+        let shown = html! { p title=(visible(hostile)) { (Untrusted(hostile)) } }.into_string();
         for markup in ["<script", "\" onload", "\u{202e}", "\u{7}", "\u{1b}"] {
             assert!(!shown.contains(markup), "{markup:?} in {shown}");
         }

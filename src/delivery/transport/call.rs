@@ -23,7 +23,7 @@ use super::trace::{Ends, Trace};
 use super::{Post, PostReport, Transport};
 use crate::clock::Stopwatch;
 use crate::delivery::egress::{Target, TargetHost};
-use crate::domain::{CappedBody, Cause, Exchange, Fault, Phase};
+use crate::domain::{CappedBody, Cause, Exchange, ExchangeFault, Phase};
 
 #[async_trait]
 impl Post for Transport {
@@ -152,7 +152,7 @@ impl Transport {
                 is_proxied: self.proxy_host.is_some(),
             },
         );
-        Exchange::Failed(Fault {
+        Exchange::Failed(ExchangeFault {
             phase: finding.phase,
             cause: finding.cause,
             detail: finding.detail,
@@ -170,7 +170,7 @@ impl Transport {
         } else {
             "answer"
         };
-        Exchange::Failed(Fault {
+        Exchange::Failed(ExchangeFault {
             phase,
             cause: Cause::Deadline,
             detail: fault::deadline_detail(awaited, self.timeout, phase),

@@ -1,4 +1,4 @@
-//! The merchant's door: settings, listener, connections.
+//! The merchant's listener: its settings, its connections, its end.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::answer::{Answer, Script};
-use super::conversation::Manners;
+use super::conversation::Behaviour;
 use super::journal::Journal;
 use super::ledger::Ledger;
 use super::received::Received;
@@ -39,7 +39,7 @@ pub struct MerchantSettings {
     pub script: Script,
     /// How many POSTs of each order are answered with [`Answer::Refuse`] before that.
     pub fail_first: u32,
-    /// Where each POST is written down.
+    /// Where each POST is recorded.
     pub journal: Option<PathBuf>,
     /// The keys to check signatures with.
     pub keyring: Arc<Keyring>,
@@ -102,10 +102,10 @@ pub enum StartError {
 pub struct MockMerchant {
     address: SocketAddr,
     scheme: &'static str,
-    manners: Arc<Manners>,
-    /// The door closes when this is dropped.
+    behaviour: Arc<Behaviour>,
+    /// The listener closes when this is dropped.
     open: oneshot::Sender<()>,
-    door: JoinHandle<()>,
+    listening: JoinHandle<()>,
 }
 
 impl MockMerchant {
@@ -127,7 +127,7 @@ impl MockMerchant {
                 Err(source) => return Err(StartError::Journal { path, source }),
             },
         };
-        let manners = Arc::new(Manners {
+        let behaviour = Arc::new(Behaviour {
             script: settings.script,
             fail_first: settings.fail_first,
             keyring: settings.keyring,
@@ -140,13 +140,13 @@ impl MockMerchant {
         let tls = settings.tls.map(TlsAcceptor::from);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (open, closed) = oneshot::channel();
-        let door = tokio::spawn(receive(listener, tls, manners.clone(), closed));
+        let listening = tokio::spawn(listen(listener, tls, behaviour.clone(), closed));
         Ok(Self {
             address,
             scheme,
-            manners,
+            behaviour,
             open,
-            door,
+            listening,
         })
     }
 
@@ -162,32 +162,32 @@ impl MockMerchant {
 
     /// How many POSTs have been received: read whole, and journalled if that is asked for.
     pub fn count(&self) -> usize {
-        self.manners.ledger.count()
+        self.behaviour.ledger.count()
     }
 
     /// The newest POSTs, oldest first; at most [`MerchantSettings::remember`].
     pub fn received(&self) -> Vec<Received> {
-        self.manners.ledger.newest()
+        self.behaviour.ledger.newest()
     }
 
     /// Returns once `n` POSTs have been received since the start. The caller sets the deadline.
     pub async fn wait_for(&self, n: usize) {
-        self.manners.ledger.wait_for(n).await;
+        self.behaviour.ledger.wait_for(n).await;
     }
 
     /// Closes the listener and every connection, in the middle of an answer too.
     pub async fn stop(self) {
         drop(self.open);
-        // It ends in nothing but a panic of the merchant's own, which has been reported then.
-        let _ = self.door.await;
+        // Only a panic makes this an error, and that has been reported.
+        let _ = self.listening.await;
     }
 }
 
 /// Takes connections until `closed`.
-async fn receive(
+async fn listen(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    manners: Arc<Manners>,
+    behaviour: Arc<Behaviour>,
     mut closed: oneshot::Receiver<()>,
 ) {
     let mut connections = JoinSet::new();
@@ -198,7 +198,7 @@ async fn receive(
             _ = &mut closed => break,
             Some(_) = connections.join_next() => {}
             stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(welcome(stream, tls.clone(), manners.clone()));
+                connections.spawn(serve_stream(stream, tls.clone(), behaviour.clone()));
             }
         }
     }
@@ -219,30 +219,30 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn welcome(stream: TcpStream, tls: Option<TlsAcceptor>, manners: Arc<Manners>) {
+async fn serve_stream(stream: TcpStream, tls: Option<TlsAcceptor>, behaviour: Arc<Behaviour>) {
     // Without it an answer would wait for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
     match tls {
-        None => serve(stream, manners).await,
+        None => serve(stream, behaviour).await,
         Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => serve(stream, manners).await,
+            Ok(stream) => serve(stream, behaviour).await,
             Err(error) => tracing::debug!(%error, "no TLS session with the caller"),
         },
     }
 }
 
 /// Answers the requests of one connection, one after the other.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, manners: Arc<Manners>) {
-    let manners = &*manners;
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, behaviour: Arc<Behaviour>) {
+    let behaviour = &*behaviour;
     let connection = http1::Builder::new()
-        // No timers: a caller that keeps its connection open for long is welcome.
+        // No timers: a caller may keep its connection open for as long as it likes.
         .header_read_timeout(None)
         .serve_connection(
             TokioIo::new(stream),
-            service_fn(|request| manners.converse(request)),
+            service_fn(|request| behaviour.respond(request)),
         );
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a connection ended early");

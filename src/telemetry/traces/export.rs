@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
 use super::span::AttemptSpan;
-use super::{Mail, SpanCounters};
+use super::{ExportMessage, SpanCounters};
 use crate::clock::Stopwatch;
 
 /// Attempts in one request: some hundred kilobytes.
@@ -52,14 +52,14 @@ impl Exporter {
     }
 
     /// Until nobody can write to it any more.
-    pub(super) async fn run(mut self, mut incoming: mpsc::Receiver<Mail>) {
+    pub(super) async fn run(mut self, mut incoming: mpsc::Receiver<ExportMessage>) {
         while let Some(first) = incoming.recv().await {
             let mut batch = Vec::new();
             let mut flushed = take(first, &mut batch);
             let linger = Stopwatch::start().deadline(LINGER);
             while flushed.is_none() && batch.len() < BATCH_ATTEMPTS {
                 match tokio::time::timeout_at(linger, incoming.recv()).await {
-                    Ok(Some(mail)) => flushed = take(mail, &mut batch),
+                    Ok(Some(message)) => flushed = take(message, &mut batch),
                     Ok(None) | Err(_) => break,
                 }
             }
@@ -122,13 +122,13 @@ impl Exporter {
 }
 
 /// Adds an attempt to the batch, or says who waits for its end.
-fn take(mail: Mail, batch: &mut Vec<AttemptSpan>) -> Option<oneshot::Sender<()>> {
-    match mail {
-        Mail::Attempt(span) => {
+fn take(message: ExportMessage, batch: &mut Vec<AttemptSpan>) -> Option<oneshot::Sender<()>> {
+    match message {
+        ExportMessage::Attempt(span) => {
             batch.push(*span);
             None
         }
-        Mail::Flush(done) => Some(done),
+        ExportMessage::Flush(done) => Some(done),
     }
 }
 

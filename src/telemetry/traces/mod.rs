@@ -1,15 +1,15 @@
 //! Traces for OpenTelemetry, one span for each attempt, sent by OTLP over HTTP in its JSON form.
 //!
-//! | who | what |
+//! | type | what |
 //! |---|---|
-//! | [`Traces`] | hears of attempts and queues their spans; never waits |
+//! | [`Traces`] | observes attempts and queues their spans; never waits |
 //! | [`TraceExport`] | the task that sends them, and its end |
 //! | `span` | what of an attempt is in a span, and what is not |
 //!
 //! All attempts of a callback share one trace, whose id follows from the callback, so that it can be
 //! found by its row. The phases of an exchange are child spans.
 //!
-//! The collector's troubles are not the delivery's: the queue is bounded, what does not fit is
+//! A collector that fails does not delay deliveries: the queue is bounded, what does not fit is
 //! dropped and counted, and so is what the collector does not take in time.
 //!
 //! OpenTelemetry's own crates would be fourteen more, with a queue that does not say what it dropped; of
@@ -53,9 +53,9 @@ pub struct SpanCounters {
     pub dropped: Counter,
 }
 
-/// What goes to the exporter.
+/// A message to the exporter.
 #[derive(Debug)]
-enum Mail {
+enum ExportMessage {
     Attempt(Box<AttemptSpan>),
     /// All before this has been sent or given up.
     Flush(oneshot::Sender<()>),
@@ -64,7 +64,7 @@ enum Mail {
 /// Hears of attempts and hands their spans to the exporter.
 #[derive(Debug)]
 pub struct Traces {
-    mail: mpsc::Sender<Mail>,
+    messages: mpsc::Sender<ExportMessage>,
     counters: SpanCounters,
     /// Makes the ids of spans differ.
     next_span: AtomicU64,
@@ -73,7 +73,7 @@ pub struct Traces {
 /// The task that sends spans.
 #[derive(Debug)]
 pub struct TraceExport {
-    mail: mpsc::Sender<Mail>,
+    messages: mpsc::Sender<ExportMessage>,
     task: JoinHandle<()>,
 }
 
@@ -81,11 +81,11 @@ impl Traces {
     /// Sends spans to the collector at `endpoint`, an http URL without path, for instance
     /// `http://127.0.0.1:4318`.
     pub fn start(endpoint: &Url, counters: SpanCounters) -> (Self, TraceExport) {
-        let (mail, incoming) = mpsc::channel(QUEUE_ATTEMPTS);
+        let (messages, incoming) = mpsc::channel(QUEUE_ATTEMPTS);
         let exporter = Exporter::new(endpoint, counters.clone());
         let task = tokio::spawn(exporter.run(incoming));
         let export = TraceExport {
-            mail: mail.clone(),
+            messages: messages.clone(),
             task,
         };
         // Spans of a process that ran before are not to be met again.
@@ -95,7 +95,7 @@ impl Traces {
             Err(_) => u64::from(std::process::id()) << 32,
         };
         let traces = Self {
-            mail,
+            messages,
             counters,
             next_span: AtomicU64::new(seed),
         };
@@ -108,7 +108,7 @@ impl TraceExport {
     pub async fn stop(self) {
         let (done, flushed) = oneshot::channel();
         let flush = async {
-            if self.mail.send(Mail::Flush(done)).await.is_ok() {
+            if self.messages.send(ExportMessage::Flush(done)).await.is_ok() {
                 // An exporter that is gone has nothing left to send.
                 let _ = flushed.await;
             }
@@ -124,7 +124,11 @@ impl Observer for Traces {
     fn attempt_finished(&self, finished: &FinishedAttempt<'_>) {
         let number = self.next_span.fetch_add(1, Ordering::Relaxed);
         let span = Box::new(AttemptSpan::new(finished, number));
-        if self.mail.try_send(Mail::Attempt(span)).is_err() {
+        if self
+            .messages
+            .try_send(ExportMessage::Attempt(span))
+            .is_err()
+        {
             self.counters.dropped.inc();
         }
     }

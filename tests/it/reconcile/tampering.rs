@@ -1,7 +1,7 @@
 //! What is done to the record afterwards is refused, or found and named by its day.
 
 use callback_dispatcher::domain::Day;
-use callback_dispatcher::reconciliation::Fault;
+use callback_dispatcher::reconciliation::ChainFault;
 
 use super::{Archive, StoreKind, days, millis, on_both};
 
@@ -23,7 +23,7 @@ struct Forgery {
     /// Whether the triggers let nobody do it.
     is_refused: bool,
     day: Day,
-    fault: Fault,
+    fault: ChainFault,
 }
 
 fn forgeries() -> Vec<Forgery> {
@@ -42,51 +42,51 @@ fn forgeries() -> Vec<Forgery> {
     vec![
         on(
             2,
-            Fault::Altered,
+            ChainFault::Altered,
             true,
             "UPDATE callback_queue SET amount = '999' WHERE id = ACKNOWLEDGED",
         ),
         on(
             2,
-            Fault::Altered,
+            ChainFault::Altered,
             true,
             "UPDATE callback_queue SET trans_info = trans_info || '!' WHERE id = LEFT_OPEN",
         ),
         on(
             2,
-            Fault::Altered,
+            ChainFault::Altered,
             true,
             "UPDATE callback_attempt SET sign = 'forged' WHERE callback_id = ACKNOWLEDGED",
         ),
         on(
             2,
-            Fault::Altered,
+            ChainFault::Altered,
             false,
             "DELETE FROM callback_attempt WHERE callback_id = ACKNOWLEDGED",
         ),
         on(
             2,
-            Fault::Altered,
+            ChainFault::Altered,
             true,
             "UPDATE reconciliation_open SET seq = seq + 100 \
              WHERE day = '2026-11-22' AND callback_id = LEFT_OPEN",
         ),
         on(
             2,
-            Fault::Altered,
+            ChainFault::Altered,
             true,
             "DELETE FROM reconciliation_open \
              WHERE day = '2026-11-22' AND callback_id = LEFT_OPEN",
         ),
         on(
             2,
-            Fault::Missing { callbacks: 1 },
+            ChainFault::Missing { callbacks: 1 },
             false,
             "DELETE FROM callback_queue WHERE id = ACKNOWLEDGED",
         ),
         on(
             1,
-            Fault::Added { callbacks: 1 },
+            ChainFault::Added { callbacks: 1 },
             false,
             "INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, \
                currency, newpay_order_no, order_no, result, settlement_status, created_at) \
@@ -95,20 +95,20 @@ fn forgeries() -> Vec<Forgery> {
         ),
         on(
             2,
-            Fault::Header,
+            ChainFault::Header,
             true,
             "UPDATE reconciliation SET acknowledged = acknowledged + 1, queued = queued + 1 \
              WHERE day = '2026-11-22'",
         ),
         on(
             2,
-            Fault::Broken,
+            ChainFault::Broken,
             true,
             "UPDATE reconciliation SET previous = digest WHERE day = '2026-11-22'",
         ),
         on(
             3,
-            Fault::Broken,
+            ChainFault::Broken,
             true,
             "DELETE FROM reconciliation WHERE day = '2026-11-22'",
         ),

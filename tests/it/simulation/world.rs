@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use callback_dispatcher::clock::{Clock, ManualClock, Stopwatch};
 use callback_dispatcher::delivery::transport::{PhaseTimes, Post, PostReport};
-use callback_dispatcher::domain::{CappedBody, Cause, Exchange, Fault, Phase};
+use callback_dispatcher::domain::{CappedBody, Cause, Exchange, ExchangeFault, Phase};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
@@ -268,7 +268,7 @@ fn exchange(reply: Reply) -> Exchange {
         remote_addr: None,
     };
     let failed = |phase, cause| {
-        Exchange::Failed(Fault {
+        Exchange::Failed(ExchangeFault {
             phase,
             cause,
             detail: format!("{reply:?}"),

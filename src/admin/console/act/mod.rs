@@ -9,10 +9,10 @@ use axum::{Extension, Form};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::page::{Page, Section, Trouble, csrf_field, see_other};
+use super::page::{ErrorPage, Page, Section, csrf_field, see_other};
 use super::session::Operator;
-use super::text::Foreign;
-use super::{Console, PATH, Visit, sign_in};
+use super::text::Untrusted;
+use super::{Console, PATH, RequestContext, sign_in};
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{Action, DEFAULT_RATE, NewCommand, Selectors};
 
@@ -118,10 +118,10 @@ fn moment(name: &str, text: &str) -> Result<Option<Timestamp>, String> {
 
 /// Shows the form.
 pub(super) async fn ask(
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     Query(choice): Query<Choice>,
 ) -> Response {
-    let Some(operator) = &visit.operator else {
+    let Some(operator) = &context.operator else {
         let chosen: Vec<(&str, &str)> = choice
             .fields()
             .filter(|(name, _)| *name != "action")
@@ -129,32 +129,32 @@ pub(super) async fn ask(
         return see_other(&sign_in::path(&path(&choice.action, &chosen)));
     };
     match choice.read() {
-        Ok((action, selectors)) => form(&visit, operator, &choice, action, &selectors, None),
-        Err(fault) => Trouble::Nonsense(fault).answer(&visit),
+        Ok((action, selectors)) => form(&context, operator, &choice, action, &selectors, None),
+        Err(fault) => ErrorPage::Nonsense(fault).answer(&context),
     }
 }
 
 /// Takes the form.
 pub(super) async fn submit(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     Form(order): Form<Order>,
 ) -> Result<Response, Response> {
-    let Some(operator) = &visit.operator else {
+    let Some(operator) = &context.operator else {
         let words = "Actions need a signed-in operator; sign in and try again.";
-        return Err(Trouble::Forbidden(words.to_owned()).answer(&visit));
+        return Err(ErrorPage::Forbidden(words.to_owned()).answer(&context));
     };
     if !operator.has_made(&order.csrf) {
         let words = "This form is not of your session; open it again and send it from there.";
-        return Err(Trouble::Forbidden(words.to_owned()).answer(&visit));
+        return Err(ErrorPage::Forbidden(words.to_owned()).answer(&context));
     }
-    let nonsense = |fault| Trouble::Nonsense(fault).answer(&visit);
+    let nonsense = |fault| ErrorPage::Nonsense(fault).answer(&context);
     let (action, selectors) = order.choice.read().map_err(nonsense)?;
     let reason = order.reason.trim();
     if reason.is_empty() || reason.chars().count() > REASON_CHARACTERS_MAX {
         let fault = format!("Give a reason, in at most {REASON_CHARACTERS_MAX} characters.");
         return Err(form(
-            &visit,
+            &context,
             operator,
             &order.choice,
             action,
@@ -177,14 +177,14 @@ pub(super) async fn submit(
         rate,
         ..NewCommand::new(action, format!("{} (console)", operator.name), reason)
     };
-    let id = console.commands.submit(command, visit.now).await;
+    let id = console.commands.submit(command, context.now).await;
     let id = id.map_err(|error| nonsense(error.to_string()))?;
     tracing::info!(actor = operator.name, command = id.0, %action, "asked for in the console");
     Ok(see_other(&super::command::path(id)))
 }
 
 fn form(
-    visit: &Visit,
+    context: &RequestContext,
     operator: &Operator,
     choice: &Choice,
     action: Action,
@@ -228,7 +228,7 @@ fn form(
     };
     let status = if fault.is_some() { 400 } else { 200 };
     let status = axum::http::StatusCode::from_u16(status).unwrap_or_default();
-    page.answer(status, visit)
+    page.answer(status, context)
 }
 
 /// Whether there may be many of them.
@@ -238,7 +238,7 @@ const fn is_by_filter(action: Action, selectors: &Selectors) -> bool {
 
 /// What the action is about.
 pub(super) fn chosen(selectors: &Selectors) -> Markup {
-    let text = |text: &Option<String>| text.as_deref().and_then(super::show::foreign);
+    let text = |text: &Option<String>| text.as_deref().and_then(super::show::untrusted);
     let moment =
         |moment: Option<Timestamp>| moment.map(|moment| html! { (super::text::Moment(moment)) });
     html! {
@@ -247,7 +247,7 @@ pub(super) fn chosen(selectors: &Selectors) -> Markup {
             (super::show::fact("Order or refund", text(&selectors.order_number)))
             (super::show::fact("App", text(&selectors.app_id)))
             (super::show::fact("All that go to", text(&selectors.origin)))
-            (super::show::fact("State", selectors.state.map(|state| html! { (Foreign(state.as_str())) })))
+            (super::show::fact("State", selectors.state.map(|state| html! { (Untrusted(state.as_str())) })))
             (super::show::fact("Queued since", moment(selectors.since)))
             (super::show::fact("Queued before", moment(selectors.until)))
         }

@@ -1,4 +1,4 @@
-//! One callback: what it says, what became of it, and what to tell the merchant.
+//! One callback: its message, its attempts, and what to tell the merchant.
 
 mod timeline;
 
@@ -7,28 +7,29 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::page::{Page, Section, Trouble};
-use super::text::Foreign;
-use super::{Console, Visit, act, show};
+use super::page::{ErrorPage, Page, Section};
+use super::text::Untrusted;
+use super::{Console, RequestContext, act, show};
 use crate::domain::CallbackId;
-use crate::explanation::Story;
+use crate::explanation::CallbackReport;
 use crate::store::{CallbackRow, PauseScope, ShownState};
 
 pub(super) async fn show(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     Path(id): Path<i64>,
 ) -> Result<Response, Response> {
     let id = CallbackId(id);
     let convention = (console.convention)();
-    let story = Story::of(&*console.inspection, &*console.commands, id, &convention).await;
-    let story = story.map_err(|error| Trouble::from(error).answer(&visit))?;
-    let Some(story) = story else {
+    let report =
+        CallbackReport::of(&*console.inspection, &*console.commands, id, &convention).await;
+    let report = report.map_err(|error| ErrorPage::from(error).answer(&context))?;
+    let Some(report) = report else {
         let words =
             "No callback has this id. It was never queued, or it was removed after its retention.";
-        return Err(Trouble::NotFound(words).answer(&visit));
+        return Err(ErrorPage::NotFound(words).answer(&context));
     };
-    let row = &story.callback;
+    let row = &report.callback;
     let title = format!("Callback {id}");
     let page = Page {
         section: Section::Elsewhere,
@@ -36,26 +37,26 @@ pub(super) async fn show(
         searched: "",
         body: html! {
             p { (show::state(row.state)) " " (what(row)) }
-            (paused(&story))
-            (for_merchant(&story))
-            (facts(row, &visit))
+            (paused(&report))
+            (for_merchant(&report))
+            (facts(row, &context))
             (actions(row))
-            (timeline::show(&story, visit.now))
+            (timeline::show(&report, context.now))
         },
     };
-    Ok(page.ok(&visit))
+    Ok(page.ok(&context))
 }
 
 fn what(row: &CallbackRow) -> Markup {
     html! {
-        "The result of " (Foreign(&row.kind)) " " strong { (show::order(row)) }
-        ", " (Foreign(&row.result)) ", for app " strong { (Foreign(&row.app_id)) }
+        "The result of " (Untrusted(&row.kind)) " " strong { (show::order(row)) }
+        ", " (Untrusted(&row.result)) ", for app " strong { (Untrusted(&row.app_id)) }
     }
 }
 
 /// Why nothing is sent, and how to change that.
-fn paused(story: &Story) -> Markup {
-    let Some(pause) = &story.paused else {
+fn paused(report: &CallbackReport) -> Markup {
+    let Some(pause) = &report.paused else {
         return html! {};
     };
     let selector = match pause.scope {
@@ -64,52 +65,52 @@ fn paused(story: &Story) -> Markup {
     };
     html! {
         p .notice {
-            "Nothing is sent: " (selector) " " (Foreign(&pause.name)) " is paused by " (Foreign(&pause.actor))
-            " (" (Foreign(&pause.reason)) "). "
+            "Nothing is sent: " (selector) " " (Untrusted(&pause.name)) " is paused by " (Untrusted(&pause.actor))
+            " (" (Untrusted(&pause.reason)) "). "
             a href=(act::path("resume", &[(selector, &pause.name)])) { "Resume…" }
         }
     }
 }
 
-fn for_merchant(story: &Story) -> Markup {
+fn for_merchant(report: &CallbackReport) -> Markup {
     html! {
         section aria-labelledby="tell" {
             h2 #tell { "What to tell the merchant" }
-            p .notice .say { (Foreign(&story.tell_merchant)) }
+            p .notice .say { (Untrusted(&report.tell_merchant)) }
         }
     }
 }
 
 /// The URL; its query, where some merchants keep a secret, is only for who has shown the token.
-fn destination(row: &CallbackRow, visit: &Visit) -> Markup {
+fn destination(row: &CallbackRow, context: &RequestContext) -> Markup {
     let url = row.callback_url.as_str();
     match url.split_once('?') {
-        Some((address, _)) if visit.operator.is_none() => html! {
-            (Foreign(address)) span .soft { " (what follows the ? is shown to who has signed in)" }
+        Some((address, _)) if context.operator.is_none() => html! {
+            (Untrusted(address)) span .soft { " (what follows the ? is shown to who has signed in)" }
         },
-        _ => html! { (Foreign(url)) },
+        _ => html! { (Untrusted(url)) },
     }
 }
 
-fn facts(row: &CallbackRow, visit: &Visit) -> Markup {
-    let now = visit.now;
-    let or_none = |text: &Option<String>| text.as_deref().and_then(show::foreign);
-    let money = html! { (Foreign(&row.amount)) " " (Foreign(&row.currency)) };
+fn facts(row: &CallbackRow, context: &RequestContext) -> Markup {
+    let now = context.now;
+    let or_none = |text: &Option<String>| text.as_deref().and_then(show::untrusted);
+    let money = html! { (Untrusted(&row.amount)) " " (Untrusted(&row.currency)) };
     let attempts = html! { (row.attempts) };
     let waits = row.state == ShownState::Pending;
     html! {
         section aria-labelledby="facts" {
             h2 #facts { "What it is" }
             dl .facts {
-                (show::fact("Merchant's order", show::foreign(&row.order_no)))
-                (show::fact("NewPay's order", show::foreign(&row.newpay_order_no)))
+                (show::fact("Merchant's order", show::untrusted(&row.order_no)))
+                (show::fact("NewPay's order", show::untrusted(&row.newpay_order_no)))
                 (show::fact("Merchant's refund", or_none(&row.refund_order_no)))
                 (show::fact("NewPay's refund", or_none(&row.newpay_refund_order_no)))
                 (show::fact("Amount", Some(money)))
-                (show::fact("Subject", show::foreign(&row.subject)))
-                (show::fact("Reason", show::foreign(&row.trans_info)))
-                (show::fact("Extra", show::foreign(&row.extra)))
-                (show::fact("Goes to", Some(destination(row, visit))))
+                (show::fact("Subject", show::untrusted(&row.subject)))
+                (show::fact("Reason", show::untrusted(&row.trans_info)))
+                (show::fact("Extra", show::untrusted(&row.extra)))
+                (show::fact("Goes to", Some(destination(row, context))))
                 (show::fact("Queued", show::moment(Some(row.created_at), now)))
                 (show::fact("Attempts that count", Some(attempts)))
                 (show::fact("Next attempt", show::moment(row.next_attempt_at.filter(|_| waits), now)))
@@ -133,7 +134,7 @@ fn actions(row: &CallbackRow) -> Markup {
                 a .button href=(act::path("resend", &one)) { "Resend…" }
                 @if may_cancel { a .button .quiet href=(act::path("cancel", &one)) { "Cancel…" } }
                 a .button .quiet href=(act::path("pause", &[("origin", &origin)])) {
-                    "Pause all to " (Foreign(&origin)) "…"
+                    "Pause all to " (Untrusted(&origin)) "…"
                 }
             }
         }

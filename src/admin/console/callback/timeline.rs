@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use crate::admin::console::text::{Foreign, Moment, duration, relative, visible};
+use crate::admin::console::text::{Moment, Untrusted, duration, relative, visible};
 use crate::admin::console::{command, show};
 use crate::domain::Timestamp;
-use crate::explanation::{AttemptStory, SentMessage, Story};
+use crate::explanation::{AttemptReport, CallbackReport, SentMessage};
 use crate::store::{AttemptRow, CallbackRow, CommandNote, ShownState, Touch};
 
 /// Attempts shown on the page; a merchant that was resent to for weeks has more.
@@ -16,7 +16,7 @@ const ATTEMPTS_MAX: usize = 200;
 /// What stands in the timeline.
 #[derive(Clone, Copy)]
 enum Event<'a> {
-    Attempt(&'a AttemptStory),
+    Attempt(&'a AttemptReport),
     Note(&'a CommandNote),
 }
 
@@ -30,11 +30,11 @@ impl Event<'_> {
 }
 
 /// The timeline of a callback.
-pub(super) fn show(story: &Story, now: Timestamp) -> Markup {
-    let row = &story.callback;
-    let left_out = story.attempts.len().saturating_sub(ATTEMPTS_MAX);
-    let attempts = story.attempts[left_out..].iter().map(Event::Attempt);
-    let notes = story.commands.iter().map(Event::Note);
+pub(super) fn show(report: &CallbackReport, now: Timestamp) -> Markup {
+    let row = &report.callback;
+    let left_out = report.attempts.len().saturating_sub(ATTEMPTS_MAX);
+    let attempts = report.attempts[left_out..].iter().map(Event::Attempt);
+    let notes = report.commands.iter().map(Event::Note);
     let mut events: Vec<Event<'_>> = attempts.chain(notes).collect();
     events.sort_by_key(|event| event.at());
     html! {
@@ -73,16 +73,16 @@ fn note_item(note: &CommandNote) -> Markup {
             div .head {
                 h3 { (words) }
                 (Moment(note.at))
-                span .soft { "by " (Foreign(&note.actor)) ", "
+                span .soft { "by " (Untrusted(&note.actor)) ", "
                     a href=(command::path(note.command_id)) { "command " (note.command_id.0) } }
             }
-            p { (Foreign(&note.reason)) @if !note.why.is_empty() { " (" (Foreign(&note.why)) ")" } }
+            p { (Untrusted(&note.reason)) @if !note.why.is_empty() { " (" (Untrusted(&note.why)) ")" } }
         }
     }
 }
 
-fn attempt_item(story: &AttemptStory) -> Markup {
-    let attempt = &story.row;
+fn attempt_item(report: &AttemptReport) -> Markup {
+    let attempt = &report.row;
     let took = Duration::from_millis(attempt.duration_ms.max(0).unsigned_abs());
     html! {
         li class=(show::outcome_class(&attempt.outcome)) {
@@ -95,10 +95,10 @@ fn attempt_item(story: &AttemptStory) -> Markup {
                     @if !attempt.counted { ", does not count" }
                 }
             }
-            @if !attempt.detail.is_empty() { p { (Foreign(&attempt.detail)) } }
-            @if !story.course.is_empty() { p .soft { (Foreign(&story.course)) } }
+            @if !attempt.detail.is_empty() { p { (Untrusted(&attempt.detail)) } }
+            @if !report.timeline.is_empty() { p .soft { (Untrusted(&report.timeline)) } }
             (answer(attempt))
-            (sent(story))
+            (sent(report))
         }
     }
 }
@@ -110,11 +110,11 @@ fn answer(attempt: &AttemptRow) -> Markup {
         @if let Some(status) = attempt.http_status {
             p {
                 "Answered HTTP " strong { (status) }
-                @if let Some(from) = &attempt.remote_addr { " from " (Foreign(from)) }
+                @if let Some(from) = &attempt.remote_addr { " from " (Untrusted(from)) }
                 @if excerpt.is_empty() { ", without a body." } @else { ":" }
             }
         } @else if let Some(from) = &attempt.remote_addr {
-            p { "Dialled " (Foreign(from)) "; no answer." }
+            p { "Dialled " (Untrusted(from)) "; no answer." }
         }
         @if !excerpt.is_empty() {
             pre tabindex="0" aria-label={ "Answer to attempt " (attempt.seq) } { bdi { (visible(excerpt)) } }
@@ -123,9 +123,9 @@ fn answer(attempt: &AttemptRow) -> Markup {
 }
 
 /// What was sent, made again from the row.
-fn sent(story: &AttemptStory) -> Markup {
-    let attempt = &story.row;
-    let Some(sent) = &story.sent else {
+fn sent(report: &AttemptReport) -> Markup {
+    let attempt = &report.row;
+    let Some(sent) = &report.sent else {
         return html! { p .soft { "Nothing was sent." } };
     };
     html! {
@@ -133,8 +133,8 @@ fn sent(story: &AttemptStory) -> Markup {
             summary { "What was sent" span .hidden { " in attempt " (attempt.seq) } }
             (message(sent))
             dl .facts {
-                (show::fact("Signed with key", show::foreign(&sent.key_id)))
-                (show::fact("Signature", attempt.sign.as_deref().and_then(show::foreign)))
+                (show::fact("Signed with key", show::untrusted(&sent.key_id)))
+                (show::fact("Signature", attempt.sign.as_deref().and_then(show::untrusted)))
             }
         }
     }
@@ -154,7 +154,7 @@ fn message(sent: &SentMessage) -> Markup {
     }
 }
 
-/// The end of the story so far.
+/// The end of the report so far.
 fn what_follows(row: &CallbackRow, now: Timestamp) -> Markup {
     let (class, heading, moment) = match row.state {
         ShownState::Pending => ("wait", "Next attempt is due", row.next_attempt_at),

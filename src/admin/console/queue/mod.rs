@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::page::{Page, Section};
 use super::text::{Moment, count, duration, number, relative};
-use super::{Console, PATH, Visit, show};
+use super::{Console, PATH, RequestContext, show};
 use crate::admin::History;
 use crate::domain::Timestamp;
 use crate::store::Stats;
@@ -55,18 +55,18 @@ pub(super) struct Wanted {
 
 pub(super) async fn show(
     State(console): State<Console>,
-    Extension(visit): Extension<Visit>,
+    Extension(context): Extension<RequestContext>,
     Query(wanted): Query<Wanted>,
 ) -> Response {
     let (minutes, periods) = wanted.range.periods();
-    let periods = console.history.periods(minutes, periods, visit.now);
+    let periods = console.history.periods(minutes, periods, context.now);
     let page = Page {
         section: Section::Queue,
         title: "Queue",
         searched: "",
         body: html! {
             (pulse(&console))
-            (depths(&console.history, visit.now))
+            (depths(&console.history, context.now))
             h2 { "How it goes" }
             (ranges(wanted.range))
             p .soft {
@@ -79,7 +79,7 @@ pub(super) async fn show(
             (tables::of_periods(&periods))
         },
     };
-    page.ok(&visit)
+    page.ok(&context)
 }
 
 /// Whether anything goes out at all.

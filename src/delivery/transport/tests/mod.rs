@@ -15,7 +15,7 @@ use std::time::Duration;
 use self::scripted::{ACK, Found, Merchant, ScriptedLookup, Step};
 use super::*;
 use crate::delivery::egress::Policy;
-use crate::domain::{CappedBody, Cause, Fault, Phase};
+use crate::domain::{CappedBody, Cause, ExchangeFault, Phase};
 
 /// Long enough for an exchange on loopback on a busy machine.
 const SHORT: Duration = Duration::from_millis(700);
@@ -65,7 +65,7 @@ async fn settle() {
     }
 }
 
-fn fault_of(report: &PostReport) -> &Fault {
+fn fault_of(report: &PostReport) -> &ExchangeFault {
     match &report.exchange {
         Exchange::Failed(fault) => fault,
         other => panic!("no fault: {other:?}"),
