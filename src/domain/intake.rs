@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::callback::{
-    Amount, Currency, InvalidValue, Message, NewCallback, PayMethod, Settlement, TransactionResult,
-};
-use super::{Payment, Refund};
+use super::callback::{Message, NewCallback};
+use super::payment::Payment;
+use super::refund::Refund;
+use super::value::{Amount, Currency, InvalidValue, PayMethod, Settlement, TransactionResult};
 
 /// Why a line is not a callback.
 #[derive(Debug, Error)]

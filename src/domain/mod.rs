@@ -22,13 +22,12 @@ mod schedule;
 mod signature;
 mod test_payment;
 mod timestamp;
+mod value;
 mod wire;
+mod words;
 
 pub use acknowledgement::{Answer, read_answer};
-pub use callback::{
-    Amount, Callback, CallbackId, Currency, InvalidValue, Kind, Message, NewCallback, PayMethod,
-    Settlement, TransactionResult,
-};
+pub use callback::{Callback, Message, NewCallback};
 pub use exchange::{
     CappedBody, Cause, Exchange, ExchangeFault, Phase, PhaseTimes, Reach, Verdict, judge,
 };
@@ -48,4 +47,7 @@ pub use signature::{
     Algorithm, Convention, EmptyValues, Encoding, InvalidKey, Secret, SigningKey, Unsignable,
 };
 pub use timestamp::Timestamp;
+pub use value::{
+    Amount, CallbackId, Currency, InvalidValue, Kind, PayMethod, Settlement, TransactionResult,
+};
 pub use wire::{Member, Value, body, body_sha256};

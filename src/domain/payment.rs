@@ -1,6 +1,6 @@
 //! The payment callback: section 4.4, part 1 of the document.
 
-use super::callback::{Amount, Currency, PayMethod, Settlement, TransactionResult};
+use super::value::{Amount, Currency, PayMethod, Settlement, TransactionResult};
 use super::wire::Member;
 
 /// The final result of a payment.

@@ -1,6 +1,6 @@
 //! The refund callback: section 4.4, part 2 of the document.
 
-use super::callback::{Amount, Currency, PayMethod, TransactionResult};
+use super::value::{Amount, Currency, PayMethod, TransactionResult};
 use super::wire::Member;
 
 /// The final result of a refund.

@@ -18,6 +18,7 @@ use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::timestamp::Timestamp;
 use super::wire::{Member, Value};
 
 /// How a text is made from the members and how its signature is written.
@@ -202,7 +203,7 @@ pub enum Unsignable {
         /// The app.
         app_id: String,
         /// When its first key begins.
-        first: super::Timestamp,
+        first: Timestamp,
     },
     /// The RSA operation itself failed.
     #[error("key {key_id:?} of app {app_id:?} could not sign; check the private key file")]

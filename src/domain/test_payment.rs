@@ -1,7 +1,8 @@
 //! The message that `probe` sends: true in form, and unmistakably no payment.
 
-use super::callback::{Amount, Currency, InvalidValue, PayMethod, Settlement, TransactionResult};
-use super::{Payment, Timestamp};
+use super::payment::Payment;
+use super::timestamp::Timestamp;
+use super::value::{Amount, Currency, InvalidValue, PayMethod, Settlement, TransactionResult};
 
 /// What its order numbers begin with.
 const TEST_ORDER_PREFIX: &str = "TEST-";

@@ -7,8 +7,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{ErrorPage, Page, Section};
+use super::paths::{self, PATH};
+use super::show;
+use super::state::{Console, RequestContext};
 use super::text::{count, visible};
-use super::{Console, PATH, RequestContext, act, show};
 use crate::domain::Outcome;
 use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoredState};
 
@@ -149,7 +151,7 @@ fn act_on_all(glance: &Glance) -> Markup {
     selectors.extend(glance.app_id.as_deref().map(|app| ("app", app)));
     html! {
         @if glance.outcome.is_none() {
-            p .actions { a .button .quiet href=(act::path(action, &selectors)) { (words) } }
+            p .actions { a .button .quiet href=(paths::act(action, &selectors)) { (words) } }
         }
     }
 }
@@ -162,7 +164,7 @@ fn act_on_one(row: &CallbackRow) -> Option<Markup> {
     };
     let id = row.id.to_string();
     Some(html! {
-        a href=(act::path(action, &[("callback", &id)])) {
+        a href=(paths::act(action, &[("callback", &id)])) {
             (word) span .hidden { " callback " (id) }
         }
     })

@@ -6,18 +6,14 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::page::{ErrorPage, Page, Section};
-use super::text::{Untrusted, number, relative};
-use super::{Console, PATH, RequestContext, act, show};
+use super::state::{Console, RequestContext};
+use super::text::{Untrusted, number};
+use super::{paths, show};
 use crate::domain::Timestamp;
-use crate::store::{Command, CommandId, CommandStatus, Pause, PauseScope};
+use crate::store::{Command, CommandId, CommandStatus, Pause};
 
 /// As many as somebody reads.
 const ROWS_MAX: usize = 100;
-
-/// The path of a command's page.
-pub(super) fn path(id: CommandId) -> String {
-    format!("{PATH}/commands/{id}")
-}
 
 pub(super) async fn show_newest(
     State(console): State<Console>,
@@ -67,42 +63,25 @@ pub(super) async fn show(
     Ok(page.ok(&context))
 }
 
-/// Whom nothing is sent to, and how to change that.
+/// The pauses, and how to end them.
 fn paused(pauses: &[Pause], now: Timestamp) -> Markup {
     let caption = "Paused: nothing is sent there until it is resumed";
-    html! {
-        div .wide role="region" aria-label=(caption) tabindex="0" {
-            table {
-                caption { (caption) }
-                thead {
-                    tr {
-                        th scope="col" { "Origin or app" }
-                        th scope="col" { "Since" }
-                        th scope="col" { "By" }
-                        th scope="col" { "Reason" }
-                        th scope="col" { "Action" }
-                    }
-                }
-                tbody {
-                    @for pause in pauses {
-                        @let selector = match pause.scope {
-                            PauseScope::Origin => "origin",
-                            PauseScope::App => "app",
-                        };
-                        tr {
-                            th scope="row" { (selector) " " (Untrusted(&pause.name)) }
-                            td .nowrap { span title=(pause.since.to_string()) { (relative(pause.since, now)) } }
-                            td { (Untrusted(&pause.actor)) }
-                            td { (Untrusted(&pause.reason)) }
-                            td { a href=(act::path("resume", &[(selector, &pause.name)])) {
-                                "Resume…" span .hidden { " " (Untrusted(&pause.name)) }
-                            } }
-                        }
-                    }
-                }
+    let rows = html! {
+        @for pause in pauses {
+            @let selector = show::selector(pause.scope);
+            tr {
+                th scope="row" { (selector) " " (Untrusted(&pause.name)) }
+                td .nowrap { (show::away(pause.since, now)) }
+                td { (Untrusted(&pause.actor)) }
+                td { (Untrusted(&pause.reason)) }
+                td { a href=(paths::act("resume", &[(selector, &pause.name)])) {
+                    "Resume…" span .hidden { " " (Untrusted(&pause.name)) }
+                } }
             }
         }
-    }
+    };
+    let headings = ["Origin or app", "Since", "By", "Reason", "Action"];
+    show::table(caption, &headings, &rows)
 }
 
 /// What became of it, first of all.
@@ -122,7 +101,7 @@ fn answer(command: &Command) -> Markup {
             @if !command.answer.is_empty() { (Untrusted(&command.answer)) }
             @else if command.status == CommandStatus::Waiting { "The dispatcher has not taken it up yet." }
         }
-        @if is_open { p .actions { a .button .quiet href=(path(command.id)) { "Look again" } } }
+        @if is_open { p .actions { a .button .quiet href=(paths::command(command.id)) { "Look again" } } }
     }
 }
 
@@ -132,7 +111,7 @@ fn facts(command: &Command, now: Timestamp) -> Markup {
     html! {
         section aria-labelledby="asked" {
             h2 #asked { "What was asked for" }
-            (act::chosen(&request.selectors))
+            (show::chosen(&request.selectors))
             dl .facts {
                 (show::fact("By", show::untrusted(&request.actor)))
                 (show::fact("Reason", show::untrusted(&request.reason)))
@@ -157,54 +136,35 @@ fn facts(command: &Command, now: Timestamp) -> Markup {
 }
 
 fn skipped(command: &Command) -> Markup {
-    html! {
-        div .wide role="region" aria-label="Why some were left as they are" tabindex="0" {
-            table {
-                caption { "Why some were left as they are" }
-                thead { tr { th scope="col" { "Reason" } th scope="col" .number { "Callbacks" } } }
-                tbody {
-                    @for (why, count) in &command.skipped_why {
-                        tr { th scope="row" { (Untrusted(why)) } td .number { (number(*count)) } }
-                    }
-                }
-            }
+    let rows = html! {
+        @for (why, count) in &command.skipped_why {
+            tr { th scope="row" { (Untrusted(why)) } td .number { (number(*count)) } }
         }
-    }
+    };
+    show::table(
+        "Why some were left as they are",
+        &["Reason", "#Callbacks"],
+        &rows,
+    )
 }
 
 fn table(commands: &[Command], now: Timestamp) -> Markup {
-    let caption = "The newest commands and their answers";
-    html! {
-        div .wide role="region" aria-label=(caption) tabindex="0" {
-            table {
-                caption { (caption) }
-                thead {
-                    tr {
-                        th scope="col" { "Id" }
-                        th scope="col" { "Action" }
-                        th scope="col" { "By" }
-                        th scope="col" { "Reason" }
-                        th scope="col" { "Asked" }
-                        th scope="col" { "Status" }
-                        th scope="col" .number { "Done" }
-                        th scope="col" { "Answer" }
-                    }
-                }
-                tbody { @for command in commands { (row(command, now)) } }
-            }
-        }
-    }
+    let rows = html! { @for command in commands { (row(command, now)) } };
+    let headings = [
+        "Id", "Action", "By", "Reason", "Asked", "Status", "#Done", "Answer",
+    ];
+    show::table("The newest commands and their answers", &headings, &rows)
 }
 
 fn row(command: &Command, now: Timestamp) -> Markup {
     let request = &command.request;
     html! {
         tr {
-            th scope="row" .nowrap { a href=(path(command.id)) { (command.id.0) } }
+            th scope="row" .nowrap { a href=(paths::command(command.id)) { (command.id.0) } }
             td { (request.action.as_str()) @if request.dry_run { " (dry run)" } }
             td { (Untrusted(&request.actor)) }
             td { (Untrusted(&request.reason)) }
-            td .nowrap { span title=(command.created_at.to_string()) { (relative(command.created_at, now)) } }
+            td .nowrap { (show::away(command.created_at, now)) }
             td { (status(command.status)) }
             td .number { (number(command.done)) }
             td { (Untrusted(&command.answer)) }

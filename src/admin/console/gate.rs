@@ -2,16 +2,14 @@
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::page::ErrorPage;
-use super::sign_in::SIGN_IN_PATH;
-use super::{Console, ICON_PATH, PATH, RequestContext, STYLE_PATH, origin, page, sign_in};
-
-/// The name of the cookie that a session is known by.
-const COOKIE: &str = "callback-dispatcher-console";
+use super::page::{self, ErrorPage};
+use super::paths::{self, ICON_PATH, PATH, SIGN_IN_PATH, STYLE_PATH};
+use super::state::{Console, RequestContext};
+use super::{cookie, origin};
 
 /// What answers may do in a browser: show themselves with our style, and send forms to us. Nothing
 /// that slipped through the escaping could run, load, frame or call home.
@@ -69,7 +67,7 @@ fn admit(console: &Console, request: &Request) -> Result<RequestContext, Box<Res
     })?;
     let now = console.clock.now();
     let token = console.token();
-    let operator = session_cookie(headers)
+    let operator = cookie::of_session(headers)
         .and_then(|cookie| console.sessions().operator(token.as_ref(), cookie, now));
     let context = RequestContext {
         operator,
@@ -84,33 +82,10 @@ fn admit(console: &Console, request: &Request) -> Result<RequestContext, Box<Res
     if matches!(*method, Method::GET | Method::HEAD) {
         let uri = request.uri().path_and_query();
         let wanted = uri.map_or(PATH, |uri| uri.as_str());
-        return Err(Box::new(page::see_other(&sign_in::path(wanted))));
+        return Err(Box::new(page::see_other(&paths::sign_in(wanted))));
     }
     let error_page = ErrorPage::Forbidden("Sign in first.".to_owned());
     Err(Box::new(error_page.answer(&context)))
-}
-
-/// What the cookie of a session holds.
-pub(super) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
-    let all = headers.get_all(header::COOKIE).into_iter();
-    all.filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
-}
-
-/// The header that gives the browser a session's cookie for `seconds`, or takes it away with 0.
-///
-/// The cookie is out of reach of scripts, is sent by no page but ours, and over nothing but TLS if
-/// it was given that way.
-pub(super) fn set_cookie(value: &str, seconds: u64, is_tls: bool) -> HeaderValue {
-    let secure = if is_tls { "; Secure" } else { "" };
-    let text = format!(
-        "{COOKIE}={value}; Path={PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
-    );
-    let mut header = HeaderValue::try_from(text).expect("hex digits and words are a header");
-    header.set_sensitive(true);
-    header
 }
 
 /// There is no such page.

@@ -4,8 +4,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
+use super::paths::{ICON_PATH, PATH, STYLE_PATH};
+use super::state::RequestContext;
 use super::text::{Moment, Untrusted, visible};
-use super::{ICON_PATH, PATH, RequestContext, STYLE_PATH};
 use crate::store::StoreError;
 
 /// The longest order number that is looked for.

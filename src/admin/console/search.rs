@@ -7,8 +7,10 @@ use maud::html;
 use serde::Deserialize;
 
 use super::page::{ErrorPage, Page, SEARCH_CHARACTERS_MAX, Section, see_other};
+use super::paths::PATH;
+use super::show;
+use super::state::{Console, RequestContext};
 use super::text::{Untrusted, count};
-use super::{Console, PATH, RequestContext, show};
 
 /// What is looked for.
 #[derive(Debug, Deserialize)]

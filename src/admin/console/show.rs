@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::PATH;
+use super::paths::PATH;
 use super::text::{Moment, Untrusted, relative};
 use crate::domain::{CallbackId, Outcome, Timestamp};
-use crate::store::{CallbackRow, ShownState};
+use crate::store::{CallbackRow, PauseScope, Selectors, ShownState};
 
 /// A state in the colour of what it means.
 pub(super) fn state(state: ShownState) -> Markup {
@@ -38,6 +38,25 @@ pub(super) fn callback_link(id: CallbackId) -> Markup {
     html! { a href={ (PATH) "/callbacks/" (id.0) } { (id.0) } }
 }
 
+/// A table that can be scrolled where it is too wide. A heading that begins with `#` is that of a
+/// column of numbers.
+pub(super) fn table(caption: &str, headings: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div .wide role="region" aria-label=(caption) tabindex="0" {
+            table {
+                caption { (caption) }
+                thead { tr { @for heading in headings {
+                    @match heading.strip_prefix('#') {
+                        Some(heading) => { th scope="col" .number { (heading) } }
+                        None => { th scope="col" { (heading) } }
+                    }
+                } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 /// A table of callbacks, with `extra` in a last column of its own, and with their states where these
 /// differ.
 pub(super) fn callback_table(
@@ -48,43 +67,27 @@ pub(super) fn callback_table(
 ) -> Markup {
     let has_states = rows.windows(2).any(|pair| pair[0].state != pair[1].state);
     let has_extra = rows.iter().any(|row| extra(row).is_some());
-    html! {
-        div .wide role="region" aria-label=(caption) tabindex="0" {
-            table {
-                caption { (caption) }
-                thead {
-                    tr {
-                        th scope="col" { "Id" }
-                        th scope="col" { "Kind" }
-                        th scope="col" { "App" }
-                        th scope="col" { "Order" }
-                        th scope="col" .number { "Amount" }
-                        @if has_states { th scope="col" { "State" } }
-                        th scope="col" { "Newest attempt" }
-                        th scope="col" { "When" }
-                        th scope="col" { "Goes to" }
-                        @if has_extra { th scope="col" { "Action" } }
-                    }
-                }
-                tbody {
-                    @for row in rows {
-                        tr {
-                            th scope="row" .nowrap { (callback_link(row.id)) }
-                            td { (Untrusted(&row.kind)) }
-                            td { (Untrusted(&row.app_id)) }
-                            td .order { (order(row)) }
-                            td .number { (Untrusted(&row.amount)) " " (Untrusted(&row.currency)) }
-                            @if has_states { td { (state(row.state)) } }
-                            td { @if let Some(last) = &row.last_outcome { (outcome(last)) } @else { "none yet" } }
-                            td .nowrap { (when(row, now)) }
-                            td { (Untrusted(row.origin.as_text())) }
-                            @if has_extra { td { @if let Some(extra) = extra(row) { (extra) } } }
-                        }
-                    }
-                }
+    let mut headings = vec!["Id", "Kind", "App", "Order", "#Amount"];
+    headings.extend(has_states.then_some("State"));
+    headings.extend(["Newest attempt", "When", "Goes to"]);
+    headings.extend(has_extra.then_some("Action"));
+    let rows = html! {
+        @for row in rows {
+            tr {
+                th scope="row" .nowrap { (callback_link(row.id)) }
+                td { (Untrusted(&row.kind)) }
+                td { (Untrusted(&row.app_id)) }
+                td .order { (order(row)) }
+                td .number { (Untrusted(&row.amount)) " " (Untrusted(&row.currency)) }
+                @if has_states { td { (state(row.state)) } }
+                td { @if let Some(last) = &row.last_outcome { (outcome(last)) } @else { "none yet" } }
+                td .nowrap { (when(row, now)) }
+                td { (Untrusted(row.origin.as_text())) }
+                @if has_extra { td { @if let Some(extra) = extra(row) { (extra) } } }
             }
         }
-    }
+    };
+    table(caption, &headings, &rows)
 }
 
 /// The merchant's number of what a callback is about: the refund's if it is one.
@@ -102,7 +105,20 @@ fn when(row: &CallbackRow, now: Timestamp) -> Markup {
         (None, None, Some(due)) => ("due ", due),
         (None, None, None) => ("queued ", row.created_at),
     };
-    html! { (words) span title=(moment.to_string()) { (relative(moment, now)) } }
+    html! { (words) (away(moment, now)) }
+}
+
+/// How far a moment is away; the moment itself is its title.
+pub(super) fn away(moment: Timestamp, now: Timestamp) -> Markup {
+    html! { span title=(moment.to_string()) { (relative(moment, now)) } }
+}
+
+/// The word of a selector for what is paused.
+pub(super) const fn selector(scope: PauseScope) -> &'static str {
+    match scope {
+        PauseScope::Origin => "origin",
+        PauseScope::App => "app",
+    }
 }
 
 /// A fact of a list: a name and what it is, left out if that is empty.
@@ -123,4 +139,21 @@ pub(super) fn untrusted(text: &str) -> Option<Markup> {
 /// A moment as the value of a [`fact`], with how far it is away.
 pub(super) fn moment(moment: Option<Timestamp>, now: Timestamp) -> Option<Markup> {
     moment.map(|moment| html! { (Moment(moment)) " (" (relative(moment, now)) ")" })
+}
+
+/// What a command is about.
+pub(super) fn chosen(selectors: &Selectors) -> Markup {
+    let text = |text: &Option<String>| text.as_deref().and_then(untrusted);
+    let moment = |moment: Option<Timestamp>| moment.map(|moment| html! { (Moment(moment)) });
+    html! {
+        dl .facts {
+            (fact("Callback", selectors.callback_id.map(callback_link)))
+            (fact("Order or refund", text(&selectors.order_number)))
+            (fact("App", text(&selectors.app_id)))
+            (fact("All that go to", text(&selectors.origin)))
+            (fact("State", selectors.state.map(|state| html! { (state.as_str()) })))
+            (fact("Queued since", moment(selectors.since)))
+            (fact("Queued before", moment(selectors.until)))
+        }
+    }
 }

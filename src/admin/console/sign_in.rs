@@ -8,14 +8,13 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::cookie;
 use super::page::{ErrorPage, Page, Section, see_other};
+use super::paths::{PATH, SIGN_IN_PATH};
 use super::session::{AGE_MAX, Refused};
+use super::state::{Console, RequestContext};
 use super::text::duration;
-use super::{Console, PATH, RequestContext, gate};
 use crate::domain::Secret;
-
-/// Open to all, or nobody could sign in.
-pub(super) const SIGN_IN_PATH: &str = "/console/sign-in";
 
 /// The longest name that somebody signs in with.
 const NAME_CHARACTERS_MAX: usize = 60;
@@ -34,14 +33,6 @@ pub(super) struct Credentials {
     token: Secret,
     #[serde(default)]
     next: String,
-}
-
-/// The path of the page that leads to `next` after signing in.
-pub(super) fn path(next: &str) -> String {
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("next", next)
-        .finish();
-    format!("{SIGN_IN_PATH}?{query}")
 }
 
 pub(super) async fn ask(
@@ -79,7 +70,7 @@ pub(super) async fn submit(
         Ok(cookie) => {
             tracing::info!(name, "signed in to the console");
             let mut response = see_other(next);
-            let cookie = gate::set_cookie(&cookie, AGE_MAX.as_secs(), context.is_tls);
+            let cookie = cookie::set(&cookie, AGE_MAX.as_secs(), context.is_tls);
             response.headers_mut().insert(header::SET_COOKIE, cookie);
             response
         }
@@ -124,11 +115,11 @@ pub(super) async fn leave(
         let words = "This form is not of your session; reload the page and try again.";
         return ErrorPage::Forbidden(words.to_owned()).answer(&context);
     }
-    if let Some(cookie) = gate::session_cookie(&headers) {
+    if let Some(cookie) = cookie::of_session(&headers) {
         console.sessions().close(cookie);
     }
     let mut response = see_other(PATH);
-    let gone = gate::set_cookie("", 0, context.is_tls);
+    let gone = cookie::set("", 0, context.is_tls);
     response.headers_mut().insert(header::SET_COOKIE, gone);
     response
 }
@@ -239,9 +230,5 @@ mod tests {
         ] {
             assert_eq!(destination(bad), PATH, "{bad:?}");
         }
-        assert_eq!(
-            path("/console/?a=b&c"),
-            "/console/sign-in?next=%2Fconsole%2F%3Fa%3Db%26c"
-        );
     }
 }

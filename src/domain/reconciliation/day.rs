@@ -8,8 +8,8 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use super::super::callback::InvalidValue;
 use super::super::timestamp::Timestamp;
+use super::super::value::InvalidValue;
 
 const DAY_MS: i64 = 86_400_000;
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
-use super::super::callback::{CallbackId, InvalidValue};
 use super::super::timestamp::Timestamp;
+use super::super::value::{CallbackId, InvalidValue};
 
 /// How a callback stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::super::callback::CallbackId;
 use super::super::timestamp::Timestamp;
+use super::super::value::CallbackId;
 use super::day::Day;
 use super::line::{Fate, ReconciledCallback};
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::callback::{CallbackId, Kind};
+use super::super::value::{CallbackId, Kind};
 
 /// What a result is known by: there is one callback for each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]

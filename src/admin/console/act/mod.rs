@@ -10,23 +10,15 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{ErrorPage, Page, Section, csrf_field, see_other};
+use super::paths::{self, PATH};
 use super::session::Operator;
-use super::text::Untrusted;
-use super::{Console, PATH, RequestContext, sign_in};
+use super::show;
+use super::state::{Console, RequestContext};
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::{Action, DEFAULT_RATE, NewCommand, Selectors};
 
 /// The longest reason.
 const REASON_CHARACTERS_MAX: usize = 500;
-
-/// The path of the form for `action` on what `selectors` choose, by the names of [`Choice`].
-pub(super) fn path(action: &str, selectors: &[(&str, &str)]) -> String {
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("action", action)
-        .extend_pairs(selectors)
-        .finish();
-    format!("{PATH}/act?{query}")
-}
 
 /// What is to be done with which callbacks. What is empty is no selector.
 #[derive(Debug, Default, Deserialize)]
@@ -126,7 +118,7 @@ pub(super) async fn ask(
             .fields()
             .filter(|(name, _)| *name != "action")
             .collect();
-        return see_other(&sign_in::path(&path(&choice.action, &chosen)));
+        return see_other(&paths::sign_in(&paths::act(&choice.action, &chosen)));
     };
     match choice.read() {
         Ok((action, selectors)) => form(&context, operator, &choice, action, &selectors, None),
@@ -180,7 +172,7 @@ pub(super) async fn submit(
     let id = console.commands.submit(command, context.now).await;
     let id = id.map_err(|error| nonsense(error.to_string()))?;
     tracing::info!(actor = operator.name, command = id.0, %action, "asked for in the console");
-    Ok(see_other(&super::command::path(id)))
+    Ok(see_other(&paths::command(id)))
 }
 
 fn form(
@@ -210,7 +202,7 @@ fn form(
         body: html! {
             @if let Some(fault) = fault { p .notice .bad role="alert" { (fault) } }
             p { (words) }
-            (chosen(selectors))
+            (show::chosen(selectors))
             form method="post" action={ (PATH) "/act" } {
                 (csrf_field(&operator.csrf))
                 @for (name, value) in choice.fields() { input type="hidden" name=(name) value=(value); }
@@ -234,24 +226,6 @@ fn form(
 /// Whether there may be many of them.
 const fn is_by_filter(action: Action, selectors: &Selectors) -> bool {
     matches!(action, Action::Resend | Action::Cancel) && selectors.callback_id.is_none()
-}
-
-/// What the action is about.
-pub(super) fn chosen(selectors: &Selectors) -> Markup {
-    let text = |text: &Option<String>| text.as_deref().and_then(super::show::untrusted);
-    let moment =
-        |moment: Option<Timestamp>| moment.map(|moment| html! { (super::text::Moment(moment)) });
-    html! {
-        dl .facts {
-            (super::show::fact("Callback", selectors.callback_id.map(super::show::callback_link)))
-            (super::show::fact("Order or refund", text(&selectors.order_number)))
-            (super::show::fact("App", text(&selectors.app_id)))
-            (super::show::fact("All that go to", text(&selectors.origin)))
-            (super::show::fact("State", selectors.state.map(|state| html! { (Untrusted(state.as_str())) })))
-            (super::show::fact("Queued since", moment(selectors.since)))
-            (super::show::fact("Queued before", moment(selectors.until)))
-        }
-    }
 }
 
 fn times(choice: &Choice) -> Markup {

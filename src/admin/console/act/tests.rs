@@ -60,13 +60,3 @@ fn what_makes_no_sense_is_said() {
         assert!(fault.contains(words), "{fault}");
     }
 }
-
-#[test]
-fn a_path_keeps_hostile_selectors_apart() {
-    let hostile = "a&action=cancel#\"<>";
-    let path = path("pause", &[("app", hostile)]);
-    assert_eq!(
-        path,
-        "/console/act?action=pause&app=a%26action%3Dcancel%23%22%3C%3E"
-    );
-}

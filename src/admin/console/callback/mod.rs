@@ -8,11 +8,12 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::page::{ErrorPage, Page, Section};
+use super::state::{Console, RequestContext};
 use super::text::Untrusted;
-use super::{Console, RequestContext, act, show};
+use super::{paths, show};
 use crate::domain::CallbackId;
 use crate::explanation::CallbackReport;
-use crate::store::{CallbackRow, PauseScope, ShownState};
+use crate::store::{CallbackRow, ShownState};
 
 pub(super) async fn show(
     State(console): State<Console>,
@@ -59,15 +60,12 @@ fn paused(report: &CallbackReport) -> Markup {
     let Some(pause) = &report.paused else {
         return html! {};
     };
-    let selector = match pause.scope {
-        PauseScope::Origin => "origin",
-        PauseScope::App => "app",
-    };
+    let selector = show::selector(pause.scope);
     html! {
         p .notice {
             "Nothing is sent: " (selector) " " (Untrusted(&pause.name)) " is paused by " (Untrusted(&pause.actor))
             " (" (Untrusted(&pause.reason)) "). "
-            a href=(act::path("resume", &[(selector, &pause.name)])) { "Resume…" }
+            a href=(paths::act("resume", &[(selector, &pause.name)])) { "Resume…" }
         }
     }
 }
@@ -131,9 +129,9 @@ fn actions(row: &CallbackRow) -> Markup {
         section aria-labelledby="actions" {
             h2 #actions { "What can be done" }
             p .actions {
-                a .button href=(act::path("resend", &one)) { "Resend…" }
-                @if may_cancel { a .button .quiet href=(act::path("cancel", &one)) { "Cancel…" } }
-                a .button .quiet href=(act::path("pause", &[("origin", &origin)])) {
+                a .button href=(paths::act("resend", &one)) { "Resend…" }
+                @if may_cancel { a .button .quiet href=(paths::act("cancel", &one)) { "Cancel…" } }
+                a .button .quiet href=(paths::act("pause", &[("origin", &origin)])) {
                     "Pause all to " (Untrusted(&origin)) "…"
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use crate::admin::console::text::{Moment, Untrusted, duration, relative, visible};
-use crate::admin::console::{command, show};
+use crate::admin::console::{paths, show};
 use crate::domain::Timestamp;
 use crate::explanation::{AttemptReport, CallbackReport, SentMessage};
 use crate::store::{AttemptRow, CallbackRow, CommandNote, ShownState, Touch};
@@ -74,7 +74,7 @@ fn note_item(note: &CommandNote) -> Markup {
                 h3 { (words) }
                 (Moment(note.at))
                 span .soft { "by " (Untrusted(&note.actor)) ", "
-                    a href=(command::path(note.command_id)) { "command " (note.command_id.0) } }
+                    a href=(paths::command(note.command_id)) { "command " (note.command_id.0) } }
             }
             p { (Untrusted(&note.reason)) @if !note.why.is_empty() { " (" (Untrusted(&note.why)) ")" } }
         }

@@ -11,8 +11,10 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{Page, Section};
+use super::paths::PATH;
+use super::show;
+use super::state::{Console, RequestContext};
 use super::text::{Moment, count, duration, number, relative};
-use super::{Console, PATH, RequestContext, show};
 use crate::admin::History;
 use crate::domain::Timestamp;
 use crate::store::Stats;

@@ -16,57 +16,47 @@ pub(super) fn of_outcomes(periods: &[Period]) -> Markup {
         counts.sum()
     };
     let all: u64 = Outcome::ALL.into_iter().map(total).sum();
+    let rows = html! {
+        @for outcome in Outcome::ALL.into_iter().filter(|outcome| total(*outcome) > 0) {
+            tr {
+                th scope="row" { (show::outcome(outcome.as_str())) }
+                td .number { (number(total(outcome))) }
+                td .number { (format!("{:.2}", 100.0 * total(outcome) as f64 / all as f64)) " %" }
+            }
+        }
+    };
+    let caption = format!(
+        "{} in the time shown above",
+        count(all, "attempt", "attempts")
+    );
     html! {
         h2 { "Attempts by outcome" }
         @if all == 0 {
             p .notice role="status" { "There were no attempts in this time." }
         } @else {
-            div .wide role="region" aria-label="Attempts by outcome" tabindex="0" {
-                table {
-                    caption { (count(all, "attempt", "attempts")) " in the time shown above" }
-                    thead { tr {
-                        th scope="col" { "Outcome" }
-                        th scope="col" .number { "Attempts" }
-                        th scope="col" .number { "Share" }
-                    } }
-                    tbody {
-                        @for outcome in Outcome::ALL.into_iter().filter(|outcome| total(*outcome) > 0) {
-                            tr {
-                                th scope="row" { (show::outcome(outcome.as_str())) }
-                                td .number { (number(total(outcome))) }
-                                td .number { (format!("{:.2}", 100.0 * total(outcome) as f64 / all as f64)) " %" }
-                            }
-                        }
-                    }
-                }
-            }
+            (show::table(&caption, &["Outcome", "#Attempts", "#Share"], &rows))
         }
     }
 }
 
 /// What the plots show, for those who don't see them or want the numbers.
 pub(super) fn of_periods(periods: &[Period]) -> Markup {
-    let caption = "What the plots show, the newest first";
+    let numbers = [
+        "#Half faster than",
+        "#95 % faster than",
+        "#Pending",
+        "#In flight",
+        "#Exhausted",
+    ];
+    let ends = ENDS.map(|ends| format!("#{}", ends.name));
+    let mut headings = vec!["From"];
+    headings.extend(ends.iter().map(String::as_str));
+    headings.extend(numbers);
+    let rows = html! { @for period in periods.iter().rev() { (row_of_period(period)) } };
     html! {
         details {
             summary { "The plots in numbers" }
-            div .wide role="region" aria-label=(caption) tabindex="0" {
-                table {
-                    caption { (caption) }
-                    thead { tr {
-                        th scope="col" { "From" }
-                        @for ends in &ENDS { th scope="col" .number { (ends.name) } }
-                        th scope="col" .number { "Half faster than" }
-                        th scope="col" .number { "95 % faster than" }
-                        th scope="col" .number { "Pending" }
-                        th scope="col" .number { "In flight" }
-                        th scope="col" .number { "Exhausted" }
-                    } }
-                    tbody {
-                        @for period in periods.iter().rev() { (row_of_period(period)) }
-                    }
-                }
-            }
+            (show::table("What the plots show, the newest first", &headings, &rows))
         }
     }
 }
