@@ -186,10 +186,55 @@ mod tests {
     }
 
     #[test]
-    fn says_what_stood_there() {
-        assert_eq!(
-            read_answer(br#"{"transResult":"FAIL"}"#),
-            Answer::Refused("transResult is \"FAIL\", not \"SUCCESS\"".to_owned())
+    fn every_other_value_is_named() {
+        for (value, found) in [
+            ("\"FAIL\"", "\"FAIL\""),
+            ("true", "true"),
+            ("null", "null"),
+            ("-1", "-1"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("1.5", "1.5"),
+            ("[\"SUCCESS\"]", "an array"),
+            ("{\"transResult\":\"SUCCESS\"}", "an object"),
+        ] {
+            let body = format!("{{\"a\":1,\"transResult\":{value},\"b\":[]}}");
+            let refused = format!("transResult is {found}, not \"SUCCESS\"");
+            assert_eq!(read_answer(body.as_bytes()), Answer::Refused(refused));
+        }
+        let long = format!(
+            "{{\"transResult\":\"{}\"}}",
+            "x".repeat(QUOTE_CHARS_MAX + 1)
         );
+        let quoted = "x".repeat(QUOTE_CHARS_MAX);
+        let refused = format!("transResult is {quoted:?}, not \"SUCCESS\"");
+        assert_eq!(read_answer(long.as_bytes()), Answer::Refused(refused));
+    }
+
+    #[test]
+    fn success_under_another_name_is_no_acknowledgement() {
+        let refused = Answer::Refused("the object has no transResult".to_owned());
+        for body in ["{}", r#"{"transresult":"SUCCESS"}"#, r#"{"":"SUCCESS"}"#] {
+            assert_eq!(read_answer(body.as_bytes()), refused, "{body}");
+        }
+    }
+
+    #[test]
+    fn unreadable_bodies_say_why() {
+        for (body, why) in [
+            (&b"\xff"[..], "not UTF-8"),
+            (b" \n", "empty"),
+            (b"[]", "expected an object"),
+            (b"{} {}", "trailing"),
+            (
+                br#"{"transResult":"SUCCESS","transResult":"SUCCESS"}"#,
+                "twice",
+            ),
+        ] {
+            let answer = read_answer(body);
+            assert!(
+                matches!(&answer, Answer::Unreadable(said) if said.contains(why)),
+                "{answer:?}"
+            );
+        }
     }
 }

@@ -337,6 +337,45 @@ mod tests {
     }
 
     #[test]
+    fn details_name_the_status_and_what_came_after_it() {
+        let redirect = "HTTP status 302; redirects are not followed, correct the callBackUrl";
+        for (exchange, detail) in [
+            (answered(302, ""), redirect),
+            (answered(404, ""), "HTTP status 404"),
+            (
+                failed(Phase::Body, Cause::Remote, Some(503)),
+                "HTTP status 503; then why",
+            ),
+            (failed(Phase::Body, Cause::Remote, Some(200)), "why"),
+        ] {
+            assert_eq!(judge(&exchange).detail, detail);
+        }
+    }
+
+    #[test]
+    fn phases_have_a_word_and_a_sentence_each() {
+        let all = PhaseTimes {
+            dns: Some(Duration::from_millis(1)),
+            connect: Some(Duration::from_millis(2)),
+            tls: Some(Duration::from_millis(3)),
+            head: Some(Duration::from_millis(4)),
+            body: Some(Duration::from_micros(5999)),
+        };
+        let json = r#"{"dns":1,"connect":2,"tls":3,"head":4,"body":5}"#;
+        assert_eq!(all.to_json().as_deref(), Some(json));
+        assert_eq!(PhaseTimes::default().to_json(), None);
+        let sentences: Vec<String> = all.measured().map(|(phase, _)| phase.to_string()).collect();
+        let expected = [
+            "resolving the name",
+            "connecting",
+            "the TLS handshake",
+            "waiting for the head of the answer",
+            "reading the body of the answer",
+        ];
+        assert_eq!(sentences, expected);
+    }
+
+    #[test]
     fn a_good_body_over_the_cap_is_no_acknowledgement() {
         let exchange = Exchange::Answered {
             status: 200,

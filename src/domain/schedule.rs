@@ -152,5 +152,7 @@ mod tests {
         let none = Schedule::new(vec![]);
         assert_eq!(none.next(&timeout, 0, START, END), Next::Exhausted);
         assert_eq!(none.current_wait(0), WAIT_WITHOUT_SCHEDULE);
+        assert_eq!(none.attempts_max(), 1);
+        assert_eq!(five_minutes().attempts_max(), 4);
     }
 }
