@@ -6,6 +6,7 @@ use super::exit::{Exit, Failure};
 use super::queue::block_on;
 use crate::config::{Configuration, Inputs, StoreSettings};
 use crate::service;
+use crate::telemetry::check_log;
 
 pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure> {
     let mut faults = Vec::new();
@@ -26,6 +27,9 @@ pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure>
             match service::try_transport(&configuration.settings) {
                 Ok(()) => good.push("way out: TLS roots and proxy are usable".to_owned()),
                 Err(error) => faults.push(error.to_string()),
+            }
+            if let Err(error) = check_log(service::log_format(&configuration.settings)) {
+                faults.push(error.to_string());
             }
         }
         Err(invalid) => faults.extend(invalid.faults.iter().map(ToString::to_string)),

@@ -20,7 +20,8 @@ use crate::telemetry::{LogHandle, start_log};
 pub(super) fn run(inputs: &Inputs) -> Result<Exit, Failure> {
     let configuration = Configuration::load(inputs)?;
     let settings = &configuration.settings;
-    let log = start_log(&settings.log.level, log_format(settings)).map_err(Failure::unusable)?;
+    let log =
+        start_log(settings.log.level.clone(), log_format(settings)).map_err(Failure::unusable)?;
     let runtime = runtime().context("the asynchronous runtime does not start")?;
     runtime.block_on(serve(configuration, inputs, &log))
 }
@@ -105,7 +106,7 @@ async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) {
             for key in fixed {
                 tracing::warn!(key, "has changed, but takes effect only with a restart");
             }
-            if let Err(error) = log.set_level(&level) {
+            if let Err(error) = log.set_level(level) {
                 tracing::error!(%error, "the log's level stays as it was");
             }
             tracing::info!("reloaded settings and keys");

@@ -22,6 +22,7 @@ mod inputs;
 mod key_entry;
 mod keys;
 mod layers;
+mod log_level;
 mod reader;
 mod secret_file;
 mod sections;

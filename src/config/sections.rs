@@ -13,10 +13,10 @@ use ipnet::IpNet;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 use super::fault::Problem;
+use super::log_level;
 use super::reader::{Reader, positive_duration};
 use super::settings::{
     AdminSettings, DeliverySettings, EgressSettings, HousekeepingSettings, LogSettings,
@@ -88,18 +88,15 @@ pub(super) fn egress(reader: &mut Reader<'_>) -> Option<EgressSettings> {
     let allow_http = reader.boolean("egress.allow_http");
     let allow_networks = reader.list("egress.allow_networks", network);
     let name = "egress.extra_ca_file";
-    let mut extra_ca_file = reader.path(name);
-    if let Some(Some(path)) = &extra_ca_file
-        && let Err(problem) = certificates(path)
-    {
-        reader.fault(name, problem);
-        extra_ca_file = None;
-    }
+    let extra_roots = reader.path(name).and_then(|path| {
+        let roots = path.map_or(Ok(Vec::new()), |path| certificates(&path));
+        roots.map_err(|problem| reader.fault(name, problem)).ok()
+    });
     let proxy = reader.text_unless_empty("egress.proxy", proxy);
     Some(EgressSettings {
         allow_http: allow_http?,
         allow_networks: allow_networks?,
-        extra_ca_file: extra_ca_file?,
+        extra_roots: extra_roots?,
         proxy: proxy?,
     })
 }
@@ -116,29 +113,31 @@ fn network(text: &str) -> Result<IpNet, Problem> {
         })
 }
 
-/// Whether `path` has certificates, each of which can be trusted. Nothing of it is quoted: by
-/// mistake it may be a private key.
-fn certificates(path: &Path) -> Result<(), Problem> {
+/// The certificates in `path`, each of which can serve as a root. No message quotes the file: it
+/// may be a private key by mistake.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let shown = path.display();
     let pem = std::fs::read(path).map_err(|error| {
         Problem::Invalid(format!("{shown} can't be read ({error}); name a PEM file"))
     })?;
-    let mut roots = RootCertStore::empty();
+    let mut roots = Vec::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
-        let usable = certificate.is_ok_and(|certificate| roots.add(certificate).is_ok());
-        if !usable {
+        let is_root =
+            |root: &CertificateDer<'static>| RootCertStore::empty().add(root.clone()).is_ok();
+        let Some(root) = certificate.ok().filter(is_root) else {
             return Err(Problem::Invalid(format!(
                 "certificate {} in {shown} is unusable; export it again as PEM",
                 index + 1
             )));
-        }
+        };
+        roots.push(root);
     }
     if roots.is_empty() {
         return Err(Problem::Invalid(format!(
             "{shown} has no certificate in it; expected PEM with BEGIN CERTIFICATE"
         )));
     }
-    Ok(())
+    Ok(roots)
 }
 
 /// The text is not quoted in a problem: it may hold a password.
@@ -251,7 +250,7 @@ fn host_name(text: &str) -> Result<String, Problem> {
 }
 
 pub(super) fn log(reader: &mut Reader<'_>) -> Option<LogSettings> {
-    let level = reader.text("log.level", log_level);
+    let level = reader.text("log.level", log_level::parse);
     let format = reader.choice("log.format");
     Some(LogSettings {
         level: level?,
@@ -283,20 +282,4 @@ fn collector(text: &str) -> Result<Url, Problem> {
                 .to_owned(),
         )
     })
-}
-
-/// `Targets` takes a bare word that is no level for a target, so a slip would silence all else.
-fn log_level(text: &str) -> Result<String, Problem> {
-    let slip = text.split(',').find(|directive| {
-        !directive.contains('=')
-            && (directive.is_empty() || LevelFilter::from_str(directive).is_err())
-    });
-    if slip.is_some() || Targets::from_str(text).is_err() {
-        let wrong = slip.unwrap_or(text);
-        return Err(Problem::Invalid(format!(
-            "{wrong:?} is not a level; write error, warn, info, debug, trace or off, \
-             or module=level, separated by commas"
-        )));
-    }
-    Ok(text.to_owned())
 }

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use super::store_url::StoreUrl;
@@ -81,8 +83,8 @@ pub struct EgressSettings {
     pub allow_http: bool,
     /// Networks that may be called although they are not public, without host bits.
     pub allow_networks: Vec<IpNet>,
-    /// PEM certificates to trust besides the system's. Held a usable one when it was checked.
-    pub extra_ca_file: Option<PathBuf>,
+    /// The certificates of `egress.extra_ca_file`, trusted in addition to the system's.
+    pub extra_roots: Vec<CertificateDer<'static>>,
     /// The proxy for every callback: http, https or socks5, with a host. May hold a password.
     pub proxy: Option<Url>,
 }
@@ -92,7 +94,7 @@ impl fmt::Debug for EgressSettings {
         f.debug_struct("EgressSettings")
             .field("allow_http", &self.allow_http)
             .field("allow_networks", &self.allow_networks)
-            .field("extra_ca_file", &self.extra_ca_file)
+            .field("extra_roots", &self.extra_roots.len())
             .field("proxy", &self.proxy.as_ref().map(without_password))
             .finish()
     }
@@ -152,11 +154,10 @@ pub struct TracingSettings {
 }
 
 /// `[log]`: what is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogSettings {
-    /// As `tracing_subscriber::filter::Targets` reads it, for instance
-    /// `info,callback_dispatcher=debug`.
-    pub level: String,
+    /// What is let through, by target.
+    pub level: Targets,
     /// In which form.
     pub format: LogFormat,
 }

@@ -13,13 +13,13 @@ use futures_util::FutureExt;
 use super::floor::{Errand, Floor};
 use super::letter::Letter;
 use super::terms::Terms;
-use super::transport::{Line, Permit};
+use super::transport::{Line, Permit, Refusal};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
     self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
 };
 use crate::failpoint;
-use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Endpoint, Malformed, Sent, excerpt};
+use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Endpoint, Malformed, excerpt};
 
 /// An attempt that has ended, with what is told of it once it is recorded.
 #[derive(Debug)]
@@ -44,9 +44,13 @@ pub(super) struct About {
     pub(super) reach: Reach,
 }
 
-/// What the log has of a request that was held back.
+/// The detail of an attempt whose request was held back.
 const TOO_LATE: &str = "the claim lapsed before the request was written: the dispatcher was stopped, \
                         or the database out of reach";
+
+/// The detail of an attempt whose second sending was held back.
+const TOO_LATE_TO_RESEND: &str = "perhaps sent, answer unknown: the connection closed without an \
+                                  answer, and the claim lapsed before the request was sent again";
 
 /// Makes attempts until there is nothing more to send or no place for it.
 pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
@@ -94,9 +98,9 @@ async fn deliver(
     if !terms.shield && attempt.verdict.outcome.is_counted() {
         attempt.verdict.counted = true;
     }
-    let next = match permit.is_some_and(|permit| permit.was_refused()) {
-        true => Next::RetryAt(clock.now()),
-        false => next(terms, &attempt, attempts, clock.now()),
+    let next = match permit.and_then(|permit| permit.refusal()) {
+        Some(_) => Next::RetryAt(clock.now()),
+        None => next(terms, &attempt, attempts, clock.now()),
     };
     let message = callback.ok().map(|callback| callback.message);
     Ended {
@@ -143,14 +147,24 @@ async fn attempt(
                 .post_along(line, url, body, permit.cloned())
                 .await;
             failpoint::here!("send-after-answer");
-            if permit.is_some_and(|permit| permit.was_refused()) {
-                let attempt = unsent(Outcome::Interrupted, TOO_LATE.to_owned(), started_at);
+            if let Some(refusal) = permit.and_then(|permit| permit.refusal()) {
+                let (detail, sent) = match refusal {
+                    Refusal::NothingWritten => (TOO_LATE, None),
+                    Refusal::WrittenBefore => (TOO_LATE_TO_RESEND, Some(letter.sent)),
+                };
+                let attempt = Attempt {
+                    sent,
+                    ..unsent(Outcome::Interrupted, detail.to_owned(), started_at)
+                };
                 return (attempt, Reach::NotTried);
             }
             let reach = report.exchange.reach();
+            // The second sending may be forbidden although the first was written.
+            let was_sent = report.resent || !matches!(report.exchange, Exchange::Blocked { .. });
             let attempt = Attempt {
                 phases: report.phases,
-                ..ended(report.exchange, letter.sent, started_at)
+                sent: was_sent.then_some(letter.sent),
+                ..ended(report.exchange, started_at)
             };
             (attempt, reach)
         }
@@ -162,25 +176,20 @@ async fn attempt(
     }
 }
 
-fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
+fn ended(exchange: Exchange, started_at: Timestamp) -> Attempt {
     let verdict = judge(&exchange);
     let phase = match &exchange {
         Exchange::Failed(fault) => Some(fault.phase),
         Exchange::Answered { .. } | Exchange::Blocked { .. } => None,
     };
-    let (http_status, response_excerpt, remote_addr, sent) = match exchange {
+    let (http_status, response_excerpt, remote_addr) = match exchange {
         Exchange::Answered {
             status,
             body,
             remote_addr,
-        } => (
-            Some(status),
-            Some(excerpt(&body.bytes)),
-            remote_addr,
-            Some(sent),
-        ),
-        Exchange::Failed(fault) => (fault.status, None, fault.remote_addr, Some(sent)),
-        Exchange::Blocked { .. } => (None, None, None, None),
+        } => (Some(status), Some(excerpt(&body.bytes)), remote_addr),
+        Exchange::Failed(fault) => (fault.status, None, fault.remote_addr),
+        Exchange::Blocked { .. } => (None, None, None),
     };
     Attempt {
         started_at,
@@ -189,7 +198,7 @@ fn ended(exchange: Exchange, sent: Sent, started_at: Timestamp) -> Attempt {
         http_status,
         response_excerpt,
         remote_addr,
-        sent,
+        sent: None,
         phase,
         phases: PhaseTimes::default(),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Chore;
+use super::HousekeepingJob;
 use crate::clock::SharedClock;
 use crate::reconciliation::close_days;
 use crate::store::{Ledger, Queue, StoreError};
@@ -21,7 +21,7 @@ pub struct Closing {
 }
 
 #[async_trait]
-impl Chore for Closing {
+impl HousekeepingJob for Closing {
     fn name(&self) -> &'static str {
         "close days"
     }
@@ -30,15 +30,19 @@ impl Chore for Closing {
         "20 7,22,37,52 * * * *"
     }
 
+    fn runs_at_start(&self) -> bool {
+        true
+    }
+
     async fn run(&self) -> Result<(), StoreError> {
-        // One of several dispatchers is enough. Where two take themselves for the first one, the
-        // store refuses the later.
+        // One of several dispatchers is enough. If two consider themselves the first, the store
+        // refuses the later one.
         if self.queue.seat().number > 0 {
             return Ok(());
         }
         let links = close_days(&*self.ledger, &*self.queue, self.clock.now()).await?;
         for link in links {
-            // The log is a second place for the digest, out of the database's reach.
+            // The log keeps the digest in a second place, where the database can't change it.
             tracing::info!(
                 day = %link.day,
                 callbacks = link.counts.queued,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Chore;
+use super::HousekeepingJob;
 use crate::store::{Queue, StoreError};
 
 /// Checkpoints the write-ahead log and gives free pages back, every five minutes.
@@ -15,7 +15,7 @@ pub struct Maintenance {
 }
 
 #[async_trait]
-impl Chore for Maintenance {
+impl HousekeepingJob for Maintenance {
     fn name(&self) -> &'static str {
         "maintain"
     }

@@ -1,16 +1,16 @@
-//! Removes what has been finished for long enough.
+//! Removes callbacks that have been finished for long enough.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Chore;
+use super::HousekeepingJob;
 use crate::clock::SharedClock;
 use crate::failpoint;
 use crate::store::{Queue, Retention, StoreError};
 
-/// Rows in one transaction: small, so that deliveries and the gateway get their turn between.
+/// Rows in one transaction: few, so that deliveries and the gateway can write in between.
 const BATCH_ROWS: usize = 200;
 
 /// Prunes by `[housekeeping] keep_delivered` and `keep_exhausted`.
@@ -29,7 +29,7 @@ pub struct Pruning {
 }
 
 #[async_trait]
-impl Chore for Pruning {
+impl HousekeepingJob for Pruning {
     fn name(&self) -> &'static str {
         "prune"
     }

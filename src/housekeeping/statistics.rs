@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Chore;
+use super::HousekeepingJob;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::Timestamp;
 use crate::store::{Inspection, Stats, StoreError};
 
 /// Takes the counts.
 pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
-    /// As of `now`, the queue stands like this.
+    /// The queue's counts as of `now`.
     fn queue_counted(&self, stats: &Stats, now: Timestamp);
 
-    /// The store's write-ahead log has this size now.
+    /// The present size of the store's write-ahead log.
     fn wal_measured(&self, bytes: u64);
 }
 
-/// Counts take time by the size of the queue. With this much rest for each, in multiples of what
-/// the last one took, they cost half a thousandth of a core at most.
+/// The pause after a count, in multiples of the time that it took. A count takes longer the larger
+/// the queue is; with this pause it costs half a thousandth of a core at most.
 const REST: u32 = 2000;
 
 /// Counts callbacks by state every 15 seconds, more rarely in a large queue. The size of the
@@ -62,13 +62,17 @@ impl Statistics {
 }
 
 #[async_trait]
-impl Chore for Statistics {
+impl HousekeepingJob for Statistics {
     fn name(&self) -> &'static str {
         "count"
     }
 
     fn cron(&self) -> &'static str {
         "*/15 * * * * *"
+    }
+
+    fn runs_at_start(&self) -> bool {
+        true
     }
 
     async fn run(&self) -> Result<(), StoreError> {
@@ -94,7 +98,7 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::store::sqlite::{self, SqliteInspection};
 
-    /// How often it was told what.
+    /// How often each method was called.
     #[derive(Debug, Default)]
     struct Heard {
         counts: Mutex<usize>,
@@ -112,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_long_count_it_rests_but_still_measures() {
+    async fn after_a_long_count_only_the_log_is_measured() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("queue.db");
         sqlite::init(&path).expect("created");

@@ -1,4 +1,4 @@
-//! Who hears of each count of the queue.
+//! The recipients of each count of the queue.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::housekeeping::StatsSink;
 use crate::store::Stats;
 use crate::telemetry::Metrics;
 
-/// Hands the counts to the metrics and to the console's plots.
+/// Hands each count to the metrics and to the console's plots.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub(super) struct StatsRecipients {
     pub(super) metrics: Arc<Metrics>,
     pub(super) history: Arc<History>,
 }
 
-impl StatsSink for Counts {
+impl StatsSink for StatsRecipients {
     fn queue_counted(&self, stats: &Stats, now: Timestamp) {
         self.metrics.set_queue(stats, now);
         self.history.queue_counted(stats, now);

@@ -29,13 +29,13 @@ use crate::delivery::transport::{Transport, TransportError, TransportSettings};
 use crate::delivery::{Dispatcher, Observer, Terms};
 use crate::domain::Keyring;
 use crate::housekeeping::{
-    Chore, Closing, Housekeeping, HousekeepingError, Maintenance, Pruning, Statistics,
+    Closing, Housekeeping, HousekeepingError, HousekeepingJob, Maintenance, Pruning, Statistics,
 };
 use crate::store::sqlite;
-use crate::store::{Commands, Inspection, Ledger, OpenError, Queue, StoreError};
+use crate::store::{Commands, Inspection, OpenError, Queue, StoreError};
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers, TraceExport, Traces};
 
-use counts::Counts;
+use counts::StatsRecipients;
 use stores::Sides;
 
 pub use probe::{ProbeError, probe};
@@ -64,7 +64,7 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The chores can't be scheduled.
+    /// The housekeeping jobs can't be scheduled.
     #[error(transparent)]
     Housekeeping(#[from] HousekeepingError),
 }
@@ -77,9 +77,7 @@ pub struct Service {
     queue: Arc<dyn Queue>,
     inspection: Arc<dyn Inspection>,
     commands: Arc<dyn Commands>,
-    ledger: Arc<dyn Ledger>,
-    counts: Arc<Counts>,
-    /// What the console goes by.
+    /// The token that the console accepts.
     console_token: watch::Sender<Option<Token>>,
     beat: Arc<Beat>,
     terms: watch::Sender<Arc<Terms>>,
@@ -154,12 +152,27 @@ impl Service {
             }
             None => None,
         };
-        let counts = Arc::new(Counts {
+        let counts = StatsRecipients {
             metrics: Arc::clone(&metrics),
             history: Arc::clone(&history),
-        });
-        let chores = chores(&settings, &queue, &inspection, &ledger, &clock, &counts);
-        let housekeeping = Housekeeping::start(chores).await?;
+        };
+        let jobs: Vec<Arc<dyn HousekeepingJob>> = vec![
+            Arc::new(Closing {
+                ledger,
+                queue: Arc::clone(&queue),
+                clock: Arc::clone(&clock),
+            }),
+            Arc::new(pruning(&settings, &queue, &clock)),
+            Arc::new(Maintenance {
+                queue: Arc::clone(&queue),
+            }),
+            Arc::new(Statistics::new(
+                Arc::clone(&inspection),
+                Arc::clone(&clock),
+                Arc::new(counts),
+            )),
+        ];
+        let housekeeping = Housekeeping::start(jobs).await?;
         let mut observers: Vec<Arc<dyn Observer>> = vec![
             Arc::clone(&metrics) as Arc<dyn Observer>,
             Arc::clone(&beat) as Arc<dyn Observer>,
@@ -180,8 +193,6 @@ impl Service {
             queue,
             inspection,
             commands,
-            ledger,
-            counts,
             console_token,
             beat,
             terms,
@@ -265,7 +276,7 @@ fn transport(settings: &Settings) -> Result<Transport, TransportError> {
         timeout: settings.delivery.timeout,
         max_response_bytes: settings.delivery.max_response_bytes,
         policy: policy(settings),
-        extra_ca_file: settings.egress.extra_ca_file.clone(),
+        extra_roots: settings.egress.extra_roots.clone(),
         proxy: settings.egress.proxy.clone(),
         ..TransportSettings::default()
     })
@@ -340,34 +351,13 @@ async fn serve_admin(
     Ok(Admin { addr, task })
 }
 
-fn chores(
-    settings: &Settings,
-    queue: &Arc<dyn Queue>,
-    inspection: &Arc<dyn Inspection>,
-    ledger: &Arc<dyn Ledger>,
-    clock: &SharedClock,
-    counts: &Arc<Counts>,
-) -> Vec<Arc<dyn Chore>> {
-    vec![
-        Arc::new(Closing {
-            ledger: Arc::clone(ledger),
-            queue: Arc::clone(queue),
-            clock: Arc::clone(clock),
-        }),
-        Arc::new(Pruning {
-            queue: Arc::clone(queue),
-            clock: Arc::clone(clock),
-            keep_delivered: settings.housekeeping.keep_delivered,
-            keep_exhausted: settings.housekeeping.keep_exhausted,
-            cron: settings.housekeeping.prune_cron.clone(),
-        }),
-        Arc::new(Maintenance {
-            queue: Arc::clone(queue),
-        }),
-        Arc::new(Statistics::new(
-            Arc::clone(inspection),
-            Arc::clone(clock),
-            Arc::clone(counts) as _,
-        )),
-    ]
+/// The one job that a reload replaces: the others depend on no setting.
+fn pruning(settings: &Settings, queue: &Arc<dyn Queue>, clock: &SharedClock) -> Pruning {
+    Pruning {
+        queue: Arc::clone(queue),
+        clock: Arc::clone(clock),
+        keep_delivered: settings.housekeeping.keep_delivered,
+        keep_exhausted: settings.housekeeping.keep_exhausted,
+        cron: settings.housekeeping.prune_cron.clone(),
+    }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Service, chores, terms};
+use super::{Service, pruning, terms};
 use crate::admin::console::Token;
 use crate::config::{Configuration, Settings};
 use crate::delivery::transport::TransportError;
-use crate::housekeeping::{Housekeeping, HousekeepingError};
+use crate::housekeeping::HousekeepingError;
 
 /// Why a configuration was not taken up. The one before stays in force.
 #[derive(Debug, Error)]
@@ -16,7 +16,7 @@ pub enum ReloadError {
     /// The way out can't be set up.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The chores can't be scheduled.
+    /// Pruning can't be scheduled.
     #[error(transparent)]
     Housekeeping(#[from] HousekeepingError),
 }
@@ -36,18 +36,8 @@ impl Service {
         let Configuration { settings, keys } = configuration;
         let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring)?;
-        let chores = chores(
-            &settings,
-            &self.queue,
-            &self.inspection,
-            &self.ledger,
-            &self.clock,
-            &self.counts,
-        );
-        let housekeeping = Housekeeping::start(chores).await?;
-        std::mem::replace(&mut self.housekeeping, housekeeping)
-            .stop()
-            .await;
+        let pruning = pruning(&settings, &self.queue, &self.clock);
+        self.housekeeping.replace(Arc::new(pruning)).await?;
         self.terms.send_replace(Arc::new(terms));
         self.console_token.send_replace(console_token);
         let unchanged = needs_restart(&self.settings, &settings);

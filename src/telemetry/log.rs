@@ -25,7 +25,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-use super::level::{InvalidLevel, targets};
 use super::stderr::Stderr;
 
 /// The form of log lines.
@@ -42,9 +41,6 @@ pub enum LogFormat {
 /// Why nothing can be logged so.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// The level names none.
-    #[error(transparent)]
-    Level(#[from] InvalidLevel),
     /// There is no journal here.
     #[error("journald does not answer ({0}); set log.format to \"text\" or \"json\"")]
     Journald(io::Error),
@@ -63,23 +59,31 @@ pub struct LogHandle {
 }
 
 impl LogHandle {
-    /// Logs from `level` on, in the syntax of `log.level`. After an error all is as before.
+    /// Logs what `level` lets through from now on.
     ///
     /// # Errors
     ///
-    /// [`LogError::Level`] or [`LogError::Ended`].
-    pub fn set_level(&self, level: &str) -> Result<(), LogError> {
-        let targets = targets(level)?;
-        self.filter.reload(targets).map_err(|_| LogError::Ended)
+    /// [`LogError::Ended`].
+    pub fn set_level(&self, level: Targets) -> Result<(), LogError> {
+        self.filter.reload(level).map_err(|_| LogError::Ended)
     }
 }
 
-/// Starts the log of this process: from `level` on, such as `info` or `info,hyper=debug`.
+/// Whether this host can log in `format`.
+///
+/// # Errors
+///
+/// [`LogError::Journald`].
+pub fn check_log(format: LogFormat) -> Result<(), LogError> {
+    layer::<Registry, _>(format, io::sink, false).map(|_| ())
+}
+
+/// Starts the log of this process: what `level` lets through.
 ///
 /// # Errors
 ///
 /// [`LogError`], and then nothing is logged.
-pub fn start_log(level: &str, format: LogFormat) -> Result<LogHandle, LogError> {
+pub fn start_log(level: Targets, format: LogFormat) -> Result<LogHandle, LogError> {
     let (subscriber, handle) = subscriber(level, format, Stderr, is_coloured())?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Started)?;
     Ok(handle)
@@ -94,7 +98,7 @@ fn is_coloured() -> bool {
 
 /// Everything but making it the process's own.
 pub(super) fn subscriber<W>(
-    level: &str,
+    level: Targets,
     format: LogFormat,
     writer: W,
     coloured: bool,
@@ -102,7 +106,7 @@ pub(super) fn subscriber<W>(
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let (filter, handle) = reload::Layer::new(targets(level)?);
+    let (filter, handle) = reload::Layer::new(level);
     let filtered = Registry::default().with(filter);
     let subscriber = filtered.with(layer(format, writer, coloured)?);
     Ok((subscriber, LogHandle { filter: handle }))
@@ -184,6 +188,10 @@ pub(super) mod tests {
         }
     }
 
+    fn level(text: &str) -> Targets {
+        text.parse().expect("a level")
+    }
+
     /// What `log` writes in this form.
     pub(in super::super) fn written(format: LogFormat, log: impl FnOnce(&LogHandle)) -> String {
         let paper = Paper::default();
@@ -191,8 +199,8 @@ pub(super) mod tests {
             let paper = paper.clone();
             move || paper.clone()
         };
-        let (subscriber, handle) =
-            subscriber("info", format, make_writer, false).expect("the level is valid");
+        let (subscriber, handle) = subscriber(level("info"), format, make_writer, false)
+            .expect("text needs nothing of the host");
         tracing::subscriber::with_default(subscriber, || log(&handle));
         paper.text()
     }
@@ -222,26 +230,27 @@ pub(super) mod tests {
     fn the_level_changes_at_runtime() {
         let text = written(LogFormat::Text, |handle| {
             tracing::debug!("one");
-            handle.set_level("debug").expect("valid");
+            handle.set_level(level("debug")).expect("its log is there");
             tracing::debug!("two");
-            assert!(handle.set_level("loud").is_err());
-            tracing::debug!("three");
-            handle.set_level("error").expect("valid");
-            tracing::warn!("four");
+            handle.set_level(level("error")).expect("its log is there");
+            tracing::warn!("three");
         });
         let said: Vec<&str> = text
             .lines()
             .filter_map(|line| line.split(' ').next_back())
             .collect();
-        assert_eq!(said, ["two", "three"], "{text}");
+        assert_eq!(said, ["two"], "{text}");
     }
 
     #[test]
     fn a_handle_outlives_its_log() {
-        let (subscriber, handle) =
-            subscriber("info", LogFormat::Text, io::sink, false).expect("valid");
+        let (subscriber, handle) = subscriber(level("info"), LogFormat::Text, io::sink, false)
+            .expect("text needs nothing of the host");
         drop(subscriber);
-        assert!(matches!(handle.set_level("info"), Err(LogError::Ended)));
+        assert!(matches!(
+            handle.set_level(level("info")),
+            Err(LogError::Ended)
+        ));
     }
 
     #[test]
@@ -255,14 +264,14 @@ pub(super) mod tests {
                 Err(io::ErrorKind::BrokenPipe.into())
             }
         }
-        let (subscriber, _handle) =
-            subscriber("info", LogFormat::Text, || Closed, false).expect("valid");
+        let (subscriber, _handle) = subscriber(level("info"), LogFormat::Text, || Closed, false)
+            .expect("text needs nothing of the host");
         tracing::subscriber::with_default(subscriber, || tracing::error!("unheard"));
     }
 
     #[test]
     fn a_missing_journal_has_a_remedy() {
-        match subscriber("info", LogFormat::Journald, io::sink, false) {
+        match subscriber(level("info"), LogFormat::Journald, io::sink, false) {
             Ok(_) => {} // there is one on this machine
             Err(error) => {
                 assert!(error.to_string().contains("set log.format"), "{error}");

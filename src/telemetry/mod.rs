@@ -12,7 +12,6 @@
 
 mod attempt_log;
 mod histogram;
-mod level;
 mod log;
 mod metrics;
 mod observers;
@@ -22,8 +21,7 @@ mod stderr;
 mod traces;
 
 pub use attempt_log::{ATTEMPT_TARGET, AttemptLog};
-pub use level::InvalidLevel;
-pub use log::{LogError, LogFormat, LogHandle, start_log};
+pub use log::{LogError, LogFormat, LogHandle, check_log, start_log};
 pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE};
 pub use observers::Observers;
 pub use traces::{SpanCounters, TraceExport, Traces};

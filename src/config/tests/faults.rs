@@ -198,6 +198,16 @@ fn each_kind_of_fault_names_line_key_and_remedy() {
         ),
         (
             "log",
+            "level = \"3\"",
+            "\"3\" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas",
+        ),
+        (
+            "log",
+            "level = \"hyper=\"",
+            "\"hyper=\" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas",
+        ),
+        (
+            "log",
             "format = 2026-11-01",
             "expected a text in quotes, found a date or time",
         ),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Inputs, LogFormat, Settings, StoreUrl};
+use super::super::{Inputs, LogFormat, Settings, StoreUrl, log_level};
 use super::{Place, fixture};
 use crate::domain::{Algorithm, Convention, Schedule};
 
@@ -33,7 +33,7 @@ fn the_defaults_are_the_contract() {
     assert_eq!(delivery.drain_timeout, seconds(30));
     assert!(!settings.egress.allow_http);
     assert!(settings.egress.allow_networks.is_empty());
-    assert_eq!(settings.egress.extra_ca_file, None);
+    assert!(settings.egress.extra_roots.is_empty());
     assert_eq!(settings.egress.proxy, None);
     assert_eq!(settings.signing.algorithm, Algorithm::HmacSha256);
     assert_eq!(settings.signing.convention, Convention::default());
@@ -45,7 +45,10 @@ fn the_defaults_are_the_contract() {
     let listen = "127.0.0.1:9464".parse().expect("an address");
     assert_eq!(settings.admin.listen, Some(listen));
     assert!(settings.admin.console_names.is_empty());
-    assert_eq!(settings.log.level, "info");
+    assert_eq!(
+        settings.log.level,
+        log_level::parse("info").expect("a level")
+    );
     assert_eq!(settings.log.format, LogFormat::Text);
     assert_eq!(settings.tracing.otlp_endpoint, None);
 }
@@ -126,10 +129,7 @@ fn paths_are_relative_to_the_file_or_to_the_working_directory() {
     };
     let settings = Settings::load(&inputs).expect("all in order");
     assert_eq!(settings.signing.keys_file, place.path("etc/keys.toml"));
-    assert_eq!(
-        settings.egress.extra_ca_file,
-        Some(place.path("etc/ca.pem"))
-    );
+    assert_eq!(settings.egress.extra_roots.len(), 1);
     assert_eq!(settings.store.url, StoreUrl::Sqlite(place.path("q.db")));
 
     let variables = [("SIGNING__KEYS_FILE", "k.toml")];

@@ -6,13 +6,13 @@
 )]
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::CertificateDer;
 use url::Url;
 
 use super::connector::WatchLayer;
@@ -48,8 +48,8 @@ pub struct TransportSettings {
     pub max_response_bytes: usize,
     /// Who may be called.
     pub policy: Policy,
-    /// Certificates (PEM) trusted beside the platform's.
-    pub extra_ca_file: Option<PathBuf>,
+    /// Roots trusted in addition to the platform's.
+    pub extra_roots: Vec<CertificateDer<'static>>,
     /// An http, https, socks5 or socks5h proxy. It resolves the names (but for socks5), so of the
     /// policy only the rules on URLs and literal addresses remain; its own address is not judged.
     pub proxy: Option<Url>,
@@ -64,7 +64,7 @@ impl Default for TransportSettings {
             timeout: Duration::from_secs(10),
             max_response_bytes: 64 << 10,
             policy: Policy::default(),
-            extra_ca_file: None,
+            extra_roots: Vec::new(),
             proxy: None,
             user_agent: USER_AGENT.to_owned(),
         }
@@ -78,7 +78,7 @@ impl fmt::Debug for TransportSettings {
             .field("timeout", &self.timeout)
             .field("max_response_bytes", &self.max_response_bytes)
             .field("policy", &self.policy)
-            .field("extra_ca_file", &self.extra_ca_file)
+            .field("extra_roots", &self.extra_roots.len())
             // The URL may hold a password.
             .field("proxy", &self.proxy.as_ref().and_then(Url::host_str))
             .field("user_agent", &self.user_agent)
@@ -158,7 +158,7 @@ impl Transport {
         resolver_policy: Arc<Policy>,
         connector_policy: Arc<Policy>,
     ) -> Result<Self, TransportError> {
-        let verifier = tls::verifier(settings.extra_ca_file.as_deref())?;
+        let verifier = tls::verifier(settings.extra_roots)?;
         let tls = tls::client_config(Arc::clone(&verifier))?;
         let proxy_host = settings
             .proxy

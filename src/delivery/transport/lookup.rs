@@ -6,9 +6,9 @@
 //! So a name that is being asked for is not asked for again: [`JoinedLookup`] lets the later ones
 //! wait for the same answer, and a name holds one thread at most.
 //!
-//! "Temporary failure in name resolution" can be said of our resolver and of the merchant's name
-//! servers. When the resolver has just answered for another name, it is the latter, and the error
-//! says so.
+//! "Temporary failure in name resolution" can mean our resolver or the merchant's name servers. If
+//! the resolver has just answered for another name, the name servers are to blame, and the error
+//! says so. An earlier answer for the same name proves nothing: it may have come from a cache.
 //!
 //! Absent: a cache. An answer is gone when it is given; how long names may be kept is the
 //! system's resolver's business.
@@ -62,26 +62,51 @@ pub(super) struct JoinedLookup {
 struct Asked {
     /// The names that are being asked for.
     names: HashMap<String, Awaited>,
-    /// The last answer about any name, be it that there is none of that name.
-    answered: Option<Stopwatch>,
+    /// The newest answer, even if it was that the name does not exist.
+    newest: Option<Answered>,
+    /// The newest answer about another name than `newest`.
+    newest_other: Option<Answered>,
+}
+
+#[derive(Debug)]
+struct Answered {
+    name: String,
+    age: Stopwatch,
 }
 
 impl Asked {
-    /// Tells a broken name from a broken resolver.
-    fn examine(&mut self, found: io::Result<Vec<IpAddr>>) -> io::Result<Vec<IpAddr>> {
+    /// Tells broken name servers of `name` from a broken resolver of ours.
+    fn examine(&mut self, name: &str, found: io::Result<Vec<IpAddr>>) -> io::Result<Vec<IpAddr>> {
         match found {
-            Err(error) if is_lookup_failed_here(&error) => match self.answered {
-                Some(answered) if answered.elapsed() < WELL_FOR => Err(io::Error::other(format!(
+            Err(error) if is_lookup_failed_here(&error) => match self.others_resolve(name) {
+                true => Err(io::Error::other(format!(
                     "{error}; other names resolve, so it is the name servers of this one"
                 ))),
-                _ => Err(error),
+                false => Err(error),
             },
-            // A number is of the operating system, not of the resolver.
+            // A number is the operating system's, and no answer of the resolver.
             Err(error) if error.raw_os_error().is_some() => Err(error),
             answer => {
-                self.answered = Some(Stopwatch::start());
+                self.note_answer(name);
                 answer
             }
+        }
+    }
+
+    fn others_resolve(&self, name: &str) -> bool {
+        let answers = [&self.newest, &self.newest_other];
+        let mut others = answers.into_iter().flatten().filter(|it| it.name != name);
+        others.any(|other| other.age.elapsed() < WELL_FOR)
+    }
+
+    fn note_answer(&mut self, name: &str) {
+        let answered = Answered {
+            name: name.to_owned(),
+            age: Stopwatch::start(),
+        };
+        let previous = self.newest.replace(answered);
+        if let Some(other) = previous.filter(|previous| previous.name != name) {
+            self.newest_other = Some(other);
         }
     }
 }
@@ -112,7 +137,7 @@ impl JoinedLookup {
         tokio::spawn(async move {
             let found = inner.lookup(&name).await;
             let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = asked.examine(found).map_err(Arc::new);
+            let found = asked.examine(&name, found).map_err(Arc::new);
             asked.names.remove(&name);
             answer.send_replace(Some(found));
         });
@@ -158,12 +183,13 @@ mod tests {
     #[async_trait]
     impl Lookup for SlowLookup {
         async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-            self.asked.fetch_add(1, Ordering::SeqCst);
+            let asked = self.asked.fetch_add(1, Ordering::SeqCst);
             let answer = self.answers.acquire().await.expect("it is not closed");
             answer.forget();
             match name {
                 "broken.test" => Err(io::Error::from_raw_os_error(24)),
-                "servfail.test" => Err(io::Error::other(
+                "flaky.test" if asked == 0 => Ok(vec![IpAddr::from([127, 0, 0, 1])]),
+                "servfail.test" | "flaky.test" => Err(io::Error::other(
                     "failed to lookup address information: Temporary failure in name resolution",
                 )),
                 "panics.test" => panic!("as it was told"),
@@ -238,6 +264,30 @@ mod tests {
             "failed to lookup address information: Temporary failure in name resolution; \
              other names resolve, so it is the name servers of this one"
         );
+    }
+
+    #[tokio::test]
+    async fn an_earlier_answer_for_the_same_name_does_not_vouch_for_the_resolver() {
+        let (slow, joined) = slow();
+        slow.answers.add_permits(4);
+        joined.lookup("flaky.test").await.expect("its first answer");
+        let failed = joined.lookup("flaky.test").await.expect_err("it fails");
+        assert!(is_lookup_failed_here(&failed), "{failed}");
+        // What another name's answer proves, a later one of the name itself does not undo.
+        joined.lookup("one.test").await.expect("an answer");
+        let failed = joined.lookup("flaky.test").await.expect_err("it fails");
+        assert!(!is_lookup_failed_here(&failed), "{failed}");
+    }
+
+    #[test]
+    fn answers_of_two_names_vouch_for_each_other() {
+        let mut asked = Asked::default();
+        for name in ["one.test", "two.test", "two.test"] {
+            asked.note_answer(name);
+        }
+        for name in ["one.test", "two.test", "three.test"] {
+            assert!(asked.others_resolve(name), "{name}");
+        }
     }
 
     #[tokio::test]

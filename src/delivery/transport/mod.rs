@@ -51,7 +51,7 @@ pub use certificate::{Certificate, NAMES_MAX};
 pub use client::{Transport, TransportError, TransportSettings};
 pub use line::Line;
 pub use lookup::{Lookup, SystemLookup};
-pub use permit::Permit;
+pub use permit::{Permit, Refusal};
 pub use probe::{Chain, Distrust, DistrustReason, ProbeReport, TlsReport};
 pub use tls::TlsError;
 

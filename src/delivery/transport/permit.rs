@@ -15,7 +15,18 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 /// Whether a request may still be written.
 pub struct Permit {
     holds: Box<dyn Fn() -> bool + Send + Sync>,
+    was_granted: AtomicBool,
     was_refused: AtomicBool,
+}
+
+/// What a refused permit means for the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No byte of a request was written.
+    NothingWritten,
+    /// A second sending was refused. The first request was written, or at least begun, on a
+    /// connection that then closed without an answer: the merchant may have it.
+    WrittenBefore,
 }
 
 impl Permit {
@@ -23,20 +34,27 @@ impl Permit {
     pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             holds: Box::new(holds),
+            was_granted: AtomicBool::new(false),
             was_refused: AtomicBool::new(false),
         })
     }
 
-    /// Whether a request was held back by it.
-    pub fn was_refused(&self) -> bool {
-        self.was_refused.load(Ordering::Relaxed)
+    /// Whether it held a request back, and what had been written by then.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let refusal = match self.was_granted.load(Ordering::Relaxed) {
+            true => Refusal::WrittenBefore,
+            false => Refusal::NothingWritten,
+        };
+        self.was_refused.load(Ordering::Relaxed).then_some(refusal)
     }
 
     fn is_granted(&self) -> bool {
         let is_granted = (self.holds)();
-        if !is_granted {
-            self.was_refused.store(true, Ordering::Relaxed);
-        }
+        let asked = match is_granted {
+            true => &self.was_granted,
+            false => &self.was_refused,
+        };
+        asked.store(true, Ordering::Relaxed);
         is_granted
     }
 }
@@ -44,7 +62,7 @@ impl Permit {
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
-            .field("was_refused", &self.was_refused)
+            .field("refusal", &self.refusal())
             .finish_non_exhaustive()
     }
 }

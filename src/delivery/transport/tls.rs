@@ -2,7 +2,6 @@
 //!
 //! Absent: any way to switch verification off, and HTTP/2 by ALPN.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -11,7 +10,6 @@ use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
     Tls13ClientSessionValue,
 };
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::Verifier;
 
@@ -23,22 +21,6 @@ const SESSIONS_MAX: usize = 4096;
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file of further roots is not readable.
-    #[error("cannot read egress.extra_ca_file {}: {source}; correct the path or its mode", path.display())]
-    CaUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file of further roots holds no usable certificate.
-    #[error("egress.extra_ca_file {} has no usable certificate: {why}; it must be PEM", path.display())]
-    CaUnusable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
     /// The platform has no certificates, as in a bare container, or rustls refuses them.
     #[error("no root certificates: {0}; install ca-certificates or set egress.extra_ca_file")]
     NoRoots(String),
@@ -47,23 +29,15 @@ pub enum TlsError {
     Setup(rustls::Error),
 }
 
-/// Judges certificates by the platform's roots and those of `extra_ca_file` (PEM).
+/// Judges certificates by the platform's roots and `extra_roots`.
 pub(super) fn verifier(
-    extra_ca_file: Option<&Path>,
+    extra_roots: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = extra_ca_file.map(read_roots).transpose()?;
-    match Verifier::new_with_extra_roots(roots.into_iter().flatten(), provider) {
+    match Verifier::new_with_extra_roots(extra_roots, provider) {
         Ok(verifier) => Ok(Arc::new(verifier)),
-        Err(error) => Err(match (extra_ca_file, error) {
-            // Of the roots, only the extra ones are refused one by one.
-            (Some(path), error @ rustls::Error::InvalidCertificate(_)) => TlsError::CaUnusable {
-                path: path.to_owned(),
-                why: error.to_string(),
-            },
-            (_, rustls::Error::General(why)) => TlsError::NoRoots(why),
-            (_, error) => TlsError::NoRoots(error.to_string()),
-        }),
+        Err(rustls::Error::General(why)) => Err(TlsError::NoRoots(why)),
+        Err(error) => Err(TlsError::NoRoots(error.to_string())),
     }
 }
 
@@ -83,24 +57,6 @@ pub(super) fn client_config(
     )));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = std::fs::read(path).map_err(|source| TlsError::CaUnreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    let unusable = |why: String| TlsError::CaUnusable {
-        path: path.to_owned(),
-        why,
-    };
-    let roots: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| unusable(error.to_string()))?;
-    if roots.is_empty() {
-        return Err(unusable("no CERTIFICATE section in it".to_owned()));
-    }
-    Ok(roots)
 }
 
 /// The memory of TLS sessions. A handshake begins by asking it, which is how the trace learns

@@ -50,7 +50,7 @@ pub(super) enum User {
     /// when it was last analysed is best read from end to end, and by the time it is not, the
     /// queue stands.
     Dispatcher,
-    /// People and chores: searches and counts, which may take longer.
+    /// People and housekeeping: searches and counts, which may take longer.
     People,
 }
 

@@ -40,6 +40,8 @@ max_in_flight = 64
 max_in_flight_per_merchant = 12
 timeout = "5s"
 connect_timeout = "5s"
+[housekeeping]
+prune_cron = "* * * * * *"
 "#;
 
 /// The failpoints of the program, and the latest of the visits at which it dies there.

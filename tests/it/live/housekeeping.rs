@@ -4,7 +4,7 @@ use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::sqlite::SqliteInspection;
 use callback_dispatcher::store::{Inspection, Retention};
 
-use super::{Daemon, Place, StoreKind, insert, on_both, until};
+use super::{Daemon, Place, StoreKind, insert, on_both, payment, until};
 
 /// Each is kept from here on.
 const DELIVERED_BEFORE: i64 = 2000;
@@ -112,6 +112,29 @@ async fn the_daemon_prunes_by_cron(store: StoreKind) {
     daemon.stop().await;
 }
 
+/// That days are closed at the start, and an attempt is made, shows that time has passed.
+async fn neither_a_start_nor_a_reload_prunes(store: StoreKind) {
+    let place = Place::on(store);
+    let long_ago = [
+        ("state", "'delivered'"),
+        ("finished_at", "1"),
+        ("next_attempt_at", "NULL"),
+        ("created_at", "1"),
+    ];
+    place.sql(&insert("http://127.0.0.1:9/", "old", &long_ago));
+    let once_a_year = [("HOUSEKEEPING__PRUNE_CRON", "0 0 0 29 2 *")];
+    let mut daemon = Daemon::start(&place, &once_a_year).await;
+    let closed = "SELECT count(*) FROM reconciliation WHERE queued = 1";
+    until("a day is closed", async || place.sql(closed) == "1").await;
+    daemon.reload(&place, &once_a_year).await;
+    daemon
+        .enqueue(vec![payment("http://127.0.0.1:9/", "new")])
+        .await;
+    daemon.until_attempts("new", 1).await;
+    assert_eq!(place.sql("SELECT count(*) FROM callback_queue"), "2");
+    daemon.stop().await;
+}
+
 /// Right at its start: a daemon that was down at midnight makes up for it.
 async fn the_daemon_closes_the_days_that_are_over(store: StoreKind) {
     let place = Place::on(store);
@@ -129,5 +152,6 @@ async fn the_daemon_closes_the_days_that_are_over(store: StoreKind) {
 on_both!(
     what_is_past_its_retention_goes_with_its_attempts,
     the_daemon_prunes_by_cron,
+    neither_a_start_nor_a_reload_prunes,
     the_daemon_closes_the_days_that_are_over,
 );

@@ -6,7 +6,7 @@ use callback_dispatcher::clock::ManualClock;
 use callback_dispatcher::domain::{
     CallbackId, Day, Fate, Lines, Link, LinkIds, NO_LINK, Timestamp,
 };
-use callback_dispatcher::housekeeping::{Chore, Closing};
+use callback_dispatcher::housekeeping::{Closing, HousekeepingJob};
 use callback_dispatcher::reconciliation::{Retained, close_days, verify};
 use callback_dispatcher::store::{LedgerEntry, LeftOpen, Queue};
 
@@ -116,14 +116,14 @@ async fn the_first_dispatcher_closes_days_for_all_of_them() {
     let backend = Backend::postgres();
     let (first, second) = (backend.queue().await, backend.queue().await);
     let ledger = backend.ledger().await;
-    let chore = |queue: &Arc<dyn Queue>| Closing {
+    let job = |queue: &Arc<dyn Queue>| Closing {
         ledger: Arc::clone(&ledger),
         queue: Arc::clone(queue),
         clock: Arc::new(ManualClock::at(CLOSING)),
     };
-    assert_eq!(chore(&second).run().await, Ok(()));
+    assert_eq!(job(&second).run().await, Ok(()));
     assert_eq!(ledger.last_link().await, Ok(None));
-    assert_eq!(chore(&first).run().await, Ok(()));
+    assert_eq!(job(&first).run().await, Ok(()));
     let newest = ledger.last_link().await.expect("read");
     assert_eq!(newest.map(|link| link.day), Some(day()));
     first.close().await;

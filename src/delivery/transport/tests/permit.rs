@@ -2,7 +2,7 @@
 
 use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use super::scripted::Found;
@@ -30,7 +30,7 @@ async fn a_permit_changes_nothing_of_a_request() {
         )
         .await;
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
-    assert!(!permit.was_refused());
+    assert_eq!(permit.refusal(), None);
     assert_eq!(merchant.connections(), 1);
     assert_eq!(merchant.requests()[0], merchant.requests()[1]);
 }
@@ -52,7 +52,7 @@ async fn without_a_permit_no_byte_is_written_on_a_kept_connection() {
             Some(Arc::clone(&permit)),
         )
         .await;
-    assert!(permit.was_refused());
+    assert_eq!(permit.refusal(), Some(Refusal::NothingWritten));
     assert!(
         matches!(report.exchange, Exchange::Failed(_)),
         "{:?}",
@@ -78,7 +78,38 @@ async fn a_permit_that_lapses_while_the_connection_is_made_is_refused() {
     assert!(is_pending.await);
     is_good.store(false, Ordering::Relaxed);
     posting.await;
-    assert!(permit.was_refused());
+    assert_eq!(permit.refusal(), Some(Refusal::NothingWritten));
     settle().await;
     assert_eq!(merchant.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_permit_refused_on_a_second_sending_tells_that_the_first_was_written() {
+    let merchant = Merchant::plain(vec![
+        vec![Step::Request, Step::Ack, Step::Request],
+        vec![Step::Request, Step::Ack],
+    ])
+    .await;
+    let transport = transport(settings());
+    let times_asked = AtomicUsize::new(0);
+    let permit = Permit::new(move || times_asked.fetch_add(1, Ordering::Relaxed) == 0);
+    let url = merchant.url();
+    transport.post(&url, b"1".to_vec()).await;
+    settle().await;
+    let report = transport
+        .post_along(
+            &mut Line::default(),
+            &url,
+            b"2".to_vec(),
+            Some(Arc::clone(&permit)),
+        )
+        .await;
+    assert!(report.resent);
+    assert_eq!(permit.refusal(), Some(Refusal::WrittenBefore));
+    settle().await;
+    assert_eq!(
+        merchant.requests().len(),
+        2,
+        "one of them for this exchange"
+    );
 }

@@ -1,7 +1,5 @@
 //! TLS: who is trusted, and where a handshake breaks.
 
-use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +8,13 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use tempfile::NamedTempFile;
 
 use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, send};
 use super::*;
 
-/// A private certification authority whose certificate stands in a file.
+/// A private certification authority.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: NamedTempFile,
 }
 
 impl Authority {
@@ -28,15 +24,12 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
-        let mut file = NamedTempFile::new().expect("a file");
-        file.write_all(issuer.pem().as_bytes())
-            .expect("room for it");
-        Self { issuer, file }
+        Self { issuer }
     }
 
     fn settings(&self) -> TransportSettings {
         TransportSettings {
-            extra_ca_file: Some(self.file.path().to_owned()),
+            extra_roots: vec![self.issuer.der().clone()],
             ..settings()
         }
     }
@@ -215,26 +208,4 @@ async fn a_kept_tls_connection_that_is_closed_costs_no_attempt() {
     assert!(report.resent);
     // The second handshake resumes the session of the first, and is seen all the same.
     assert!(report.phases.tls.is_some());
-}
-
-#[test]
-fn a_file_without_certificates_is_named() {
-    let with_file = |path: PathBuf| {
-        let settings = TransportSettings {
-            extra_ca_file: Some(path),
-            ..settings()
-        };
-        Transport::new(settings)
-            .expect_err("no certificates")
-            .to_string()
-    };
-    let missing = with_file("/nonexistent/ca.pem".into());
-    assert!(missing.starts_with("cannot read egress.extra_ca_file /nonexistent/ca.pem"));
-    let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    for text in ["", "no pem", "-----BEGIN CERTIFICATE-----\n", bad] {
-        let mut file = NamedTempFile::new().expect("a file");
-        file.write_all(text.as_bytes()).expect("room for it");
-        let error = with_file(file.path().to_owned());
-        assert!(error.contains("has no usable certificate"), "{error}");
-    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use callback_dispatcher::clock::{Clock, ManualClock, SharedClock};
 use callback_dispatcher::delivery::Terms;
 use callback_dispatcher::domain::Timestamp;
-use callback_dispatcher::housekeeping::{Chore, Pruning};
+use callback_dispatcher::housekeeping::{HousekeepingJob, Pruning};
 use callback_dispatcher::store::Queue;
 use tokio::sync::watch;
 

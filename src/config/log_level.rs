@@ -1,39 +1,29 @@
 //! The syntax of `log.level`.
 //!
-//! `info`, or a list such as `info,callback_dispatcher::attempt=warn,hyper=debug`. A bare level is
-//! for this program; its libraries are held to warnings then, unless they are named. So a bare
-//! `debug` or `trace` neither drowns the operator nor shows what a library thinks worth tracing
-//! of a request.
+//! `info`, or a list such as `info,callback_dispatcher::attempt=warn,hyper=debug`. A bare level
+//! applies to this program; libraries log warnings only, unless the list names them. So a bare
+//! `debug` or `trace` neither floods the log nor shows the parts of a request that a library
+//! traces.
 //!
-//! Stricter than `tracing_subscriber`'s own syntax, which takes a misspelt level for the name of
-//! a target and thereby switches nearly everything off.
+//! This parser is stricter than `tracing_subscriber`'s own, which takes a misspelt level for the
+//! name of a target and thereby switches nearly everything off. It is the only parser of the
+//! setting: a level that `check` accepts is one that `run` can use.
 
-use thiserror::Error;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-/// The targets of this program begin so.
+use super::fault::Problem;
+
+/// The prefix of this program's own targets.
 const OWN_TARGET: &str = env!("CARGO_CRATE_NAME");
 
-/// A text that names no level.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "log level {found:?} in {text:?} is unknown; use off, error, warn, info, debug or trace, \
-     with exceptions after it as in \"info,callback_dispatcher::attempt=warn\""
-)]
-pub struct InvalidLevel {
-    /// The part at fault.
-    found: String,
-    /// The whole text.
-    text: String,
-}
-
-/// Reads `text`.
-pub(super) fn targets(text: &str) -> Result<Targets, InvalidLevel> {
+pub(super) fn parse(text: &str) -> Result<Targets, Problem> {
     let mut targets = Targets::new().with_default(LevelFilter::WARN);
     for part in text.split(',').map(str::trim) {
-        let invalid = || InvalidLevel {
-            found: part.to_owned(),
-            text: text.to_owned(),
+        let invalid = || {
+            Problem::Invalid(format!(
+                "{part:?} is not a level; write error, warn, info, debug, trace or off, \
+                 or module=level, separated by commas"
+            ))
         };
         targets = match part.split_once('=') {
             None => {
@@ -52,7 +42,7 @@ pub(super) fn targets(text: &str) -> Result<Targets, InvalidLevel> {
     Ok(targets)
 }
 
-/// A level by its word.
+/// Numbers, which `LevelFilter` would also accept, are refused.
 fn level(word: &str) -> Option<LevelFilter> {
     let is_word = word.bytes().all(|byte| byte.is_ascii_alphabetic());
     word.parse()
@@ -68,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_bare_level_is_for_this_program() {
-        let targets = targets("debug").expect("a level");
+        let targets = parse("debug").expect("a level");
         assert!(targets.would_enable("callback_dispatcher::delivery", &Level::DEBUG));
         assert!(!targets.would_enable("callback_dispatcher", &Level::TRACE));
         assert!(targets.would_enable("hyper::proto", &Level::WARN));
@@ -77,17 +67,17 @@ mod tests {
 
     #[test]
     fn quieter_levels_are_for_all() {
-        let error_only = targets("ERROR").expect("a level");
+        let error_only = parse("ERROR").expect("a level");
         assert!(!error_only.would_enable("hyper", &Level::WARN));
         assert!(!error_only.would_enable("callback_dispatcher", &Level::WARN));
-        let off = targets("off").expect("a level");
+        let off = parse("off").expect("a level");
         assert!(!off.would_enable("callback_dispatcher", &Level::ERROR));
     }
 
     #[test]
     fn targets_may_differ() {
         let targets =
-            targets("info, callback_dispatcher::attempt=warn,hyper = trace").expect("levels");
+            parse("info, callback_dispatcher::attempt=warn,hyper = trace").expect("levels");
         assert!(!targets.would_enable("callback_dispatcher::attempt", &Level::INFO));
         assert!(targets.would_enable("callback_dispatcher::attempt", &Level::WARN));
         assert!(targets.would_enable("callback_dispatcher::store", &Level::INFO));
@@ -95,18 +85,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_level_is_refused() {
+    fn other_words_and_numbers_are_refused() {
         for text in [
             "",
             "warning",
             "3",
             "info,",
+            "hyper=",
             "hyper=loud",
             "=info",
             "a=b=info",
         ] {
-            let error = targets(text).expect_err(text).to_string();
-            assert!(error.contains("use off, error, warn"), "{error}");
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains("write error, warn"), "{error}");
         }
     }
 }
