@@ -5,7 +5,7 @@
 //! process kill itself with SIGKILL when it comes to that place for the third time. Nothing is
 //! unwound, flushed or closed; what is on the disk then is what a crash there leaves.
 
-/// Dies here, if that was asked for. Without the feature it is nothing.
+/// Kills the process here, if this failpoint was chosen. Without the feature it expands to nothing.
 macro_rules! here {
     ($name:literal) => {
         #[cfg(feature = "failpoints")]
@@ -25,7 +25,7 @@ mod armed {
 
     use rustix::process::{Signal, getpid, kill_process};
 
-    /// Which place, and how many times more it is come to.
+    /// The chosen failpoint, and after how many more visits it kills.
     static CHOSEN: LazyLock<Option<(String, AtomicU32)>> = LazyLock::new(|| {
         let chosen = std::env::var("CALLBACK_DISPATCHER_FAILPOINT").ok()?;
         let (name, hits) = chosen

@@ -1,9 +1,9 @@
-//! Who sits at the terminal.
+//! The name of the person at the terminal.
 
 use std::os::unix::fs::MetadataExt;
 
-/// The login name: of who called sudo, if anyone has, else of this session. Not a proof of
-/// identity; whoever may write the queue can write any name.
+/// The login name: that of the caller of sudo, or of this session. No proof of identity: anyone who
+/// may write to the queue can write any name.
 pub(super) fn login_name() -> String {
     ["SUDO_USER", "LOGNAME", "USER"]
         .into_iter()

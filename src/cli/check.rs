@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit};
 use super::queue::block_on;
 use crate::config::{Configuration, Inputs, StoreSettings};
 use crate::service;
 use crate::telemetry::check_log;
 
-pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let mut faults = Vec::new();
     let mut good = Vec::new();
     match Configuration::load(inputs) {

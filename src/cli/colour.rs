@@ -1,7 +1,7 @@
 //! Colours for the words that matter.
 //!
-//! They are written always, and taken out again where standard output is no terminal or `NO_COLOR`
-//! is set: `anstream` sees to that.
+//! They are always written; `anstream` removes them if standard output is no terminal or `NO_COLOR`
+//! is set.
 
 use anstyle::{AnsiColor, Style};
 

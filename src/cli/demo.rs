@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit, Failure};
 use super::queue::block_on;
 use super::table;
 use crate::clock::{Clock, SystemClock};
@@ -69,7 +69,7 @@ const SCENES: [Scene; 4] = [
     },
 ];
 
-pub(super) fn run(out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(out: &mut dyn Write) -> CommandResult {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let configuration = configuration(folder.path())?;
     block_on(play(configuration, out))
@@ -100,7 +100,7 @@ fn configuration(folder: &Path) -> Result<Configuration, Failure> {
     })?)
 }
 
-async fn play(configuration: Configuration, out: &mut dyn Write) -> Result<Exit, Failure> {
+async fn play(configuration: Configuration, out: &mut dyn Write) -> CommandResult {
     writeln!(
         out,
         "The waits of five minutes between attempts are shortened to one second.\n"

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit, Failure};
 use super::queue::runtime;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
@@ -29,11 +29,7 @@ pub(super) struct Arguments {
     file: Option<PathBuf>,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let settings = Settings::load(inputs)?;
     let runtime = runtime()?;
     let mut producer = runtime.block_on(Producer::open(&settings.store.url))?;

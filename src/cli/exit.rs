@@ -27,6 +27,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What a command comes to.
+pub(super) type CommandResult = Result<Exit, Failure>;
+
 /// A failure with its exit code.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -57,7 +60,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Some errors tell their cause themselves; it need not be told twice.
+        // Some errors include the text of their cause.
         let mut text = self.error.to_string();
         for cause in self.error.chain().skip(1).map(ToString::to_string) {
             if !text.contains(&cause) {
@@ -69,7 +72,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Whatever else fails has failed.
+/// The exit code follows from the type of the error.
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error = error.into();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Failure};
 use super::moment;
 use super::queue::inspect;
 use super::table;
@@ -35,11 +35,7 @@ pub(super) struct Arguments {
     watch: WatchArguments,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     arguments
         .watch
         .run(out, |out| print(arguments, inputs, out))

@@ -13,7 +13,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit};
 
 const PROGRAM: &str = "callback-dispatcher";
 
@@ -66,7 +66,7 @@ pub(super) struct Arguments {
     directory: PathBuf,
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, out: &mut dyn Write) -> CommandResult {
     let directory = &arguments.directory;
     for (path, content) in files() {
         let path = directory.join(path);

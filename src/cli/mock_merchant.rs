@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit};
 use super::queue::block_on;
 use crate::config::{Configuration, Inputs};
 use crate::merchant::{Answer, MerchantSettings, MockMerchant};
@@ -30,11 +30,7 @@ pub(super) struct Arguments {
     journal: Option<PathBuf>,
 }
 
-pub(super) fn run(
-    arguments: Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let Configuration { settings, keys } = Configuration::load(inputs)?;
     let merchant = MerchantSettings {
         script: arguments.answer.into(),
@@ -55,6 +51,7 @@ pub(super) fn run(
         let mut terminated = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupted = signal(SignalKind::interrupt()).context("SIGINT")?;
         tokio::select! {
+            biased; // both do the same
             _ = terminated.recv() => {}
             _ = interrupted.recv() => {}
         }

@@ -37,7 +37,7 @@ use clap::{Parser, Subcommand};
 use crate::config::Inputs;
 use crate::store::Action;
 
-use exit::{Exit, Failure};
+use exit::{CommandResult, Exit};
 
 /// Delivers signed payment and refund results to merchants.
 #[derive(Debug, Parser)]
@@ -115,7 +115,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> Result<Exit, Failure> {
+fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     match command {
         Command::Run => run::run(inputs),
         Command::Init => init::run(inputs, out),

@@ -1,4 +1,4 @@
-//! What systemd is told, if it started us with `Type=notify`. Elsewhere all of it does nothing.
+//! Notifies systemd, if it started us with `Type=notify`. Without systemd these functions do nothing.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) fn ready() {
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "no monotonic time to tell systemd"),
+        Err(error) => tracing::debug!(%error, "no monotonic time to send to systemd"),
     }
 }
 
@@ -35,6 +35,6 @@ pub(super) fn watchdog_period() -> Option<Duration> {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd could not be told");
+        tracing::debug!(%error, "systemd could not be notified");
     }
 }

@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::actor;
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit, Failure};
 use super::moment;
 use super::queue::{self, Operated};
 use crate::clock::{Clock, SystemClock};
@@ -115,7 +115,7 @@ pub(super) fn resend(
     arguments: ResendArguments,
     inputs: &Inputs,
     out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+) -> CommandResult {
     let ResendArguments {
         which,
         include_acknowledged,
@@ -134,7 +134,7 @@ pub(super) fn cancel(
     arguments: CancelArguments,
     inputs: &Inputs,
     out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+) -> CommandResult {
     let CancelArguments { which, asking } = arguments;
     operate(
         asking.command(Action::Cancel),
@@ -151,7 +151,7 @@ pub(super) fn pause(
     arguments: PauseArguments,
     inputs: &Inputs,
     out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+) -> CommandResult {
     let PauseArguments { whose, asking } = arguments;
     let which = Which {
         order: None,
@@ -181,7 +181,7 @@ fn operate(
     json: bool,
     inputs: &Inputs,
     out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+) -> CommandResult {
     let settings = Settings::load(inputs)?;
     let operated = queue::block_on(async {
         let url = &settings.store.url;

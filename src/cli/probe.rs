@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit};
 use super::queue::block_on;
 use super::table::{self, visible};
 use crate::clock::{Clock, SystemClock};
@@ -22,11 +22,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let configuration = Configuration::load(inputs)?;
     let now = SystemClock.now();
     let diagnosis = block_on(async {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit};
 use super::queue::block_on;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
@@ -28,11 +28,7 @@ pub(super) struct Arguments {
     keep_exhausted: Option<Duration>,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let settings = Settings::load(inputs)?;
     let housekeeping = &settings.housekeeping;
     let now = SystemClock.now();

@@ -10,14 +10,14 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit, Failure};
 use super::notify;
 use crate::clock::{Stopwatch, SystemClock};
 use crate::config::{Configuration, Inputs};
 use crate::service::{Service, log_format};
 use crate::telemetry::{LogHandle, start_log};
 
-pub(super) fn run(inputs: &Inputs) -> Result<Exit, Failure> {
+pub(super) fn run(inputs: &Inputs) -> CommandResult {
     let configuration = Configuration::load(inputs)?;
     let settings = &configuration.settings;
     let log =
@@ -26,12 +26,12 @@ pub(super) fn run(inputs: &Inputs) -> Result<Exit, Failure> {
     runtime.block_on(serve(configuration, inputs, &log))
 }
 
-/// The runtime. Where the system refuses a thread, tokio panics and then waits for ever for the
-/// threads that it has; a service manager can only help with a process that ends.
+/// Starts the runtime. If the system refuses a thread, tokio panics and then waits for its other
+/// threads without end; so the panic ends the process, which a service manager can restart.
 fn runtime() -> io::Result<Runtime> {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(|panic| {
-        // There is nobody left to tell that it could not be said.
+        // If standard error is closed too, there is no other way to report it.
         let _ = writeln!(
             io::stderr(),
             "error: the asynchronous runtime does not start: {panic}; \
@@ -46,43 +46,39 @@ fn runtime() -> io::Result<Runtime> {
     runtime
 }
 
-/// What the daemon is told from outside.
-enum Order {
+/// What the daemon has to react to.
+enum Event {
     Stop(&'static str),
     Reload,
     Beat,
     Ended,
 }
 
-async fn serve(
-    configuration: Configuration,
-    inputs: &Inputs,
-    log: &LogHandle,
-) -> Result<Exit, Failure> {
-    // Before anything is in flight: a signal that comes during the start must drain, too.
-    let mut orders = Orders::listen()?;
+async fn serve(configuration: Configuration, inputs: &Inputs, log: &LogHandle) -> CommandResult {
+    // Before anything is in flight: a signal during the start must drain too.
+    let mut events = Events::listen()?;
     let store = configuration.settings.store.url.clone();
     let mut service = Service::start(configuration, Arc::new(SystemClock)).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?store, "dispatching");
     notify::ready();
     loop {
-        match orders.next(&mut service).await {
-            Order::Reload => {
+        match events.next(&mut service).await {
+            Event::Reload => {
                 notify::reloading();
                 reload(&mut service, inputs, log).await;
                 notify::ready();
             }
-            Order::Beat => match service.fault() {
+            Event::Beat => match service.fault() {
                 None => notify::watchdog(),
                 // systemd will end us; the log says why.
                 Some(fault) => tracing::error!(fault, "the dispatcher is stuck"),
             },
-            Order::Stop(signal) => {
+            Event::Stop(signal) => {
                 tracing::info!(signal, "stopping");
                 notify::stopping();
                 break;
             }
-            Order::Ended => break,
+            Event::Ended => break,
         }
     }
     let cut_off = service.stop().await?;
@@ -95,7 +91,7 @@ async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) {
         Ok(configuration) => configuration,
         Err(invalid) => {
             for fault in &invalid.faults {
-                tracing::error!(%fault, "not reloaded; the configuration before stays in force");
+                tracing::error!(%fault, "not reloaded; the previous configuration stays in force");
             }
             return;
         }
@@ -112,19 +108,19 @@ async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) {
             tracing::info!("reloaded settings and keys");
         }
         Err(error) => {
-            tracing::error!(%error, "not reloaded; the configuration before stays in force");
+            tracing::error!(%error, "not reloaded; the previous configuration stays in force");
         }
     }
 }
 
-struct Orders {
+struct Events {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
     watchdog: Option<Interval>,
 }
 
-impl Orders {
+impl Events {
     fn listen() -> Result<Self, Failure> {
         let listen = |kind, name| signal(kind).context(name);
         Ok(Self {
@@ -135,7 +131,7 @@ impl Orders {
         })
     }
 
-    async fn next(&mut self, service: &mut Service) -> Order {
+    async fn next(&mut self, service: &mut Service) -> Event {
         let watchdog = async {
             match &mut self.watchdog {
                 Some(interval) => interval.tick().await,
@@ -143,11 +139,12 @@ impl Orders {
             }
         };
         tokio::select! {
-            _ = self.terminate.recv() => Order::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Order::Stop("SIGINT"),
-            _ = self.hang_up.recv() => Order::Reload,
-            _ = watchdog => Order::Beat,
-            () = service.ended() => Order::Ended,
+            biased; // a stop goes before a reload, and the watchdog before an end that is final anyway
+            _ = self.terminate.recv() => Event::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Event::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Event::Reload,
+            _ = watchdog => Event::Beat,
+            () = service.ended() => Event::Ended,
         }
     }
 }

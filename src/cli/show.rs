@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::colour;
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit};
 use super::queue::{self, no_callback};
 use super::table::{self, visible};
 use crate::config::{Inputs, Settings};
@@ -21,11 +21,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let order = &arguments.order;
     let settings = Settings::load(inputs)?;
     let reports = queue::block_on(async {

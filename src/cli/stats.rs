@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Failure};
 use super::queue::inspect;
 use super::table::{self, visible};
 use super::watch::WatchArguments;
@@ -32,11 +32,7 @@ struct Numbers {
     merchants: Vec<MerchantRow>,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     arguments
         .watch
         .run(out, |out| print(arguments, inputs, out))

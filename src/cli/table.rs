@@ -24,7 +24,7 @@ pub(super) fn print<const N: usize>(
     Ok(())
 }
 
-/// What merchants and gateways wrote must not command the terminal.
+/// Replaces control characters: text of merchants and gateways must not control the terminal.
 pub(super) fn visible(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit, Failure};
 use super::queue::block_on;
 use super::table;
 use crate::clock::SystemClock;
@@ -28,11 +28,7 @@ pub(super) struct Arguments {
     replace_unfit: bool,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let route = Route {
         from: url("--from", &arguments.from, inputs)?,
         to: url("--to", &arguments.to, inputs)?,

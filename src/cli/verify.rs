@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use anyhow::{Context, anyhow};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit};
 use crate::config::{Configuration, Inputs};
 use crate::domain::FlatObject;
 
@@ -18,11 +18,7 @@ pub(super) struct Arguments {
     app: Option<String>,
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let Configuration { settings, keys } = Configuration::load(inputs)?;
     let mut json = Vec::new();
     io::stdin()

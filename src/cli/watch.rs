@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit, Failure};
 use super::queue;
 
 /// Clears a terminal and begins at its top.
@@ -33,7 +33,7 @@ impl WatchArguments {
         &self,
         out: &mut dyn Write,
         mut draw: impl FnMut(&mut dyn Write) -> Result<(), Failure>,
-    ) -> Result<Exit, Failure> {
+    ) -> CommandResult {
         let Some(seconds) = self.watch else {
             draw(out)?;
             return Ok(Exit::Done);

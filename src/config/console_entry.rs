@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::fault::{Fault, Problem};
+use super::fault::{ConfigFault, Problem};
 use super::keys::Source;
 use super::suggestion::nearest;
 use crate::domain::Secret;
@@ -21,7 +21,7 @@ pub(super) fn read(
     text: &str,
     offset: usize,
     value: &Spanned<DeValue<'_>>,
-) -> Result<Secret, Vec<Fault>> {
+) -> Result<Secret, Vec<ConfigFault>> {
     let fault = |offset, problem| {
         let subject = Some("console".to_owned());
         source.fault_at(text, offset, subject, problem)

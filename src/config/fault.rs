@@ -112,7 +112,7 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigFault {
     /// Where it stands.
     pub place: Place,
     /// The setting or the keys file's entry, if it is about one.
@@ -121,7 +121,7 @@ pub struct Fault {
     pub problem: Problem,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
         match &self.subject {
@@ -135,7 +135,7 @@ impl fmt::Display for Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct Invalid {
     /// At least one, in the order of reading.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ConfigFault>,
 }
 
 impl fmt::Display for Invalid {
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn names_the_line_and_lists_one_fault_per_line() {
         let place = |offset| Place::line_of(Path::new("a.toml"), "x = 1\ny = 2\n", offset);
-        let fault = |place, subject: Option<&str>| Fault {
+        let fault = |place, subject: Option<&str>| ConfigFault {
             place,
             subject: subject.map(str::to_owned),
             problem: Problem::Invalid("bad; mend it".to_owned()),

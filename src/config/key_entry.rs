@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
-use super::fault::{Fault, Problem};
+use super::fault::{ConfigFault, Problem};
 use super::keys::Source;
 use super::reader::choice;
 use super::secret_file;
@@ -30,7 +30,7 @@ pub(super) struct KeyReader<'a> {
     offset: usize,
     /// Which entry it is, in words.
     subject: String,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
 }
 
 impl<'a> KeyReader<'a> {
@@ -66,7 +66,7 @@ impl<'a> KeyReader<'a> {
     }
 
     /// The entry, or all that is wrong with it.
-    pub(super) fn read(mut self, signing: &SigningSettings) -> Result<KeyEntry, Vec<Fault>> {
+    pub(super) fn read(mut self, signing: &SigningSettings) -> Result<KeyEntry, Vec<ConfigFault>> {
         self.refuse_unknown_fields();
         let app_id = self.required("app_id");
         let id = self.required("id");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::console_entry;
-use super::fault::{Fault, Invalid, Place, Problem};
+use super::fault::{ConfigFault, Invalid, Place, Problem};
 use super::key_entry::KeyReader;
 use super::secret_file::{self, Access};
 use super::settings::SigningSettings;
@@ -79,7 +79,7 @@ impl Keys {
 struct Found {
     entries: Vec<KeyEntry>,
     console_token: Option<Secret>,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
 }
 
 /// The file to read, and how closed it has to be.
@@ -186,15 +186,15 @@ impl Source {
         }
     }
 
-    fn not_entries(&self, text: &str, offset: usize) -> Fault {
+    fn not_entries(&self, text: &str, offset: usize) -> ConfigFault {
         let problem = Problem::Invalid(
             "a key is a table of its own; write [[key]] and its fields below it".to_owned(),
         );
         self.fault_at(text, offset, None, problem)
     }
 
-    fn fault(&self, problem: Problem) -> Fault {
-        Fault {
+    fn fault(&self, problem: Problem) -> ConfigFault {
+        ConfigFault {
             place: Place::file(&self.path),
             subject: None,
             problem,
@@ -207,8 +207,8 @@ impl Source {
         offset: usize,
         subject: Option<String>,
         problem: Problem,
-    ) -> Fault {
-        Fault {
+    ) -> ConfigFault {
+        ConfigFault {
             place: Place::line_of(&self.path, text, offset),
             subject,
             problem,
@@ -216,7 +216,7 @@ impl Source {
     }
 
     /// Adds what to do when the file itself is missing.
-    fn invalid(&self, mut faults: Vec<Fault>) -> Invalid {
+    fn invalid(&self, mut faults: Vec<ConfigFault>) -> Invalid {
         for fault in &mut faults {
             if let Problem::Unreadable { remedy, .. } = &mut fault.problem
                 && fault.place == Place::file(&self.path)

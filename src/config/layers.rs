@@ -11,7 +11,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Place, Problem};
+use super::fault::{ConfigFault, Place, Problem};
 use super::suggestion::nearest;
 
 /// The file at the top of the repository, which is the one place where defaults are written.
@@ -111,12 +111,12 @@ impl Layers {
 
     /// Lays the file `path` with the content `text` over what is there. With a syntax error in it
     /// nothing is laid over.
-    pub(super) fn lay_file(&mut self, path: &Path, text: &str) -> Vec<Fault> {
+    pub(super) fn lay_file(&mut self, path: &Path, text: &str) -> Vec<ConfigFault> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut faults = Vec::new();
         for error in &errors {
             let offset = error.span().map_or(0, |span| span.start);
-            faults.push(Fault {
+            faults.push(ConfigFault {
                 place: Place::line_of(path, text, offset),
                 subject: None,
                 problem: Problem::Syntax(error.message().to_owned()),
@@ -140,7 +140,7 @@ impl Layers {
                     None
                 }
             };
-            faults.extend(problem.map(|problem| Fault {
+            faults.extend(problem.map(|problem| ConfigFault {
                 place,
                 subject: None,
                 problem,
@@ -155,7 +155,7 @@ impl Layers {
         text: &str,
         section: &str,
         keys: &DeTable<'_>,
-    ) -> Vec<Fault> {
+    ) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
         for (key, value) in keys {
             let name = format!("{section}.{}", key.get_ref());
@@ -165,7 +165,7 @@ impl Layers {
                     let written = Written::from_toml(value.get_ref());
                     *entry = Entry { written, place };
                 }
-                None => faults.push(Fault {
+                None => faults.push(ConfigFault {
                     place,
                     subject: None,
                     problem: self.unknown_key(&name),
@@ -176,7 +176,10 @@ impl Layers {
     }
 
     /// Lays the environment over what is there. Variables without the prefix are none of ours.
-    pub(super) fn lay_environment(&mut self, environment: &BTreeMap<String, String>) -> Vec<Fault> {
+    pub(super) fn lay_environment(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+    ) -> Vec<ConfigFault> {
         let by_variable: BTreeMap<String, String> = self
             .names()
             .map(|name| (variable_name(name), name.to_owned()))
@@ -193,7 +196,7 @@ impl Layers {
                     let written = Written::Variable(value.clone());
                     *entry = Entry { written, place };
                 }
-                None => faults.push(Fault {
+                None => faults.push(ConfigFault {
                     place,
                     subject: None,
                     problem: Problem::Unknown {

@@ -35,7 +35,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use fault::{Fault, Invalid, Place, Problem};
+pub use fault::{ConfigFault, Invalid, Place, Problem};
 pub use inputs::{FILE_NAME, Inputs, SYSTEM_DIRECTORY, locate};
 pub use keys::Keys;
 pub use settings::{
@@ -116,7 +116,7 @@ struct Reading {
     signing: Option<SigningSettings>,
     /// Where the queue is, if that much is in order.
     store: Option<StoreSettings>,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
 }
 
 impl Reading {
@@ -212,7 +212,7 @@ const fn reading_order(place: &Place) -> (u8, usize) {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Fault> {
+fn read_text(path: &Path) -> Result<String, ConfigFault> {
     use std::io::Read as _;
 
     let mut text = String::new();
@@ -230,7 +230,7 @@ fn read_text(path: &Path) -> Result<String, Fault> {
         Ok(_) => return Ok(text),
         Err(problem) => problem,
     };
-    Err(Fault {
+    Err(ConfigFault {
         place: Place::file(path),
         subject: None,
         problem,

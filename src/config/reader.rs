@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use serde::de::value::{Error as NoSuchVariant, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
-use super::fault::{Fault, Place, Problem};
+use super::fault::{ConfigFault, Place, Problem};
 use super::layers::{Layers, Written};
 
 /// Reads settings one by one.
@@ -22,7 +22,7 @@ pub(super) struct Reader<'a> {
     working_directory: &'a Path,
     /// What the file is relative to, and so are the defaults when there is a file.
     file_directory: &'a Path,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
 }
 
 impl<'a> Reader<'a> {
@@ -40,7 +40,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn into_faults(self) -> Vec<Fault> {
+    pub(super) fn into_faults(self) -> Vec<ConfigFault> {
         self.faults
     }
 
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
     /// Notes that `name` is wrong although it could be read.
     pub(super) fn fault(&mut self, name: &str, problem: Problem) {
         let place = self.layers.get(name).place.clone();
-        self.faults.push(Fault {
+        self.faults.push(ConfigFault {
             place,
             subject: Some(name.to_owned()),
             problem,

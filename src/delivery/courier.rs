@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use super::floor::{Errand, Floor};
 use super::letter::Letter;
 use super::terms::Terms;
-use super::transport::{Line, Permit, Refusal};
+use super::transport::{Permit, Refusal, WorkerCache};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
     self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
@@ -54,7 +54,7 @@ const TOO_LATE_TO_RESEND: &str = "perhaps sent, answer unknown: the connection c
 
 /// Makes attempts until there is nothing more to send or no place for it.
 pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
-    let mut line = Line::default();
+    let mut cache = WorkerCache::default();
     let mut next = Some(first);
     while let Some(errand) = next {
         let Errand {
@@ -63,7 +63,7 @@ pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
             claimed,
             terms,
         } = errand;
-        let ended = deliver(&clock, &terms, &mut line, endpoint, claimed).await;
+        let ended = deliver(&clock, &terms, &mut cache, endpoint, claimed).await;
         next = floor.hand_in(place, ended, terms, clock.now());
     }
 }
@@ -71,7 +71,7 @@ pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
 async fn deliver(
     clock: &SharedClock,
     terms: &Terms,
-    line: &mut Line,
+    cache: &mut WorkerCache,
     endpoint: Endpoint,
     claimed: ClaimedCallback,
 ) -> Ended {
@@ -86,14 +86,19 @@ async fn deliver(
     let permit = validity.map(|validity| Permit::new(move || validity.stands()));
     let started_at = clock.now();
     let stopwatch = Stopwatch::start();
-    let (mut attempt, reach) =
-        match AssertUnwindSafe(attempt(terms, line, &callback, permit.as_ref(), started_at))
-            .catch_unwind()
-            .await
-        {
-            Ok(ended) => ended,
-            Err(_) => (panicked(id, started_at), Reach::NotTried),
-        };
+    let (mut attempt, reach) = match AssertUnwindSafe(attempt(
+        terms,
+        cache,
+        &callback,
+        permit.as_ref(),
+        started_at,
+    ))
+    .catch_unwind()
+    .await
+    {
+        Ok(ended) => ended,
+        Err(_) => (panicked(id, started_at), Reach::NotTried),
+    };
     attempt.duration = stopwatch.elapsed();
     if !terms.shield && attempt.verdict.outcome.is_counted() {
         attempt.verdict.counted = true;
@@ -123,7 +128,7 @@ async fn deliver(
 
 async fn attempt(
     terms: &Terms,
-    line: &mut Line,
+    cache: &mut WorkerCache,
     callback: &Result<Box<Callback>, Malformed>,
     permit: Option<&Arc<Permit>>,
     started_at: Timestamp,
@@ -144,7 +149,7 @@ async fn attempt(
             let (url, body) = (&callback.callback_url, letter.body);
             let report = terms
                 .post
-                .post_along(line, url, body, permit.cloned())
+                .post_with_cache(cache, url, body, permit.cloned())
                 .await;
             failpoint::here!("send-after-answer");
             if let Some(refusal) = permit.and_then(|permit| permit.refusal()) {

@@ -1,9 +1,9 @@
 //! The daemon put together: queue, dispatcher, housekeeping and admin port, as `run` starts it.
 //!
 //! Tests and `demo` start the same thing; they only hand in another clock or another
-//! configuration. What a reload replaces: keys, signing, schedule, limits, egress, shield,
-//! housekeeping and the log's level. What it can't: `store.url`, `[admin]`, `log.format` and
-//! `delivery.drain_timeout` hold for the life of the process.
+//! configuration. A reload replaces keys, signing, schedule, limits, egress, shield, pruning and the
+//! log's level. `store.url`, `[admin]`, `log.format` and `delivery.drain_timeout` hold for the life
+//! of the process.
 
 mod counts;
 mod probe;
@@ -53,7 +53,7 @@ pub enum StartError {
     /// The queue can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The way out can't be set up.
+    /// The transport can't be set up.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The admin port can't be had.
@@ -261,7 +261,7 @@ impl Service {
     }
 }
 
-/// Whether the way out can be set up as `[egress]` wants it.
+/// Whether the transport can be set up as `[egress]` says.
 ///
 /// # Errors
 ///
@@ -326,7 +326,7 @@ fn convention_of(terms: watch::Receiver<Arc<Terms>>) -> CurrentConvention {
     Arc::new(move || terms.borrow().convention)
 }
 
-/// Who may be called, by `[egress]`.
+/// The egress policy of `[egress]`.
 pub fn policy(settings: &Settings) -> Policy {
     Policy {
         allow_http: settings.egress.allow_http,

@@ -12,7 +12,7 @@ use crate::domain::{Message, Payment, Timestamp, Unsignable};
 /// Why nothing was sent.
 #[derive(Debug, Error)]
 pub enum ProbeError {
-    /// The way out can't be set up.
+    /// The transport can't be set up.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// No key of the app can sign.

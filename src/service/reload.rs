@@ -1,4 +1,4 @@
-//! Taking up a changed configuration without a pause.
+//! Applies a changed configuration without a pause.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::config::{Configuration, Settings};
 use crate::delivery::transport::TransportError;
 use crate::housekeeping::HousekeepingError;
 
-/// Why a configuration was not taken up. The one before stays in force.
+/// Why a configuration was not applied. The previous one stays in force.
 #[derive(Debug, Error)]
 pub enum ReloadError {
-    /// The way out can't be set up.
+    /// The transport can't be set up.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// Pruning can't be scheduled.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandResult, Exit, Failure};
 use super::super::table::{self, visible};
 use crate::domain::{Counts, Day, Difference, Link, Offset};
 use crate::reconciliation::{AppCounts, Comparison, Payments, Report, compare, report};
@@ -24,7 +24,7 @@ pub(super) async fn run(
     books: Option<Payments>,
     json: bool,
     out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+) -> CommandResult {
     let period = asked.day.period(asked.offset);
     let report = report(ledger, period, asked.app).await?;
     let link = match asked.offset {

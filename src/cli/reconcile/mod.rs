@@ -7,7 +7,7 @@ mod verify;
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandResult, Exit};
 use super::queue::runtime;
 use crate::config::{Inputs, Settings};
 use crate::domain::{Day, Offset};
@@ -71,11 +71,7 @@ impl Arguments {
     }
 }
 
-pub(super) fn run(
-    arguments: &Arguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let settings = Settings::load(inputs)?;
     let runtime = runtime()?;
     let ledger = runtime.block_on(service::ledger(&settings.store.url))?;

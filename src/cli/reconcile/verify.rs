@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandResult, Exit};
 use crate::clock::{Clock, SystemClock};
 use crate::config::HousekeepingSettings;
 use crate::reconciliation::{Retained, verify};
@@ -13,7 +13,7 @@ pub(super) async fn run(
     housekeeping: &HousekeepingSettings,
     json: bool,
     out: &mut dyn Write,
-) -> Result<Exit, Failure> {
+) -> CommandResult {
     let retained = Retained {
         keep: housekeeping.keep_delivered.min(housekeeping.keep_exhausted),
         now: SystemClock.now(),

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use super::super::layers::{Layers, variable_name};
 use super::super::{Inputs, Settings};
-use super::Place;
+use super::Folder;
 
 /// The faults of `inputs`, one per line.
-fn faults(place: &Place, inputs: &Inputs) -> Vec<String> {
+fn faults(folder: &Folder, inputs: &Inputs) -> Vec<String> {
     match Settings::load(inputs) {
         Ok(settings) => panic!("no fault in {settings:?}"),
-        Err(invalid) => place.lines(&invalid),
+        Err(invalid) => folder.lines(&invalid),
     }
 }
 
 #[test]
 fn every_setting_is_read_and_all_faults_are_reported_at_once() {
-    let place = Place::new();
+    let folder = Folder::new();
     let names: Vec<String> = Layers::defaults().names().map(str::to_owned).collect();
     let variables: BTreeMap<String, String> = names
         .iter()
@@ -34,9 +34,9 @@ fn every_setting_is_read_and_all_faults_are_reported_at_once() {
         .collect();
     let inputs = Inputs {
         environment: variables,
-        ..place.inputs()
+        ..folder.inputs()
     };
-    let faults = faults(&place, &inputs).join("\n");
+    let faults = faults(&folder, &inputs).join("\n");
     for (name, variable) in names.iter().map(|name| (name, variable_name(name))) {
         let expected = format!("environment variable {variable}: {name}: ");
         assert!(
@@ -46,187 +46,95 @@ fn every_setting_is_read_and_all_faults_are_reported_at_once() {
     }
 }
 
+/// A setting as it is written, and below it what its fault says after the place and the key.
+const FAULTS: &str = r#"
+store.url = "postgres://u:p@h"
+  not a PostgreSQL URL (no database); write postgres://USER@HOST:PORT/DATABASE
+store.url = 5
+  expected a text in quotes, found an integer
+retry.schedule = ["5m", "5 parsecs"]
+  "5 parsecs" is not a duration; write it like "10s", "5m" or "90d"
+retry.schedule = ["0s"]
+  "0s" is no time at all; write a duration above zero
+retry.schedule = "5m"
+  expected a list of texts, found a text
+retry.schedule = [5]
+  expected a list of texts in quotes, found a list with other items
+delivery.max_in_flight = 0
+  0 is out of range; write 1 to 65536
+delivery.max_in_flight = -1
+  -1 is out of range; write 1 to 65536
+delivery.max_in_flight = "8"
+  expected a whole number, found a text
+delivery.max_in_flight_per_merchant = 65537
+  65537 is out of range; write 1 to 65536
+delivery.max_in_flight = 99999999999999999999
+  expected a whole number, found an integer out of range
+delivery.connect_timeout = "11s"
+  11s is more than delivery.timeout, 10s; lower it
+delivery.timeout = "2s"
+  2s is less than delivery.connect_timeout, 3s; lower that one too
+delivery.timeout = "0s"
+  "0s" is no time at all; write a duration above zero
+delivery.drain_timeout = 30
+  expected a text in quotes, found an integer
+delivery.max_response_bytes = "17MiB"
+  "17MiB" is out of range; write 1 to 16777216 bytes
+delivery.max_response_bytes = "much"
+  "much" is not a size; write it like "64KiB" or "1MiB"
+delivery.max_response_bytes = 0
+  0 is out of range; write 1 to 16777216 bytes
+egress.allow_http = "yes"
+  expected true or false, found a text
+egress.allow_networks = ["10.0.0.0/33"]
+  "10.0.0.0/33" is not a network; write it like "10.1.0.0/16" or "10.1.2.3"
+egress.proxy = "ftp://h"
+  not a proxy; write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT
+signing.algorithm = "md5"
+  unknown variant `md5`, expected `hmac-sha256` or `rsa-sha256`
+signing.encoding = "base32"
+  unknown variant `base32`, expected one of `base64`, `hex`, `hex-upper`
+signing.keys_file = ""
+  empty; name the keys file
+shield.enabled = 1
+  expected true or false, found an integer
+housekeeping.keep_delivered = "0s"
+  "0s" is no time at all; write a duration above zero
+housekeeping.prune_cron = "0 0 0 31 2 *"
+  "0 0 0 31 2 *" never comes round; choose a date that exists
+admin.listen = "localhost"
+  "localhost" is not an address with a port; write it like "127.0.0.1:9464" or "[::1]:9464"
+admin.console_names = ["https://ops.example"]
+  "https://ops.example" is not the name of a host; write it like "ops.example", without scheme and port
+log.level = "inof"
+  "inof" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas
+log.level = "3"
+  "3" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas
+log.level = "hyper="
+  "hyper=" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas
+log.format = 2026-11-01
+  expected a text in quotes, found a date or time
+tracing.otlp_endpoint = "https://u:hunter2@collector:4318/v1/traces"
+  not a collector; write http://HOST:PORT without a path, for instance http://127.0.0.1:4318. Where TLS or a password is needed, run a collector on this host that has it
+"#;
+
 #[test]
 fn each_kind_of_fault_names_line_key_and_remedy() {
-    let place = Place::new();
-    for (section, line, expected) in [
-        (
-            "store",
-            "url = \"postgres://u:p@h\"",
-            "not a PostgreSQL URL (no database); write postgres://USER@HOST:PORT/DATABASE",
-        ),
-        (
-            "store",
-            "url = 5",
-            "expected a text in quotes, found an integer",
-        ),
-        (
-            "retry",
-            "schedule = [\"5m\", \"5 parsecs\"]",
-            "\"5 parsecs\" is not a duration; write it like \"10s\", \"5m\" or \"90d\"",
-        ),
-        (
-            "retry",
-            "schedule = [\"0s\"]",
-            "\"0s\" is no time at all; write a duration above zero",
-        ),
-        (
-            "retry",
-            "schedule = \"5m\"",
-            "expected a list of texts, found a text",
-        ),
-        (
-            "retry",
-            "schedule = [5]",
-            "expected a list of texts in quotes, found a list with other items",
-        ),
-        (
-            "delivery",
-            "max_in_flight = 0",
-            "0 is out of range; write 1 to 65536",
-        ),
-        (
-            "delivery",
-            "max_in_flight = -1",
-            "-1 is out of range; write 1 to 65536",
-        ),
-        (
-            "delivery",
-            "max_in_flight = \"8\"",
-            "expected a whole number, found a text",
-        ),
-        (
-            "delivery",
-            "max_in_flight_per_merchant = 65537",
-            "65537 is out of range; write 1 to 65536",
-        ),
-        (
-            "delivery",
-            "max_in_flight = 99999999999999999999",
-            "expected a whole number, found an integer out of range",
-        ),
-        (
-            "delivery",
-            "connect_timeout = \"11s\"",
-            "11s is more than delivery.timeout, 10s; lower it",
-        ),
-        (
-            "delivery",
-            "timeout = \"2s\"",
-            "2s is less than delivery.connect_timeout, 3s; lower that one too",
-        ),
-        (
-            "delivery",
-            "timeout = \"0s\"",
-            "\"0s\" is no time at all; write a duration above zero",
-        ),
-        (
-            "delivery",
-            "drain_timeout = 30",
-            "expected a text in quotes, found an integer",
-        ),
-        (
-            "delivery",
-            "max_response_bytes = \"17MiB\"",
-            "\"17MiB\" is out of range; write 1 to 16777216 bytes",
-        ),
-        (
-            "delivery",
-            "max_response_bytes = \"much\"",
-            "\"much\" is not a size; write it like \"64KiB\" or \"1MiB\"",
-        ),
-        (
-            "delivery",
-            "max_response_bytes = 0",
-            "0 is out of range; write 1 to 16777216 bytes",
-        ),
-        (
-            "egress",
-            "allow_http = \"yes\"",
-            "expected true or false, found a text",
-        ),
-        (
-            "egress",
-            "allow_networks = [\"10.0.0.0/33\"]",
-            "\"10.0.0.0/33\" is not a network; write it like \"10.1.0.0/16\" or \"10.1.2.3\"",
-        ),
-        (
-            "egress",
-            "proxy = \"ftp://h\"",
-            "not a proxy; write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT",
-        ),
-        (
-            "signing",
-            "algorithm = \"md5\"",
-            "unknown variant `md5`, expected `hmac-sha256` or `rsa-sha256`",
-        ),
-        (
-            "signing",
-            "encoding = \"base32\"",
-            "unknown variant `base32`, expected one of `base64`, `hex`, `hex-upper`",
-        ),
-        ("signing", "keys_file = \"\"", "empty; name the keys file"),
-        (
-            "shield",
-            "enabled = 1",
-            "expected true or false, found an integer",
-        ),
-        (
-            "housekeeping",
-            "keep_delivered = \"0s\"",
-            "\"0s\" is no time at all; write a duration above zero",
-        ),
-        (
-            "housekeeping",
-            "prune_cron = \"0 0 0 31 2 *\"",
-            "\"0 0 0 31 2 *\" never comes round; choose a date that exists",
-        ),
-        (
-            "admin",
-            "listen = \"localhost\"",
-            "\"localhost\" is not an address with a port; write it like \"127.0.0.1:9464\" or \"[::1]:9464\"",
-        ),
-        (
-            "admin",
-            "console_names = [\"https://ops.example\"]",
-            "\"https://ops.example\" is not the name of a host; write it like \"ops.example\", without scheme and port",
-        ),
-        (
-            "log",
-            "level = \"inof\"",
-            "\"inof\" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas",
-        ),
-        (
-            "log",
-            "level = \"3\"",
-            "\"3\" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas",
-        ),
-        (
-            "log",
-            "level = \"hyper=\"",
-            "\"hyper=\" is not a level; write error, warn, info, debug, trace or off, or module=level, separated by commas",
-        ),
-        (
-            "log",
-            "format = 2026-11-01",
-            "expected a text in quotes, found a date or time",
-        ),
-        (
-            "tracing",
-            "otlp_endpoint = \"https://u:hunter2@collector:4318/v1/traces\"",
-            "not a collector; write http://HOST:PORT without a path, for instance http://127.0.0.1:4318. Where TLS or a password is needed, run a collector on this host that has it",
-        ),
-    ] {
-        let inputs = place.with_file(&format!("\n[{section}]\n{line}\n"));
-        let key = line.split(' ').next().expect("split gives one at least");
-        let expected = format!("dispatcher.toml:3: {section}.{key}: {expected}");
-        assert_eq!(faults(&place, &inputs), [expected]);
+    let folder = Folder::new();
+    let lines: Vec<&str> = FAULTS.trim().lines().map(str::trim).collect();
+    for case in lines.chunks(2) {
+        let (setting, problem) = (case[0], case[1]);
+        let (section, line) = setting.split_once('.').expect("section.key = value");
+        let inputs = folder.with_file(&format!("\n[{section}]\n{line}\n"));
+        let name = setting.split(' ').next().expect("split gives one at least");
+        let expected = format!("dispatcher.toml:3: {name}: {problem}");
+        assert_eq!(faults(&folder, &inputs), [expected]);
     }
 }
 
 #[test]
 fn a_schedule_has_six_fields() {
-    let place = Place::new();
+    let folder = Folder::new();
     for wrong in [
         "30 3 * * *",
         "0 30 3 * * * 2030",
@@ -234,8 +142,8 @@ fn a_schedule_has_six_fields() {
         "0 30 25 * * *",
         "every night",
     ] {
-        let inputs = place.with_variables(&[("HOUSEKEEPING__PRUNE_CRON", wrong)]);
-        let faults = faults(&place, &inputs);
+        let inputs = folder.with_variables(&[("HOUSEKEEPING__PRUNE_CRON", wrong)]);
+        let faults = faults(&folder, &inputs);
         assert!(
             faults[0].contains("write six fields"),
             "{wrong}: {faults:?}"
@@ -247,18 +155,18 @@ fn a_schedule_has_six_fields() {
         "0 0 3 29 2 *",
         "0 0 4 * * SUN",
     ] {
-        let inputs = place.with_variables(&[("HOUSEKEEPING__PRUNE_CRON", right)]);
+        let inputs = folder.with_variables(&[("HOUSEKEEPING__PRUNE_CRON", right)]);
         Settings::load(&inputs).expect(right);
     }
 }
 
 #[test]
 fn too_many_retries_are_refused() {
-    let place = Place::new();
+    let folder = Folder::new();
     let schedule = vec!["1s"; 101].join(",");
-    let inputs = place.with_variables(&[("RETRY__SCHEDULE", &schedule)]);
+    let inputs = folder.with_variables(&[("RETRY__SCHEDULE", &schedule)]);
     assert_eq!(
-        faults(&place, &inputs),
+        faults(&folder, &inputs),
         [
             "environment variable DISPATCHER__RETRY__SCHEDULE: retry.schedule: \
           101 retries are too many; list at most 100 waits"
@@ -268,14 +176,14 @@ fn too_many_retries_are_refused() {
 
 #[test]
 fn one_run_reports_file_and_environment_in_reading_order() {
-    let place = Place::new();
-    let mut inputs = place.with_file(
+    let folder = Folder::new();
+    let mut inputs = folder.with_file(
         "[shield]\nenabled = \"on\"\n[retry]\nschedule = [\"x\", \"1m\", \"y\"]\nshedule = []\n",
     );
-    inputs.environment = place
+    inputs.environment = folder
         .with_variables(&[("LOG__FORMAT", "xml"), ("LOG__COLOUR", "red")])
         .environment;
-    let faults = faults(&place, &inputs);
+    let faults = faults(&folder, &inputs);
     let beginnings: Vec<&str> = faults
         .iter()
         .filter_map(|line| line.split(": ").nth(1))
@@ -296,16 +204,16 @@ fn one_run_reports_file_and_environment_in_reading_order() {
 
 #[test]
 fn extra_certificates_are_looked_into() {
-    let place = Place::new();
+    let folder = Folder::new();
     let secret = "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n";
     for (content, expected) in [
         ("nothing", "has no certificate in it"),
         (secret, "certificate 1 in"),
         ("-----BEGIN CERTIFICATE-----\n!!\n", "certificate 1 in"),
     ] {
-        place.write("ca.pem", content);
-        let inputs = place.with_file("[egress]\nextra_ca_file = \"ca.pem\"\n");
-        let faults = faults(&place, &inputs);
+        folder.write("ca.pem", content);
+        let inputs = folder.with_file("[egress]\nextra_ca_file = \"ca.pem\"\n");
+        let faults = faults(&folder, &inputs);
         assert!(faults[0].contains(expected), "{faults:?}");
         assert_eq!(faults.len(), 1);
     }
@@ -313,12 +221,12 @@ fn extra_certificates_are_looked_into() {
 
 #[test]
 fn a_missing_file_or_one_that_is_not_toml_is_a_fault() {
-    let place = Place::new();
+    let folder = Folder::new();
     let missing = Inputs {
-        file: Some(place.path("missing.toml")),
-        ..place.inputs()
+        file: Some(folder.path("missing.toml")),
+        ..folder.inputs()
     };
-    let faults_of_missing = faults(&place, &missing);
+    let faults_of_missing = faults(&folder, &missing);
     assert_eq!(
         faults_of_missing,
         [
@@ -326,10 +234,10 @@ fn a_missing_file_or_one_that_is_not_toml_is_a_fault() {
           name a readable settings file with --config"
         ]
     );
-    let mut broken = place.with_file("[delivery]\ntimeout = \"2s\nmax_in_flight = 8\n");
+    let mut broken = folder.with_file("[delivery]\ntimeout = \"2s\nmax_in_flight = 8\n");
     let variables = [("DELIVRY__TIMEOUT", "1s")];
-    broken.environment = place.with_variables(&variables).environment;
-    let faults = faults(&place, &broken);
+    broken.environment = folder.with_variables(&variables).environment;
+    let faults = faults(&folder, &broken);
     assert!(
         faults[0].starts_with("dispatcher.toml:2: not valid TOML: "),
         "{faults:?}"
@@ -342,13 +250,13 @@ fn a_missing_file_or_one_that_is_not_toml_is_a_fault() {
 
 #[test]
 fn a_fault_is_one_line_whatever_a_name_has_in_it() {
-    let place = Place::new();
+    let folder = Folder::new();
     let file = "[\"a\\nb\"]\n[log]\n\"x\\ny\" = 1\n\"\\u001b[2J\" = 1\n";
-    let mut inputs = place.with_file(file);
+    let mut inputs = folder.with_file(file);
     let variable = "DISPATCHER__LOG__A\nB".to_owned();
     inputs.environment.insert(variable, String::new());
     assert_eq!(
-        faults(&place, &inputs),
+        faults(&folder, &inputs),
         [
             "dispatcher.toml:1: unknown section [a\\nb]; remove it",
             "dispatcher.toml:3: unknown key log.x\\ny; remove it",
@@ -360,7 +268,7 @@ fn a_fault_is_one_line_whatever_a_name_has_in_it() {
 
 #[test]
 fn no_duration_is_so_long_that_sums_of_it_overflow() {
-    let place = Place::new();
+    let folder = Folder::new();
     let longest = "18446744073709551615s";
     let of = |length: &str| {
         format!(
@@ -376,7 +284,7 @@ fn no_duration_is_so_long_that_sums_of_it_overflow() {
         )
     };
     assert_eq!(
-        faults(&place, &place.with_file(&of(longest))),
+        faults(&folder, &folder.with_file(&of(longest))),
         [
             expected(2, "retry.schedule"),
             expected(4, "delivery.connect_timeout"),
@@ -386,5 +294,5 @@ fn no_duration_is_so_long_that_sums_of_it_overflow() {
             expected(9, "housekeeping.keep_exhausted"),
         ]
     );
-    assert!(Settings::load(&place.with_file(&of("100y"))).is_ok());
+    assert!(Settings::load(&folder.with_file(&of("100y"))).is_ok());
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::{Configuration, Inputs, Keys, Settings, SigningSettings};
-use super::{Place, fixture};
+use super::{Folder, fixture};
 use crate::domain::{Algorithm, Convention, Timestamp};
 
 /// What must never be seen in a message.
@@ -11,31 +11,31 @@ const SECRET: &str = "hunter2-hunter2";
 
 const ONE_KEY: &str = "[[key]]\napp_id = \"6\"\nid = \"a\"\nsecret = \"newpay-demo-secret\"\n";
 
-fn signing(place: &Place) -> SigningSettings {
-    let settings = Settings::load(&place.inputs()).expect("the defaults are in order");
+fn signing(folder: &Folder) -> SigningSettings {
+    let settings = Settings::load(&folder.inputs()).expect("the defaults are in order");
     settings.signing
 }
 
 /// The faults of a keys file with `content`, one per line; none of them shows the secret.
-fn faults(place: &Place, signing: &SigningSettings, content: &str) -> Vec<String> {
-    place.write("keys.toml", content);
+fn faults(folder: &Folder, signing: &SigningSettings, content: &str) -> Vec<String> {
+    folder.write("keys.toml", content);
     let invalid = Keys::load(signing, None).expect_err("a fault");
     for shown in [invalid.to_string(), format!("{invalid:?}")] {
         assert!(!shown.contains(SECRET), "{shown}");
         assert!(!shown.contains("hunter2"), "{shown}");
     }
-    place.lines(&invalid)
+    folder.lines(&invalid)
 }
 
-fn copy_rsa_key(place: &Place) {
+fn copy_rsa_key(folder: &Folder) {
     let pem = std::fs::read_to_string(fixture("rsa-2048.pem")).expect("the fixture is there");
-    place.write("rsa.pem", &pem);
+    folder.write("rsa.pem", &pem);
 }
 
 #[test]
 fn reads_a_rotation() {
-    let place = Place::new();
-    place.write(
+    let folder = Folder::new();
+    folder.write(
         "keys.toml",
         "[[key]]\napp_id = \"6\"\nid = \"old\"\nsecret = \"one\"\n\
          [[key]]\napp_id = \"6\"\nid = \"new\"\nsecret = \"two\"\n\
@@ -43,8 +43,8 @@ fn reads_a_rotation() {
          [[key]]\napp_id = \"7\"\nid = \"only\"\nsecret = \"three\"\nalgorithm = \"hmac-sha256\"\n\
          not_before = 2026-11-01 00:00:00.5Z\n",
     );
-    let keys = Keys::load(&signing(&place), None).expect("all in order");
-    assert_eq!(keys.path, place.path("keys.toml"));
+    let keys = Keys::load(&signing(&folder), None).expect("all in order");
+    assert_eq!(keys.path, folder.path("keys.toml"));
     assert_eq!(keys.keyring.apps().collect::<Vec<_>>(), ["6", "7"]);
     let begins = Timestamp::parse("2026-11-01T00:00:00Z").expect("a moment");
     let second_before = Timestamp::from_millis(begins.as_millis() - 1000);
@@ -58,31 +58,31 @@ fn reads_a_rotation() {
 
 #[test]
 fn reads_an_rsa_key_beside_hmac_keys() {
-    let place = Place::new();
-    copy_rsa_key(&place);
+    let folder = Folder::new();
+    copy_rsa_key(&folder);
     let rsa = "[[key]]\napp_id = \"8\"\nid = \"r\"\nprivate_key_file = \"rsa.pem\"\n";
-    place.write(
+    folder.write(
         "keys.toml",
         &format!("{ONE_KEY}{rsa}algorithm = \"rsa-sha256\"\n"),
     );
-    let keys = Keys::load(&signing(&place), None).expect("all in order");
+    let keys = Keys::load(&signing(&folder), None).expect("all in order");
     let algorithm = |keys: &Keys, app: &str| keys.keyring.keys(app)[0].key.algorithm();
     assert_eq!(algorithm(&keys, "6"), Algorithm::HmacSha256);
     assert_eq!(algorithm(&keys, "8"), Algorithm::RsaSha256);
 
     let by_default = SigningSettings {
         algorithm: Algorithm::RsaSha256,
-        ..signing(&place)
+        ..signing(&folder)
     };
-    place.write("keys.toml", rsa);
+    folder.write("keys.toml", rsa);
     let keys = Keys::load(&by_default, None).expect("rsa is the default");
     assert_eq!(algorithm(&keys, "8"), Algorithm::RsaSha256);
 }
 
 #[test]
 fn an_rsa_key_has_to_fit() {
-    let place = Place::new();
-    copy_rsa_key(&place);
+    let folder = Folder::new();
+    copy_rsa_key(&folder);
     let key = "[[key]]\napp_id = \"8\"\nid = \"r\"\nalgorithm = \"rsa-sha256\"\n\
                private_key_file = \"rsa.pem\"\n";
     let appending = SigningSettings {
@@ -90,13 +90,13 @@ fn an_rsa_key_has_to_fit() {
             append_key: true,
             ..Convention::default()
         },
-        ..signing(&place)
+        ..signing(&folder)
     };
-    let found = faults(&place, &appending, key);
+    let found = faults(&folder, &appending, key);
     assert!(found[0].contains("set append_key = false"), "{found:?}");
 
-    place.chmod("rsa.pem", 0o640);
-    let found = faults(&place, &signing(&place), key);
+    folder.chmod("rsa.pem", 0o640);
+    let found = faults(&folder, &signing(&folder), key);
     assert!(
         found[0].contains("rsa.pem: others may read it (mode 0640); chmod 600 rsa.pem"),
         "{found:?}"
@@ -104,8 +104,8 @@ fn an_rsa_key_has_to_fit() {
 
     // A PEM file on a single line: the decoder's own message has that line in it, as a list of
     // bytes that a search for the text would miss. So the whole message is compared.
-    place.write("rsa.pem", &format!("-----BEGIN PRIVATE KEY {SECRET}\n"));
-    let found = faults(&place, &signing(&place), key);
+    folder.write("rsa.pem", &format!("-----BEGIN PRIVATE KEY {SECRET}\n"));
+    let found = faults(&folder, &signing(&folder), key);
     assert_eq!(
         found,
         [
@@ -114,21 +114,21 @@ fn an_rsa_key_has_to_fit() {
         ]
     );
 
-    std::fs::remove_file(place.path("rsa.pem")).expect("own file");
-    let found = faults(&place, &signing(&place), key);
+    std::fs::remove_file(folder.path("rsa.pem")).expect("own file");
+    let found = faults(&folder, &signing(&folder), key);
     assert!(found[0].contains("rsa.pem: can't be read"), "{found:?}");
 
     let inline = key.replace("rsa.pem", &format!("-----BEGIN {SECRET}"));
-    let found = faults(&place, &signing(&place), &inline);
+    let found = faults(&folder, &signing(&folder), &inline);
     assert!(found[0].contains("not a file name"), "{found:?}");
 }
 
 #[test]
 fn reports_every_fault_of_every_entry() {
-    let place = Place::new();
+    let folder = Folder::new();
     let found = faults(
-        &place,
-        &signing(&place),
+        &folder,
+        &signing(&folder),
         &format!(
             "[[key]]\nid = \"a\"\nsecret = \"{SECRET}\"\nprivate_key_file = \"x.pem\"\n\
              [[key]]\napp_id = 6\nid = \"\"\nnot_before = 2026-11-01T00:00:00\n\
@@ -172,8 +172,8 @@ fn reports_every_fault_of_every_entry() {
 
 #[test]
 fn keys_of_one_app_must_not_clash() {
-    let place = Place::new();
-    let found = faults(&place, &signing(&place), &format!("{ONE_KEY}{ONE_KEY}"));
+    let folder = Folder::new();
+    let found = faults(&folder, &signing(&folder), &format!("{ONE_KEY}{ONE_KEY}"));
     assert_eq!(
         found,
         [
@@ -186,7 +186,7 @@ fn keys_of_one_app_must_not_clash() {
 
 #[test]
 fn no_secret_is_shown_however_broken_the_file() {
-    let place = Place::new();
+    let folder = Folder::new();
     let key = "[[key]]\napp_id = \"6\"\nid = \"a\"\n";
     for content in [
         format!("{key}secret = {SECRET}\n"),
@@ -205,36 +205,36 @@ fn no_secret_is_shown_however_broken_the_file() {
         format!("[[keys]]\nsecret = \"{SECRET}\"\n{ONE_KEY}"),
         format!("[{SECRET}]\n"),
     ] {
-        let found = faults(&place, &signing(&place), &content);
+        let found = faults(&folder, &signing(&folder), &content);
         assert!(
             found.iter().all(|line| line.starts_with("keys.toml:")),
             "{found:?}"
         );
     }
-    let path = place.path("keys.toml");
+    let path = folder.path("keys.toml");
     std::fs::write(&path, [0xff, 0xfe]).expect("writable");
-    let invalid = Keys::load(&signing(&place), None).expect_err("not UTF-8");
+    let invalid = Keys::load(&signing(&folder), None).expect_err("not UTF-8");
     assert_eq!(
-        place.lines(&invalid),
+        folder.lines(&invalid),
         ["keys.toml: not UTF-8 text; save it as UTF-8"]
     );
 }
 
 #[test]
 fn a_file_without_keys_or_none_at_all_is_a_fault() {
-    let place = Place::new();
+    let folder = Folder::new();
     let expected = ["keys.toml: no key in it; add a [[key]] with app_id, id and secret"];
     for content in ["", "# none yet\n", "key = []\n"] {
         assert_eq!(
-            faults(&place, &signing(&place), content),
+            faults(&folder, &signing(&folder), content),
             expected,
             "{content}"
         );
     }
-    std::fs::remove_file(place.path("keys.toml")).expect("own file");
-    let invalid = Keys::load(&signing(&place), None).expect_err("no file");
+    std::fs::remove_file(folder.path("keys.toml")).expect("own file");
+    let invalid = Keys::load(&signing(&folder), None).expect_err("no file");
     assert_eq!(
-        place.lines(&invalid),
+        folder.lines(&invalid),
         [
             "keys.toml: can't be read (No such file or directory (os error 2)); \
           create it with a [[key]] for each app, or set signing.keys_file"
@@ -244,39 +244,39 @@ fn a_file_without_keys_or_none_at_all_is_a_fault() {
 
 #[test]
 fn refuses_a_file_that_others_can_read() {
-    let place = Place::new();
-    place.write("keys.toml", ONE_KEY);
-    place.chmod("keys.toml", 0o644);
-    let invalid = Keys::load(&signing(&place), None).expect_err("open to others");
+    let folder = Folder::new();
+    folder.write("keys.toml", ONE_KEY);
+    folder.chmod("keys.toml", 0o644);
+    let invalid = Keys::load(&signing(&folder), None).expect_err("open to others");
     assert_eq!(
-        place.lines(&invalid),
+        folder.lines(&invalid),
         ["keys.toml: others may read it (mode 0644); chmod 600 keys.toml"]
     );
-    place.chmod("keys.toml", 0o400);
-    Keys::load(&signing(&place), None).expect("closed");
+    folder.chmod("keys.toml", 0o400);
+    Keys::load(&signing(&folder), None).expect("closed");
 }
 
 #[test]
 fn the_credentials_directory_wins() {
-    let place = Place::new();
-    place.write("keys.toml", ONE_KEY);
-    let credentials = place.path("credentials");
-    let load = |directory: &Path| Keys::load(&signing(&place), Some(directory));
+    let folder = Folder::new();
+    folder.write("keys.toml", ONE_KEY);
+    let credentials = folder.path("credentials");
+    let load = |directory: &Path| Keys::load(&signing(&folder), Some(directory));
     let keys = load(&credentials).expect("it is not there, so the keys file holds");
-    assert_eq!(keys.path, place.path("keys.toml"));
+    assert_eq!(keys.path, folder.path("keys.toml"));
 
     let rsa = ONE_KEY.replace(
         "secret = \"newpay-demo-secret\"",
         "private_key_file = \"r.pem\"",
     );
-    place.write(
+    folder.write(
         "credentials/keys.toml",
         &format!("{rsa}algorithm = \"rsa-sha256\"\n"),
     );
-    std::fs::copy(fixture("rsa-2048.pem"), place.path("credentials/r.pem")).expect("writable");
+    std::fs::copy(fixture("rsa-2048.pem"), folder.path("credentials/r.pem")).expect("writable");
     // As systemd leaves them when it gives access by ACL.
-    place.chmod("credentials/keys.toml", 0o440);
-    place.chmod("credentials/r.pem", 0o440);
+    folder.chmod("credentials/keys.toml", 0o440);
+    folder.chmod("credentials/r.pem", 0o440);
     let keys = load(&credentials).expect("all in order");
     assert_eq!(keys.path, credentials.join("keys.toml"));
     assert_eq!(
@@ -284,34 +284,34 @@ fn the_credentials_directory_wins() {
         Algorithm::RsaSha256
     );
 
-    place.chmod("credentials/keys.toml", 0o444);
+    folder.chmod("credentials/keys.toml", 0o444);
     let invalid = load(&credentials).expect_err("open to others");
     assert_eq!(
-        place.lines(&invalid),
+        folder.lines(&invalid),
         ["credentials/keys.toml: others may read it (mode 0444); chmod o= credentials/keys.toml"]
     );
 }
 
 #[test]
 fn one_run_reports_settings_and_keys() {
-    let place = Place::new();
-    place.write("keys.toml", "");
-    let inputs = place.with_variables(&[("LOG__FORMAT", "xml")]);
+    let folder = Folder::new();
+    folder.write("keys.toml", "");
+    let inputs = folder.with_variables(&[("LOG__FORMAT", "xml")]);
     let invalid = Configuration::load(&inputs).expect_err("two faults");
-    let lines = place.lines(&invalid);
+    let lines = folder.lines(&invalid);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("log.format"), "{lines:?}");
     assert!(lines[1].starts_with("keys.toml: no key in it"), "{lines:?}");
 
     // Which keys are meant is not known while [signing] is at fault.
-    let inputs = place.with_variables(&[("SIGNING__ENCODING", "xml")]);
+    let inputs = folder.with_variables(&[("SIGNING__ENCODING", "xml")]);
     let invalid = Configuration::load(&inputs).expect_err("one fault");
     assert_eq!(invalid.faults.len(), 1, "{invalid}");
 
-    place.write("keys.toml", ONE_KEY);
+    folder.write("keys.toml", ONE_KEY);
     let inputs = Inputs {
-        credentials_directory: Some(place.path("nowhere")),
-        ..place.inputs()
+        credentials_directory: Some(folder.path("nowhere")),
+        ..folder.inputs()
     };
     let configuration = Configuration::load(&inputs).expect("all in order");
     assert_eq!(
@@ -322,13 +322,13 @@ fn one_run_reports_settings_and_keys() {
 
 #[test]
 fn the_console_has_a_token_if_the_file_has_one() {
-    let place = Place::new();
-    place.write("keys.toml", ONE_KEY);
-    let keys = Keys::load(&signing(&place), None).expect("all in order");
+    let folder = Folder::new();
+    folder.write("keys.toml", ONE_KEY);
+    let keys = Keys::load(&signing(&folder), None).expect("all in order");
     assert!(keys.console_token.is_none());
     let section = format!("[console]\ntoken = \"{SECRET}-and-more\"\n");
-    place.write("keys.toml", &format!("{ONE_KEY}{section}"));
-    let keys = Keys::load(&signing(&place), None).expect("all in order");
+    folder.write("keys.toml", &format!("{ONE_KEY}{section}"));
+    let keys = Keys::load(&signing(&folder), None).expect("all in order");
     let token = keys.console_token.as_ref().expect("it is there");
     assert_eq!(token.expose(), format!("{SECRET}-and-more"));
     assert!(!format!("{keys:?}").contains("hunter2"), "{keys:?}");
@@ -336,8 +336,8 @@ fn the_console_has_a_token_if_the_file_has_one() {
 
 #[test]
 fn a_token_has_to_be_good() {
-    let place = Place::new();
-    let signing = signing(&place);
+    let folder = Folder::new();
+    let signing = signing(&folder);
     for (section, words) in [
         ("[console]\n", "no token; write token"),
         (
@@ -359,7 +359,7 @@ fn a_token_has_to_be_good() {
             true => format!("{ONE_KEY}{section}"),
             false => format!("{section}{ONE_KEY}"),
         };
-        let found = faults(&place, &signing, &content);
+        let found = faults(&folder, &signing, &content);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains(words), "{section}: {found:?}");
     }

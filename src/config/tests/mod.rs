@@ -14,11 +14,11 @@ use tempfile::TempDir;
 use super::Inputs;
 
 /// A working directory with files in it.
-struct Place {
+struct Folder {
     directory: TempDir,
 }
 
-impl Place {
+impl Folder {
     fn new() -> Self {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{Inputs, LogFormat, Settings, StoreUrl, log_level};
-use super::{Place, fixture};
+use super::{Folder, fixture};
 use crate::domain::{Algorithm, Convention, Schedule};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -14,9 +14,9 @@ fn seconds(seconds: u64) -> Duration {
 
 #[test]
 fn the_defaults_are_the_contract() {
-    let place = Place::new();
-    let settings = Settings::load(&place.inputs()).expect("the defaults are in order");
-    let directory = place.directory.path();
+    let folder = Folder::new();
+    let settings = Settings::load(&folder.inputs()).expect("the defaults are in order");
+    let directory = folder.directory.path();
     assert_eq!(settings.source, None);
     assert_eq!(
         settings.store.url,
@@ -56,9 +56,9 @@ fn the_defaults_are_the_contract() {
 /// Whoever copies the defaults into a file of their own changes nothing by it.
 #[test]
 fn the_defaults_written_out_are_the_defaults() {
-    let place = Place::new();
-    let implied = Settings::load(&place.with_file("")).expect("an empty file");
-    let written = place.with_file(include_str!("../../../dispatcher.toml"));
+    let folder = Folder::new();
+    let implied = Settings::load(&folder.with_file("")).expect("an empty file");
+    let written = folder.with_file(include_str!("../../../dispatcher.toml"));
     let written = Settings::load(&written).expect("the defaults are in order");
     assert_eq!(written, implied);
 }
@@ -66,12 +66,12 @@ fn the_defaults_written_out_are_the_defaults() {
 /// Each setting at fault is noticed, so each is read, and from its own variable.
 #[test]
 fn variables_override_the_file() {
-    let place = Place::new();
-    let mut inputs = place.with_file(
+    let folder = Folder::new();
+    let mut inputs = folder.with_file(
         "[delivery]\nmax_in_flight = 9\ntimeout = \"20s\"\n[retry]\nschedule = [\"1s\"]\n\
          [admin]\nlisten = \"127.0.0.1:1\"\n",
     );
-    inputs.environment = place
+    inputs.environment = folder
         .with_variables(&[
             ("DELIVERY__MAX_IN_FLIGHT", "8"),
             ("RETRY__SCHEDULE", "5m, 10m,1h 30m"),
@@ -110,30 +110,30 @@ fn variables_override_the_file() {
     assert!(format!("{settings:?}").contains("socks5://proxy:1080"));
     assert!(!format!("{inputs:?}").contains("hunter2"), "{inputs:?}");
 
-    let none = place.with_variables(&[("RETRY__SCHEDULE", "")]);
+    let none = folder.with_variables(&[("RETRY__SCHEDULE", "")]);
     let settings = Settings::load(&none).expect("an empty list");
     assert_eq!(settings.retry.schedule.attempts_max(), 1);
 }
 
 #[test]
 fn paths_are_relative_to_the_file_or_to_the_working_directory() {
-    let place = Place::new();
-    std::fs::copy(fixture("ca.pem"), place.write("etc/ca.pem", "")).expect("writable");
-    let file = place.write(
+    let folder = Folder::new();
+    std::fs::copy(fixture("ca.pem"), folder.write("etc/ca.pem", "")).expect("writable");
+    let file = folder.write(
         "etc/dispatcher.toml",
         "[store]\nurl = \"sqlite:q.db\"\n[egress]\nextra_ca_file = \"ca.pem\"\n",
     );
     let mut inputs = Inputs {
         file: Some(file),
-        ..place.inputs()
+        ..folder.inputs()
     };
     let settings = Settings::load(&inputs).expect("all in order");
-    assert_eq!(settings.signing.keys_file, place.path("etc/keys.toml"));
+    assert_eq!(settings.signing.keys_file, folder.path("etc/keys.toml"));
     assert_eq!(settings.egress.extra_roots.len(), 1);
-    assert_eq!(settings.store.url, StoreUrl::Sqlite(place.path("q.db")));
+    assert_eq!(settings.store.url, StoreUrl::Sqlite(folder.path("q.db")));
 
     let variables = [("SIGNING__KEYS_FILE", "k.toml")];
-    inputs.environment = place.with_variables(&variables).environment;
+    inputs.environment = folder.with_variables(&variables).environment;
     let settings = Settings::load(&inputs).expect("all in order");
-    assert_eq!(settings.signing.keys_file, place.path("k.toml"));
+    assert_eq!(settings.signing.keys_file, folder.path("k.toml"));
 }

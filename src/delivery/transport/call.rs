@@ -17,9 +17,9 @@ use reqwest::{Body, Client, Method, Request, Response, StatusCode};
 
 use super::connector::{ends, ends_of};
 use super::fault::{self, Circumstances};
-use super::line::Line;
 use super::permit::{Permit, Permitted};
-use super::trace::{Ends, Trace};
+use super::progress::{Ends, Progress};
+use super::worker_cache::WorkerCache;
 use super::{Post, PostReport, Transport};
 use crate::clock::Stopwatch;
 use crate::delivery::egress::{Target, TargetHost};
@@ -28,34 +28,35 @@ use crate::domain::{CappedBody, Cause, Exchange, ExchangeFault, Phase};
 #[async_trait]
 impl Post for Transport {
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport {
-        self.post_along(&mut Line::default(), url, body, None).await
+        self.post_with_cache(&mut WorkerCache::default(), url, body, None)
+            .await
     }
 
-    async fn post_along(
+    async fn post_with_cache(
         &self,
-        line: &mut Line,
+        cache: &mut WorkerCache,
         url: &str,
         body: Vec<u8>,
         permit: Option<Arc<Permit>>,
     ) -> PostReport {
-        let trace = Trace::start(Stopwatch::start());
-        self.traced(&trace, line, url, body, permit).await
+        let progress = Progress::start(Stopwatch::start());
+        self.observed(&progress, cache, url, body, permit).await
     }
 }
 
 impl Transport {
-    /// The way of every POST, told to `trace`.
-    pub(super) async fn traced(
+    /// Makes a POST that reports to `progress`.
+    pub(super) async fn observed(
         &self,
-        trace: &Arc<Trace>,
-        line: &mut Line,
+        progress: &Arc<Progress>,
+        cache: &mut WorkerCache,
         url: &str,
         body: Vec<u8>,
         permit: Option<Arc<Permit>>,
     ) -> PostReport {
-        let judged = line
-            .memory
-            .target(&self.targets, url, |url| self.judge(url));
+        let judged = cache
+            .last_target
+            .target(&self.url_cache, url, |url| self.judge(url));
         let exchange = match judged {
             Err(reason) => Exchange::Blocked { reason },
             Ok(target) => {
@@ -68,24 +69,24 @@ impl Transport {
                     }),
                 };
                 // Pinned where it is: it is large, and would be moved several times.
-                let exchange = pin!(self.exchange(trace, target, body));
-                let timer = line.timer.until(trace.deadline(self.timeout));
+                let exchange = pin!(self.exchange(progress, target, body));
+                let timer = cache.timer.until(progress.deadline(self.timeout));
                 match select(exchange, timer).await {
                     Either::Left((exchange, _)) => exchange,
-                    Either::Right(_) => self.overdue(trace, target),
+                    Either::Right(_) => self.overdue(progress, target),
                 }
             }
         };
         PostReport {
             exchange,
-            phases: trace.phase_times(),
-            resent: trace.is_resent(),
+            phases: progress.phase_times(),
+            resent: progress.is_resent(),
         }
     }
 
     fn judge(&self, url: &str) -> Result<Target, String> {
         let target = self.policy.check_url(url).map_err(|why| why.to_string())?;
-        // The resolver lets the proxy's name pass, so nobody else may use it.
+        // The resolver lets the proxy's name pass, so no merchant may use it.
         if self.proxy_host.is_some() && target.url.host_str() == self.proxy_host.as_deref() {
             return Err("the callback URL's host is egress.proxy itself; correct it".to_owned());
         }
@@ -94,26 +95,26 @@ impl Transport {
 
     async fn exchange(
         &self,
-        trace: &Arc<Trace>,
+        progress: &Arc<Progress>,
         target: &Target,
         body: impl Fn() -> Body + Send,
     ) -> Exchange {
-        let mut answer = send(&self.pooled, trace, target, body()).await;
-        if gave_up(&answer).is_some_and(|ends| trace.is_kept(ends)) {
-            trace.resend();
-            answer = send(&self.fresh, trace, target, body()).await;
+        let mut answer = send(&self.pooled, progress, target, body()).await;
+        if gave_up(&answer).is_some_and(|ends| progress.is_kept(ends)) {
+            progress.resend();
+            answer = send(&self.fresh, progress, target, body()).await;
         }
         match answer {
-            Ok(response) => self.read(trace, target, response).await,
-            Err(error) => self.failed(trace, target, &error),
+            Ok(response) => self.read(progress, target, response).await,
+            Err(error) => self.failed(progress, target, &error),
         }
     }
 
-    async fn read(&self, trace: &Trace, target: &Target, mut response: Response) -> Exchange {
+    async fn read(&self, progress: &Progress, target: &Target, mut response: Response) -> Exchange {
         let ends = ends_along(&response);
         let status = response.status().as_u16();
-        trace.head_came(status, ends);
-        trace.note_headers(response.headers());
+        progress.head_came(status, ends);
+        progress.note_headers(response.headers());
         let mut body = CappedBody {
             bytes: Vec::new(),
             oversized: false,
@@ -122,10 +123,10 @@ impl Transport {
             match response.chunk().await {
                 Ok(Some(chunk)) => add_capped(&mut body, &chunk, self.max_response_bytes),
                 Ok(None) => break,
-                Err(error) => return self.failed(trace, target, &error),
+                Err(error) => return self.failed(progress, target, &error),
             }
         }
-        trace.ended();
+        progress.ended();
         // Where the body was cut, dropping the response closes the connection.
         Exchange::Answered {
             status,
@@ -134,7 +135,7 @@ impl Transport {
         }
     }
 
-    fn failed(&self, trace: &Trace, target: &Target, error: &reqwest::Error) -> Exchange {
+    fn failed(&self, progress: &Progress, target: &Target, error: &reqwest::Error) -> Exchange {
         if let Some(forbidden) = fault::forbidden(error) {
             let reason = forbidden.to_string();
             return Exchange::Blocked { reason };
@@ -147,7 +148,7 @@ impl Transport {
         let finding = fault::classify(
             error,
             Circumstances {
-                phase: trace.phase(),
+                phase: progress.phase(),
                 connect_timeout: self.connect_timeout,
                 is_proxied: self.proxy_host.is_some(),
             },
@@ -156,15 +157,15 @@ impl Transport {
             phase: finding.phase,
             cause: finding.cause,
             detail: finding.detail,
-            status: trace.status(),
+            status: progress.status(),
             remote_addr: ends_in(error)
                 .map(|ends| ends.remote)
-                .or_else(|| self.dialled(trace, target)),
+                .or_else(|| self.dialled(progress, target)),
         })
     }
 
-    fn overdue(&self, trace: &Trace, target: &Target) -> Exchange {
-        let phase = trace.phase();
+    fn overdue(&self, progress: &Progress, target: &Target) -> Exchange {
+        let phase = progress.phase();
         let awaited = if phase == Phase::Body {
             "complete answer"
         } else {
@@ -174,15 +175,15 @@ impl Transport {
             phase,
             cause: Cause::Deadline,
             detail: fault::deadline_detail(awaited, self.timeout, phase),
-            status: trace.status(),
-            remote_addr: self.dialled(trace, target),
+            status: progress.status(),
+            remote_addr: self.dialled(progress, target),
         })
     }
 
-    /// Who was dialled, as far as the trace and the URL tell. Nothing tells for a connection that
-    /// was kept, before it has answered or broken.
-    fn dialled(&self, trace: &Trace, target: &Target) -> Option<SocketAddr> {
-        match (trace.remote_addr(), target.host) {
+    /// The dialled address, as far as progress and URL tell. It is unknown for a kept connection that
+    /// has neither answered nor broken yet.
+    fn dialled(&self, progress: &Progress, target: &Target) -> Option<SocketAddr> {
+        match (progress.remote_addr(), target.host) {
             (Some(known), _) if known.port() != 0 => Some(known),
             // The proxy's address, or one that only the proxy dials.
             _ if self.proxy_host.is_some() => None,
@@ -195,18 +196,17 @@ impl Transport {
 
 async fn send(
     client: &Client,
-    trace: &Arc<Trace>,
+    progress: &Arc<Progress>,
     target: &Target,
     body: Body,
 ) -> Result<Response, reqwest::Error> {
     let mut request = Request::new(Method::POST, target.url.clone());
     *request.body_mut() = Some(body);
-    trace.follow(client.execute(request)).await
+    progress.follow(client.execute(request)).await
 }
 
-/// The connection that the other side gave up, if that is how it went: closed without an answer,
-/// or with a 408, by which some servers take leave of an idle connection (RFC 9110, 15.5.9).
-/// Both can be on their way while the request is on its own.
+/// The connection, if the other side gave it up: closed without an answer, or with a 408, by which
+/// some servers end an idle connection (RFC 9110, 15.5.9). Either may cross the request.
 fn gave_up(answer: &Result<Response, reqwest::Error>) -> Option<Ends> {
     match answer {
         Err(error) if fault::is_closed_unanswered(error) => ends_in(error),

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_none() {
+    fn non_x509_bytes_are_rejected() {
         assert_eq!(Certificate::read(b""), None);
         assert_eq!(Certificate::read(b"-----BEGIN CERTIFICATE-----"), None);
     }

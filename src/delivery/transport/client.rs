@@ -18,8 +18,8 @@ use url::Url;
 use super::connector::WatchLayer;
 use super::lookup::{JoinedLookup, Lookup, SystemLookup};
 use super::resolver::GuardedResolver;
-use super::targets::Targets;
 use super::tls::{self, TlsError};
+use super::url_cache::UrlCache;
 use crate::delivery::egress::Policy;
 
 /// Merchants' servers close idle connections: gunicorn after 2 s, Node and Apache after 5 s.
@@ -107,7 +107,7 @@ pub struct Transport {
     /// Makes a new connection for each request, for the second sending.
     pub(super) fresh: Client,
     pub(super) policy: Arc<Policy>,
-    pub(super) targets: Arc<Targets>,
+    pub(super) url_cache: Arc<UrlCache>,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) max_response_bytes: usize,
@@ -205,7 +205,7 @@ impl Transport {
             pooled: client(POOL_IDLE_PER_HOST_MAX)?,
             fresh: client(0)?,
             policy: Arc::new(settings.policy),
-            targets: Arc::default(),
+            url_cache: Arc::default(),
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout.min(TIMEOUT_MAX),
             max_response_bytes: settings.max_response_bytes,

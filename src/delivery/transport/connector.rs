@@ -1,8 +1,8 @@
-//! A layer around reqwest's connector: tells the trace when a connection is wanted and when it
-//! stands, and lets none stand whose far end the policy forbids.
+//! A layer around reqwest's connector: reports when a connection is wanted and when it is made, and
+//! refuses one whose remote address the policy forbids.
 //!
-//! That last check repeats what was checked of the URL and of the resolver's answer, on the
-//! address that was really dialled, and before any byte of a request is sent.
+//! That check repeats those of the URL and of the resolver's answer, on the address that was really
+//! dialled, and before any byte of a request is sent.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
 use tower::util::ServiceExt as _;
 use tower::{Layer, Service};
 
-use super::trace::{self, Ends};
+use super::progress::{self, Ends};
 use crate::delivery::egress::{Forbidden, Policy};
 
 /// Puts a [`Watched`] around a connector.
@@ -36,7 +36,7 @@ impl<S> Layer<S> for WatchLayer {
     }
 }
 
-/// A connector that tells.
+/// A connector that reports to the progress of its exchange.
 ///
 /// hyper clones its connector twice for each request, whether it is to connect or not. What is
 /// inside is cloned only when it is called for.
@@ -74,7 +74,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        trace::connector_called();
+        progress::connector_called();
         let connecting = self.0.connector.clone().oneshot(request);
         let policy = self.0.policy.clone();
         Box::pin(async move {
@@ -82,17 +82,17 @@ where
             let connection = poll_fn(|context| {
                 let polled = connecting.as_mut().poll(context);
                 if !matches!(polled, Poll::Ready(Ok(_))) {
-                    trace::still_connecting();
+                    progress::still_connecting();
                 }
                 polled
             })
             .await?;
             let ends = ends(&connection.connected());
             if let Err(forbidden) = check(policy.as_deref(), ends) {
-                trace::still_connecting();
+                progress::still_connecting();
                 return Err(forbidden.into());
             }
-            trace::connected(ends);
+            progress::connected(ends);
             Ok(connection)
         })
     }

@@ -52,7 +52,7 @@ pub(super) struct Finding {
 /// What the classification needs to know beside the error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances {
-    /// The stage that the trace saw.
+    /// The stage that the progress saw.
     pub(super) phase: Phase,
     /// The limit on making a connection.
     pub(super) connect_timeout: Duration,

@@ -1,17 +1,15 @@
 //! Asking for a name's addresses.
 //!
-//! getaddrinfo holds a thread and can't be called off: for a name whose servers are silent it
-//! holds one for 10 s and longer, well after the exchange has given up. A few merchants with such
-//! names would take all of the threads, and the others' lookups would stand in line behind them.
-//! So a name that is being asked for is not asked for again: [`JoinedLookup`] lets the later ones
-//! wait for the same answer, and a name holds one thread at most.
+//! getaddrinfo blocks a thread and can't be cancelled. If the name servers are silent, that takes
+//! 10 s and longer, well after the exchange has given up. A few such names would block all threads,
+//! and other lookups would queue. So [`JoinedLookup`] asks for a name once at a time: later callers
+//! wait for the same answer, and a name blocks one thread at most.
 //!
 //! "Temporary failure in name resolution" can mean our resolver or the merchant's name servers. If
 //! the resolver has just answered for another name, the name servers are to blame, and the error
 //! says so. An earlier answer for the same name proves nothing: it may have come from a cache.
 //!
-//! Absent: a cache. An answer is gone when it is given; how long names may be kept is the
-//! system's resolver's business.
+//! Absent: a cache. The system's resolver decides how long an answer is kept.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -26,7 +24,7 @@ use tokio::sync::watch;
 use super::fault::is_lookup_failed_here;
 use crate::clock::Stopwatch;
 
-/// Looks names up. Tests play rebinding, broken and hanging resolvers with it.
+/// Looks names up. Tests implement rebinding, broken and hanging resolvers.
 #[async_trait]
 pub trait Lookup: Debug + Send + Sync + 'static {
     /// Every address of `name`.
@@ -229,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_up_leaves_the_question_standing() {
+    async fn a_caller_that_gives_up_does_not_cancel_the_lookup() {
         let (slow, joined) = slow();
         {
             let mut given_up = std::pin::pin!(joined.lookup("one.test"));
@@ -241,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_everybodys() {
+    async fn every_caller_gets_the_failure() {
         let (slow, joined) = slow();
         slow.answers.add_permits(1);
         let (one, same) = tokio::join!(joined.lookup("broken.test"), joined.lookup("broken.test"));
@@ -291,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_that_was_broken_off_is_asked_again() {
+    async fn a_lookup_that_panicked_is_made_again() {
         let (slow, joined) = slow();
         slow.answers.add_permits(2);
         for asked in 1..=2 {

@@ -1,15 +1,15 @@
 //! One POST, and how it went.
 //!
-//! | who | what |
+//! | part | purpose |
 //! |---|---|
-//! | [`Post`] | what the dispatcher asks for; tests put a scripted one in its place |
+//! | [`Post`] | the interface for the dispatcher; tests replace it by a scripted one |
 //! | [`Transport`] | the real one, on reqwest |
 //! | `call` | one exchange: send, perhaps once more, read the answer up to the cap |
-//! | `trace` | how far an exchange has come, told by those it passes through |
+//! | `progress` | how far an exchange has come, as its parts report it |
 //! | [`Permit`] | asked right before the request is written |
-//! | `connector`, `resolver`, `tls` | what it passes through; each checks the egress policy in its place |
-//! | `targets` | URLs that were judged before |
-//! | [`Line`] | what a courier keeps between one exchange and the next |
+//! | `connector`, `resolver`, `tls` | the parts that an exchange passes through; the first two check the egress policy |
+//! | `url_cache` | URLs that were judged before |
+//! | [`WorkerCache`] | what a worker keeps from one exchange to the next |
 //! | `lookup` | asks the system for addresses, for each name once at a time |
 //! | `fault` | a pure function from an error to where and why it broke |
 //! | [`Transport::probe`] | the same POST, watched more closely; `certificate` reads what a server shows |
@@ -30,14 +30,14 @@ mod certificate;
 mod client;
 mod connector;
 mod fault;
-mod line;
 mod lookup;
 mod permit;
 mod probe;
+mod progress;
 mod resolver;
-mod targets;
 mod tls;
-mod trace;
+mod url_cache;
+mod worker_cache;
 
 #[cfg(test)]
 mod tests;
@@ -49,11 +49,11 @@ use async_trait::async_trait;
 
 pub use certificate::{Certificate, NAMES_MAX};
 pub use client::{Transport, TransportError, TransportSettings};
-pub use line::Line;
 pub use lookup::{Lookup, SystemLookup};
 pub use permit::{Permit, Refusal};
 pub use probe::{Chain, Distrust, DistrustReason, ProbeReport, TlsReport};
 pub use tls::TlsError;
+pub use worker_cache::WorkerCache;
 
 pub use crate::domain::PhaseTimes;
 
@@ -66,12 +66,11 @@ pub trait Post: Debug + Send + Sync + 'static {
     /// an `Err`: how it went is data.
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport;
 
-    /// The same for a courier, that has posted along `line` before, and unless `permit` is refused
-    /// right before the request is written. Whoever sends nothing over a network need not look at
-    /// either.
-    async fn post_along(
+    /// The same for a worker that keeps `cache`. Nothing is written if `permit` is refused right
+    /// before the request. An implementation without a network may ignore both.
+    async fn post_with_cache(
         &self,
-        _line: &mut Line,
+        _cache: &mut WorkerCache,
         url: &str,
         body: Vec<u8>,
         _permit: Option<Arc<Permit>>,
@@ -80,7 +79,7 @@ pub trait Post: Debug + Send + Sync + 'static {
     }
 }
 
-/// What a [`Post`] brings back.
+/// The result of a [`Post`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostReport {
     /// How it went.

@@ -1,8 +1,8 @@
-//! A permission that is asked for at the last moment.
+//! A check of the claim right before a request is written.
 //!
-//! Between the claim and the first byte lie a signature, a name, a connection. Where the claim may
-//! lapse meanwhile, because the whole process was stopped, the body asks once more: hyper takes it
-//! right before it writes head and body together, so a body that is refused leaves nothing written.
+//! Between the claim and the first byte lie a signature, a lookup and a connection. A claim may lapse
+//! meanwhile, if the whole process was stopped. So the body asks once more: hyper takes it right
+//! before it writes head and body together, and writes nothing if the body is refused.
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,7 +30,7 @@ pub enum Refusal {
 }
 
 impl Permit {
-    /// One that is good for as long as `holds` says so.
+    /// One that is granted as long as `holds` is true.
     pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             holds: Box::new(holds),
@@ -67,12 +67,12 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// It came too late.
+/// The permit was refused.
 #[derive(Debug, thiserror::Error)]
 #[error("the claim has lapsed")]
 pub(super) struct Lapsed;
 
-/// A body that is to be had with a permit only.
+/// A body that hyper gets only with a permit.
 #[derive(Debug)]
 pub(super) struct Permitted {
     pub(super) body: Bytes,

@@ -1,6 +1,6 @@
 //! The same POST, watched more closely: what the command `probe` is told.
 //!
-//! The POST goes the way of every other; only its trace also notes what came from outside. When
+//! The POST goes the way of every other; only its progress also notes what came from outside. When
 //! that is over and the server has begun to speak, a second connection to the same address makes
 //! the TLS handshake again. reqwest shows neither version nor cipher suite, and nothing at all of
 //! certificates that are not trusted.
@@ -26,14 +26,14 @@ use tokio::time::timeout;
 use url::Host;
 
 use super::certificate::Certificate;
-use super::line::Line;
-use super::trace::Trace;
+use super::progress::Progress;
+use super::worker_cache::WorkerCache;
 use super::{PostReport, Transport, fault, tls};
 use crate::clock::Stopwatch;
 use crate::delivery::egress::{Forbidden, Target};
 use crate::domain::{Cause, Exchange, Phase};
 
-/// Of a longer chain the rest is not shown.
+/// The rest of a longer chain is not shown.
 const CHAIN_MAX: usize = 8;
 
 /// What a probe saw.
@@ -44,7 +44,7 @@ pub struct ProbeReport {
     /// Every address behind the URL, with the egress policy's verdict on it. None behind a proxy,
     /// which resolves by itself.
     pub addresses: Vec<(IpAddr, Result<(), Forbidden>)>,
-    /// Who was dialled, as far as known.
+    /// The dialled address, as far as known.
     pub dialled: Option<SocketAddr>,
     /// The headers of the answer.
     pub headers: HeaderMap,
@@ -90,7 +90,7 @@ pub enum DistrustReason {
     NotYetValid,
     /// It is for other names.
     WrongName,
-    /// Nobody who is trusted vouches for it.
+    /// No trusted root vouches for it.
     UnknownIssuer,
     /// Something rarer.
     Other,
@@ -100,11 +100,11 @@ impl Transport {
     /// POSTs `body` to `url` as [`Post::post`](super::Post::post) does, and tells what it saw on
     /// the way. Takes up to the deadline of the POST and that of a connection.
     pub async fn probe(&self, url: &str, body: Vec<u8>) -> ProbeReport {
-        let trace = Trace::with_notes(Stopwatch::start());
+        let progress = Progress::with_notes(Stopwatch::start());
         let post = self
-            .traced(&trace, &mut Line::default(), url, body, None)
+            .observed(&progress, &mut WorkerCache::default(), url, body, None)
             .await;
-        let notes = trace.notes();
+        let notes = progress.notes();
         let target = self.policy.check_url(url);
         let dialled = match &post.exchange {
             Exchange::Answered { remote_addr, .. } => *remote_addr,
@@ -158,11 +158,11 @@ impl Transport {
             Host::Ipv4(address) => ServerName::from(IpAddr::from(address)),
             Host::Ipv6(address) => ServerName::from(IpAddr::from(address)),
         };
-        let witness = Arc::new(Witness {
+        let observer = Arc::new(ObservingVerifier {
             verifier: Arc::clone(&self.verifier),
             seen: Mutex::default(),
         });
-        let config = tls::client_config(Arc::clone(&witness) as _).ok()?;
+        let config = tls::client_config(Arc::clone(&observer) as _).ok()?;
         let mut connection = ClientConnection::new(Arc::new(config), name).ok()?;
         let handshake = async {
             let stream = TcpStream::connect(address).await?;
@@ -175,7 +175,7 @@ impl Transport {
             cipher_suite: connection
                 .negotiated_cipher_suite()
                 .map(|suite| format!("{:?}", suite.suite())),
-            chain: witness.chain(),
+            chain: observer.chain(),
         };
         (report != TlsReport::default()).then_some(report)
     }
@@ -204,7 +204,7 @@ const fn version(version: ProtocolVersion) -> Option<&'static str> {
     }
 }
 
-/// By hand, because what asks rustls to do it whole gives nothing back of one that failed.
+/// By hand, because the ready-made functions return nothing of a handshake that failed.
 async fn shake_hands(connection: &mut ClientConnection, stream: &TcpStream) -> io::Result<()> {
     loop {
         flush(connection, stream).await?;
@@ -257,21 +257,21 @@ impl io::Write for Ready<'_> {
     }
 }
 
-/// Passes every question on to the verifier, and remembers the certificates and the answer.
+/// Delegates to the verifier, and remembers the certificates and the verdict.
 #[derive(Debug)]
-struct Witness {
+struct ObservingVerifier {
     verifier: Arc<dyn ServerCertVerifier>,
     seen: Mutex<Option<Chain>>,
 }
 
-impl Witness {
+impl ObservingVerifier {
     fn chain(&self) -> Option<Chain> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.clone()
     }
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for ObservingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -1,8 +1,8 @@
 //! From a name to addresses that may be called.
 //!
-//! The whole answer is checked: who controls a name could otherwise put a forbidden address
-//! behind an allowed one and wait for the fallback. What is checked is what is dialled; there is
-//! no second lookup in between that could answer differently.
+//! The whole answer is checked: the owner of a name could otherwise list a forbidden address after
+//! an allowed one and wait for the fallback. The checked addresses are the dialled ones; no second
+//! lookup in between could answer differently.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::lookup::Lookup;
-use super::trace;
+use super::progress;
 use crate::delivery::egress::Policy;
 
-/// The resolver answered, and named nobody.
+/// The resolver answered with an empty list.
 #[derive(Debug, thiserror::Error)]
 #[error("the name has no address")]
 pub(super) struct NoAddress;
@@ -34,9 +34,9 @@ impl Resolve for GuardedResolver {
         let policy = Arc::clone(&self.policy);
         let is_exempt = self.exempt_name.as_deref() == Some(name.as_str());
         Box::pin(async move {
-            trace::dns_begun();
+            progress::dns_begun();
             let addresses = lookup.lookup(name.as_str()).await?;
-            trace::dns_answered(&addresses);
+            progress::dns_answered(&addresses);
             if !is_exempt {
                 for address in &addresses {
                     policy.check_address(*address)?;
@@ -47,7 +47,7 @@ impl Resolve for GuardedResolver {
                 [sole] => Some(SocketAddr::new(sole, 0)),
                 _ => None,
             };
-            trace::dns_ended(sole);
+            progress::dns_ended(sole);
             // Port 0 stands for the URL's.
             let addresses = addresses
                 .into_iter()

@@ -13,7 +13,7 @@ use rustls::client::{
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::Verifier;
 
-use super::trace;
+use super::progress;
 
 /// Sessions kept for resumption: eight for each of the 512 newest merchants.
 const SESSIONS_MAX: usize = 4096;
@@ -52,25 +52,25 @@ pub(super) fn client_config(
         .dangerous() // rustls' word for any verifier that is not its own
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.resumption = Resumption::store(Arc::new(TellingSessions(
+    config.resumption = Resumption::store(Arc::new(ObservedSessions(
         ClientSessionMemoryCache::new(SESSIONS_MAX),
     )));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// The memory of TLS sessions. A handshake begins by asking it, which is how the trace learns
+/// The memory of TLS sessions. A handshake begins by asking it, which is how the progress learns
 /// that TCP is done and TLS has begun; nothing else in reqwest tells.
 #[derive(Debug)]
-struct TellingSessions(ClientSessionMemoryCache);
+struct ObservedSessions(ClientSessionMemoryCache);
 
-impl ClientSessionStore for TellingSessions {
+impl ClientSessionStore for ObservedSessions {
     fn set_kx_hint(&self, name: ServerName<'static>, group: rustls::NamedGroup) {
         self.0.set_kx_hint(name, group);
     }
 
     fn kx_hint(&self, name: &ServerName<'_>) -> Option<rustls::NamedGroup> {
-        trace::tls_begun();
+        progress::tls_begun();
         self.0.kx_hint(name)
     }
 
@@ -79,7 +79,7 @@ impl ClientSessionStore for TellingSessions {
     }
 
     fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        trace::tls_begun();
+        progress::tls_begun();
         self.0.tls12_session(name)
     }
 
@@ -92,7 +92,7 @@ impl ClientSessionStore for TellingSessions {
     }
 
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        trace::tls_begun();
+        progress::tls_begun();
         self.0.take_tls13_ticket(name)
     }
 }

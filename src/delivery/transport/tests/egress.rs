@@ -14,15 +14,8 @@ fn found(addresses: &[&str]) -> Found {
 
 #[tokio::test]
 async fn a_forbidden_url_is_never_called() {
-    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
-    let strict = TransportSettings {
-        policy: Policy {
-            allow_http: true,
-            ..Policy::default()
-        },
-        ..settings()
-    };
-    let transport = resolving(strict, []);
+    let merchant = Merchant::acks(1).await;
+    let transport = resolving(strict(), []);
     let report = transport.post(&merchant.url(), Vec::new()).await;
     assert_blocked(&report, "127.0.0.1 is loopback (127.0.0.0/8)");
     let port = merchant.address.port();
@@ -38,7 +31,7 @@ async fn a_forbidden_url_is_never_called() {
 
 #[tokio::test]
 async fn one_forbidden_address_forbids_the_name() {
-    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    let merchant = Merchant::acks(1).await;
     for answer in [
         &["127.0.0.1", "10.0.0.1"],
         &["169.254.169.254", "127.0.0.1"],
@@ -67,7 +60,7 @@ async fn rebinding_is_seen() {
 
 #[tokio::test]
 async fn the_dialled_address_is_checked_before_anything_is_sent() {
-    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    let merchant = Merchant::acks(1).await;
     let lax = Arc::new(settings().policy);
     let lookup = ScriptedLookup::new([found(&["127.0.0.1"])]);
     let transport = Transport::with_policies(settings(), lookup, lax, Arc::default());
@@ -125,14 +118,7 @@ async fn a_hanging_resolver_is_a_timeout_there() {
 
 #[tokio::test]
 async fn localhost_is_refused_by_the_systems_resolver_too() {
-    let strict = TransportSettings {
-        policy: Policy {
-            allow_http: true,
-            ..Policy::default()
-        },
-        ..settings()
-    };
-    let transport = Transport::new(strict).expect("good settings");
+    let transport = Transport::new(strict()).expect("good settings");
     let report = transport.post("http://localhost:1/", Vec::new()).await;
     assert_blocked(&report, "is loopback");
 }
@@ -147,14 +133,10 @@ fn behind(proxy: &str, policy: Policy) -> TransportSettings {
 
 #[tokio::test]
 async fn a_proxy_resolves_the_names_and_may_be_private() {
-    let proxy = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    let proxy = Merchant::acks(1).await;
     let port = proxy.address.port();
-    let strict = Policy {
-        allow_http: true,
-        ..Policy::default()
-    };
     // The only lookup is that of the proxy's own name.
-    let settings = behind(&format!("http://u:p@proxy.test:{port}/"), strict);
+    let settings = behind(&format!("http://u:p@proxy.test:{port}/"), strict().policy);
     assert!(!format!("{settings:?}").contains("u:p"));
     let transport = resolving(settings, [found(&["127.0.0.1"])]);
     let report = transport

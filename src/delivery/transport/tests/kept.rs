@@ -9,12 +9,9 @@ use super::*;
 
 #[tokio::test]
 async fn a_connection_is_kept() {
-    let script = vec![Step::Request, Step::Ack, Step::Request, Step::Ack];
-    let merchant = Merchant::plain(vec![script]).await;
+    let merchant = Merchant::acks(2).await;
     let transport = transport(settings());
-    transport.post(&merchant.url(), Vec::new()).await;
-    settle().await;
-    let report = transport.post(&merchant.url(), Vec::new()).await;
+    let report = post_twice(&transport, &merchant.url()).await;
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
     assert_eq!(report.phases.connect, None);
     assert!(report.phases.head.is_some());
@@ -29,9 +26,7 @@ async fn a_kept_connection_that_is_closed_costs_no_attempt() {
     ])
     .await;
     let transport = transport(settings());
-    transport.post(&merchant.url(), b"1".to_vec()).await;
-    settle().await;
-    let report = transport.post(&merchant.url(), b"2".to_vec()).await;
+    let report = post_twice(&transport, &merchant.url()).await;
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
     assert!(report.resent);
     assert!(report.phases.connect.is_some());
@@ -48,9 +43,7 @@ async fn a_408_ends_a_kept_connection_and_is_an_answer_on_a_new_one() {
     ])
     .await;
     let transport = transport(settings());
-    transport.post(&merchant.url(), b"1".to_vec()).await;
-    settle().await;
-    let report = transport.post(&merchant.url(), b"2".to_vec()).await;
+    let report = post_twice(&transport, &merchant.url()).await;
     assert_eq!(report.exchange, answered(merchant.address, 408, ""));
     assert!(report.resent);
     assert_eq!(merchant.connections(), 2);
@@ -66,9 +59,7 @@ async fn nothing_is_sent_a_third_time() {
     ])
     .await;
     let transport = transport(settings());
-    transport.post(&merchant.url(), Vec::new()).await;
-    settle().await;
-    let report = transport.post(&merchant.url(), Vec::new()).await;
+    let report = post_twice(&transport, &merchant.url()).await;
     assert_fault(&report, Phase::Head, Cause::Remote, "closed");
     assert!(report.resent);
     assert_eq!(merchant.connections(), 2);
@@ -93,9 +84,7 @@ async fn a_kept_connection_with_a_bad_answer_is_a_fault() {
     ];
     let merchant = Merchant::plain(vec![script]).await;
     let transport = transport(settings());
-    transport.post(&merchant.url(), Vec::new()).await;
-    settle().await;
-    let report = transport.post(&merchant.url(), Vec::new()).await;
+    let report = post_twice(&transport, &merchant.url()).await;
     assert_fault(&report, Phase::Head, Cause::Remote, "HTTP");
     assert_eq!(fault_of(&report).remote_addr, Some(merchant.address));
     assert!(!report.resent);
@@ -151,10 +140,7 @@ async fn a_connection_taken_over_is_a_kept_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_at_once_come_to_their_own_answers() {
-    let script: Vec<Step> = std::iter::repeat_n([Step::Request, Step::Ack], 1000)
-        .flatten()
-        .collect();
-    let merchant = Merchant::plain(vec![script]).await;
+    let merchant = Merchant::acks(1000).await;
     let transport = Arc::new(transport(settings()));
     let url: Arc<str> = merchant.url().into();
     let posts = (0..200).map(|_| {

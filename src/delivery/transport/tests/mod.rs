@@ -50,6 +50,24 @@ fn resolving(settings: TransportSettings, answers: impl IntoIterator<Item = Foun
     Transport::with_lookup(settings, ScriptedLookup::new(answers)).expect("good settings")
 }
 
+/// Only http URLs are allowed in addition to the default.
+fn strict() -> TransportSettings {
+    TransportSettings {
+        policy: Policy {
+            allow_http: true,
+            ..Policy::default()
+        },
+        ..settings()
+    }
+}
+
+/// Two posts in turn, the first of which leaves a connection for the second.
+async fn post_twice(transport: &Transport, url: &str) -> PostReport {
+    transport.post(url, b"1".to_vec()).await;
+    settle().await;
+    transport.post(url, b"2".to_vec()).await
+}
+
 async fn post_once(settings: TransportSettings, script: Vec<Step>) -> (PostReport, Merchant) {
     let merchant = Merchant::plain(vec![script]).await;
     let report = transport(settings)
@@ -100,7 +118,7 @@ fn answered(address: SocketAddr, status: u16, body: &str) -> Exchange {
 
 #[tokio::test]
 async fn the_request_is_what_the_contract_says() {
-    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    let merchant = Merchant::acks(1).await;
     let transport = transport(settings());
     let report = transport
         .post(&merchant.url(), br#"{"a":1}"#.to_vec())

@@ -12,23 +12,22 @@ fn permit(is_good: bool) -> Arc<Permit> {
     Permit::new(move || is_good)
 }
 
+async fn post(transport: &Transport, url: &str, body: &[u8], permit: &Arc<Permit>) -> PostReport {
+    let mut cache = WorkerCache::default();
+    let permit = Some(Arc::clone(permit));
+    let posting = transport.post_with_cache(&mut cache, url, body.to_vec(), permit);
+    posting.await
+}
+
 #[tokio::test]
 async fn a_permit_changes_nothing_of_a_request() {
-    let script = vec![Step::Request, Step::Ack, Step::Request, Step::Ack];
-    let merchant = Merchant::plain(vec![script]).await;
+    let merchant = Merchant::acks(2).await;
     let transport = transport(settings());
     let permit = permit(true);
     let url = merchant.url();
     transport.post(&url, b"{}".to_vec()).await;
     settle().await;
-    let report = transport
-        .post_along(
-            &mut Line::default(),
-            &url,
-            b"{}".to_vec(),
-            Some(Arc::clone(&permit)),
-        )
-        .await;
+    let report = post(&transport, &url, b"{}", &permit).await;
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
     assert_eq!(permit.refusal(), None);
     assert_eq!(merchant.connections(), 1);
@@ -37,21 +36,13 @@ async fn a_permit_changes_nothing_of_a_request() {
 
 #[tokio::test]
 async fn without_a_permit_no_byte_is_written_on_a_kept_connection() {
-    let script = vec![Step::Request, Step::Ack, Step::Request, Step::Ack];
-    let merchant = Merchant::plain(vec![script]).await;
+    let merchant = Merchant::acks(2).await;
     let transport = transport(settings());
     let permit = permit(false);
     let url = merchant.url();
     transport.post(&url, b"1".to_vec()).await;
     settle().await;
-    let report = transport
-        .post_along(
-            &mut Line::default(),
-            &url,
-            b"2".to_vec(),
-            Some(Arc::clone(&permit)),
-        )
-        .await;
+    let report = post(&transport, &url, b"2", &permit).await;
     assert_eq!(permit.refusal(), Some(Refusal::NothingWritten));
     assert!(
         matches!(report.exchange, Exchange::Failed(_)),
@@ -64,15 +55,19 @@ async fn without_a_permit_no_byte_is_written_on_a_kept_connection() {
 
 #[tokio::test]
 async fn a_permit_that_lapses_while_the_connection_is_made_is_refused() {
-    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Ack]]).await;
+    let merchant = Merchant::acks(1).await;
     let transport = resolving(settings(), [Found::Addresses(vec![scripted::LOOPBACK])]);
     let is_good = Arc::new(AtomicBool::new(true));
     let asks = Arc::clone(&is_good);
     let permit = Permit::new(move || asks.load(Ordering::Relaxed));
     let url = merchant.named_url("http");
-    let mut line = Line::default();
-    let mut posting =
-        Box::pin(transport.post_along(&mut line, &url, b"{}".to_vec(), Some(Arc::clone(&permit))));
+    let mut cache = WorkerCache::default();
+    let mut posting = Box::pin(transport.post_with_cache(
+        &mut cache,
+        &url,
+        b"{}".to_vec(),
+        Some(Arc::clone(&permit)),
+    ));
     // The lookup takes a turn at least.
     let is_pending = poll_fn(|context| Poll::Ready(posting.as_mut().poll(context).is_pending()));
     assert!(is_pending.await);
@@ -96,14 +91,7 @@ async fn a_permit_refused_on_a_second_sending_tells_that_the_first_was_written()
     let url = merchant.url();
     transport.post(&url, b"1".to_vec()).await;
     settle().await;
-    let report = transport
-        .post_along(
-            &mut Line::default(),
-            &url,
-            b"2".to_vec(),
-            Some(Arc::clone(&permit)),
-        )
-        .await;
+    let report = post(&transport, &url, b"2", &permit).await;
     assert!(report.resent);
     assert_eq!(permit.refusal(), Some(Refusal::WrittenBefore));
     settle().await;

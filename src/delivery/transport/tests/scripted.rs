@@ -48,6 +48,11 @@ pub(super) struct Merchant {
 }
 
 impl Merchant {
+    /// Every connection acknowledges `times` requests.
+    pub(super) async fn acks(times: usize) -> Self {
+        Self::plain(vec![vec![[Step::Request, Step::Ack]; times].concat()]).await
+    }
+
     /// The nth connection plays the nth script, or the last one.
     pub(super) async fn plain(scripts: Vec<Vec<Step>>) -> Self {
         Self::serve(scripts, None).await

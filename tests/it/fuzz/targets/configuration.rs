@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use callback_dispatcher::config::{FILE_NAME, Fault, Inputs, Invalid, Place, Problem, Settings};
+use callback_dispatcher::config::{
+    ConfigFault, FILE_NAME, Inputs, Invalid, Place, Problem, Settings,
+};
 
 use super::folder;
 
@@ -101,7 +103,7 @@ fn check_faults(invalid: &Invalid, file: &[u8], inputs: &Inputs) {
     }
 }
 
-fn check_place(fault: &Fault, lines: usize, inputs: &Inputs) {
+fn check_place(fault: &ConfigFault, lines: usize, inputs: &Inputs) {
     match &fault.place {
         Place::File { path, line } => {
             assert_eq!(Some(path), inputs.file.as_ref(), "{fault}");

@@ -1,14 +1,14 @@
-//! How far an exchange has come, told by those it passes through.
+//! How far an exchange has come.
 //!
-//! reqwest gives one error for everything before the head and takes no observer. So the
-//! exchange's task carries a [`Trace`], and the resolver, the connector and the TLS sessions tell
-//! the trace of the task they are polled in.
+//! reqwest gives one error for everything before the head and takes no observer. So the exchange's
+//! task carries a [`Progress`], and the resolver, the connector and the TLS sessions report to the
+//! one of the task that polls them.
 //!
-//! Why that is right although connections are shared: hyper polls a new connection first in the
-//! task that wants it. When another connection comes free meanwhile, the exchange takes that one,
-//! and the half-made connection moves to a task of its own, which has no trace, so it tells
-//! nobody. That the exchange has left its connector shows in the mark `connecting`: cleared before
-//! each poll of the exchange, and set by the connector if that poll reaches it.
+//! That is right although connections are shared. hyper polls a new connection first in the task
+//! that wants it. If another connection becomes free meanwhile, the exchange takes that one, and the
+//! half-made connection moves to a task of its own, which carries no progress. The mark `connecting`
+//! shows whether the exchange still waits for its connector: it is cleared before each poll of the
+//! exchange, and set by the connector if that poll reaches it.
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +24,7 @@ use crate::clock::Stopwatch;
 use crate::domain::Phase;
 
 tokio::task_local! {
-    static CURRENT: Arc<Trace>;
+    static CURRENT: Arc<Progress>;
 }
 
 /// The two ends of a TCP connection; no two open ones are alike.
@@ -36,15 +36,15 @@ pub(super) struct Ends {
 
 /// One exchange's progress.
 #[derive(Debug)]
-pub(super) struct Trace {
+pub(super) struct Progress {
     watch: Stopwatch,
     // Locked by one task at a time, for a few stores.
     marks: Mutex<Marks>,
-    /// What a probe wants to know besides; a delivery does without.
+    /// Only for a probe.
     notes: Option<Mutex<Notes>>,
 }
 
-/// What came in from outside, word for word.
+/// What came from outside, unchanged.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
     /// Every address that the resolver answered, before the policy judged them.
@@ -70,7 +70,7 @@ struct Marks {
     ended: Option<Duration>,
 }
 
-impl Trace {
+impl Progress {
     pub(super) fn start(watch: Stopwatch) -> Arc<Self> {
         Arc::new(Self {
             watch,
@@ -79,7 +79,7 @@ impl Trace {
         })
     }
 
-    /// A trace that also takes [`Notes`].
+    /// A progress that also takes [`Notes`].
     pub(super) fn with_notes(watch: Stopwatch) -> Arc<Self> {
         Arc::new(Self {
             watch,
@@ -106,7 +106,7 @@ impl Trace {
         }
     }
 
-    /// Runs `sending` with this trace as the one that its parts tell.
+    /// Runs `sending`, whose parts report to this progress.
     pub(super) async fn follow<F: Future>(self: &Arc<Self>, sending: F) -> F::Output {
         let mut sending = pin!(CURRENT.scope(Arc::clone(self), sending));
         poll_fn(|context| {
@@ -157,7 +157,7 @@ impl Trace {
         self.marks().head.map(|(_, status)| status)
     }
 
-    /// Who was dialled, as far as known: port 0 stands for the URL's.
+    /// The dialled address, as far as known. Port 0 stands for the URL's.
     pub(super) fn remote_addr(&self) -> Option<SocketAddr> {
         self.marks().dialled
     }
@@ -221,17 +221,16 @@ fn between(begun: Option<Duration>, ended: Option<Duration>) -> Option<Duration>
     Some(ended?.saturating_sub(begun?))
 }
 
-/// Tells the exchange in whose task this is called, if any.
+/// Reports to the exchange in whose task this is called, if any.
 fn tell(what: impl FnOnce(&mut Marks, Duration)) {
     // An error means that no exchange is waiting for this any more.
-    let _ = CURRENT.try_with(|trace| {
-        let now = trace.watch.elapsed();
-        what(&mut trace.marks(), now);
+    let _ = CURRENT.try_with(|progress| {
+        let now = progress.watch.elapsed();
+        what(&mut progress.marks(), now);
     });
 }
 
-/// A connection is wanted. One exchange may want several, one after the other: what was told of
-/// an earlier one is void.
+/// A connection is wanted. An exchange may want several in turn; reports of an earlier one are void.
 pub(super) fn connector_called() {
     tell(|marks, now| {
         marks.forget_connector();
@@ -262,8 +261,8 @@ pub(super) fn dns_begun() {
 
 /// The resolver has answered; nothing is judged yet.
 pub(super) fn dns_answered(addresses: &[IpAddr]) {
-    let _ = CURRENT.try_with(|trace| {
-        if let Some(notes) = &trace.notes {
+    let _ = CURRENT.try_with(|progress| {
+        if let Some(notes) = &progress.notes {
             locked(notes).addresses = addresses.to_vec();
         }
     });

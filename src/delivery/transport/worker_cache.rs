@@ -1,23 +1,22 @@
-//! What a courier keeps between one exchange and the next.
+//! What a worker keeps from one exchange to the next.
 //!
-//! Two workers that post to one merchant meet in whatever they share, and a cache line that goes to
-//! and fro between two cores costs as much as a signature. So each courier has a timer of its own,
-//! which goes on to the next deadline without a lock, and remembers the target that it posted to
-//! last.
+//! A cache line that two workers share and that moves between two cores costs as much as a
+//! signature. So each worker has a timer of its own, which is set to the next deadline without a
+//! lock, and remembers its last target.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::time::{Instant, Sleep};
 
-use super::targets::Targets;
+use super::url_cache::UrlCache;
 use crate::delivery::egress::Target;
 
-/// See the module. One that is new knows nothing, and is as good.
+/// A new one is empty, and costs one exchange a little time.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct WorkerCache {
     pub(super) timer: Timer,
-    pub(super) memory: Memory,
+    pub(super) last_target: LastTarget,
 }
 
 /// Tells when a deadline has come.
@@ -26,12 +25,12 @@ pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 
 /// The target of the last exchange.
 #[derive(Debug, Default)]
-pub(super) struct Memory(Option<Last>);
+pub(super) struct LastTarget(Option<Last>);
 
 #[derive(Debug)]
 struct Last {
-    /// Who has judged it: another transport has another policy.
-    judges: Arc<Targets>,
+    /// The cache of the transport that judged it: another transport has another policy.
+    judged_by: Arc<UrlCache>,
     url: String,
     target: Arc<Target>,
 }
@@ -49,21 +48,21 @@ impl Timer {
     }
 }
 
-impl Memory {
-    /// What `judges` say of `url`, or have said when it was the last one.
+impl LastTarget {
+    /// The target that `url` was judged to be, from memory if it is the last one.
     pub(super) fn target(
         &mut self,
-        judges: &Arc<Targets>,
+        judged_by: &Arc<UrlCache>,
         url: &str,
         judge: impl FnOnce(&str) -> Result<Target, String>,
     ) -> Result<&Target, String> {
-        let is_known = |last: &mut Last| last.url == url && Arc::ptr_eq(&last.judges, judges);
+        let is_known = |last: &mut Last| last.url == url && Arc::ptr_eq(&last.judged_by, judged_by);
         let last = match self.0.take_if(is_known) {
             Some(last) => last,
             None => Last {
-                judges: Arc::clone(judges),
+                judged_by: Arc::clone(judged_by),
                 url: url.to_owned(),
-                target: judges.of(url, judge)?,
+                target: judged_by.of(url, judge)?,
             },
         };
         Ok(&self.0.insert(last).target)
@@ -76,19 +75,19 @@ mod tests {
 
     use super::*;
     use crate::clock::Stopwatch;
-    use crate::delivery::transport::targets::tests::judge;
+    use crate::delivery::transport::url_cache::tests::judge;
 
     #[test]
     fn a_target_is_remembered_but_never_for_another_transport_or_url() {
-        let (mine, other) = (Arc::<Targets>::default(), Arc::<Targets>::default());
+        let (mine, other) = (Arc::<UrlCache>::default(), Arc::<UrlCache>::default());
         let url = "https://merchant.example/callback";
-        let mut memory = Memory::default();
-        let first = memory.target(&mine, url, judge).expect("allowed").clone();
-        let again = memory.target(&mine, url, |_| Err("judged again".to_owned()));
+        let mut last = LastTarget::default();
+        let first = last.target(&mine, url, judge).expect("allowed").clone();
+        let again = last.target(&mine, url, |_| Err("judged again".to_owned()));
         assert_eq!(again, Ok(&first));
-        let refused = memory.target(&other, url, |_| Err("another policy".to_owned()));
+        let refused = last.target(&other, url, |_| Err("another policy".to_owned()));
         assert_eq!(refused, Err("another policy".to_owned()));
-        let elsewhere = memory.target(&mine, "https://10.0.0.1/callback", judge);
+        let elsewhere = last.target(&mine, "https://10.0.0.1/callback", judge);
         assert!(elsewhere.is_err_and(|why| why.contains("10.0.0.1")));
     }
 

@@ -1,28 +1,26 @@
-//! URLs that were judged before: a merchant's comes again and again, and to parse one costs as much
-//! as to sign a message.
+//! URLs that were judged before. Most callbacks repeat one, and parsing it costs as much as signing
+//! a message.
 //!
-//! What is kept is what one policy said of a URL, so it lives and dies with its transport. What is
-//! forbidden is not kept: it costs nothing else.
+//! An entry is one policy's judgement, so the cache belongs to one transport. Forbidden URLs are not
+//! kept: nothing else is done with them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::delivery::egress::Target;
 
-/// URLs kept. A gateway that writes another URL into each row has no use of this, and shall not
-/// fill the memory.
+/// Bounded, so that unique URLs cannot exhaust memory.
 const KEPT_MAX: usize = 1024;
 
 /// Longer ones are judged each time.
 const URL_BYTES_MAX: usize = 512;
 
-/// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Targets {
+pub(super) struct UrlCache {
     kept: Mutex<HashMap<Box<str>, Arc<Target>>>,
 }
 
-impl Targets {
+impl UrlCache {
     /// What `judge` said of `url`, now or before.
     pub(super) fn of(
         &self,
@@ -57,7 +55,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_url_is_judged_once_and_a_forbidden_one_each_time() {
-        let targets = Targets::default();
+        let targets = UrlCache::default();
         let good = "https://merchant.example/callback";
         let first = targets.of(good, judge).expect("allowed");
         let again = targets.of(good, |_| Err("judged again".to_owned()));
@@ -70,7 +68,7 @@ pub(super) mod tests {
 
     #[test]
     fn ever_new_urls_do_not_gather() {
-        let targets = Targets::default();
+        let targets = UrlCache::default();
         for n in 0..3 * KEPT_MAX {
             let url = format!("https://merchant.example/callback?order={n}");
             let target = targets.of(&url, judge).expect("allowed");
