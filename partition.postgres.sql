@@ -157,7 +157,8 @@ BEGIN
     AND relname <> 'callback_attempt_rest'
   ORDER BY 2 LIMIT 1;
   IF until <= least(passed, now) THEN
-    -- Before anything is locked: nobody changes what has passed.
+    -- An attempt of this month that is still being written is waited for: it is copied, too.
+    EXECUTE format('LOCK TABLE %I IN SHARE MODE', name);
     EXECUTE format('CREATE TABLE callback_attempt_moving AS SELECT a.* FROM %I a
       WHERE EXISTS (SELECT 1 FROM callback_queue q WHERE q.id = a.callback_id)', name);
     EXECUTE format('ALTER TABLE callback_attempt DETACH PARTITION %I', name);

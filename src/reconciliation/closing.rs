@@ -65,6 +65,7 @@ async fn close(
     let mut lines = Lines::default();
     let mut lowest = None;
     let mut next = None;
+    let mut highest = None;
     let mut walk = Walk::new(ledger, ids, None);
     loop {
         let watch = Stopwatch::start();
@@ -77,6 +78,7 @@ async fn close(
             lowest.get_or_insert(callback.id);
             if membership.has(callback) {
                 lines.add(callback);
+                highest = Some(callback.id);
                 left_open.extend(open(callback));
             } else if !membership.is_taken(callback) {
                 next.get_or_insert(callback.id);
@@ -88,10 +90,11 @@ async fn close(
         }
         tokio::time::sleep_until(watch.deadline(watch.elapsed() * PACE)).await;
     }
+    let first = previous.map_or(lowest.unwrap_or(CallbackId(1)), |link| link.next_id);
     let ids = LinkIds {
-        first: previous.map_or(lowest.unwrap_or(CallbackId(1)), |link| link.next_id),
+        first,
         last: last_id,
-        next: next.unwrap_or(CallbackId(last_id.0.saturating_add(1))),
+        next: next_id(first, highest, next),
     };
     let digest = previous.map_or(NO_LINK, |link| link.digest);
     let link = Link::seal(day, digest, ids, &lines, now);
@@ -99,6 +102,13 @@ async fn close(
         .write_ledger(LedgerEntry::Link(Box::new(link.clone())))
         .await?;
     Ok(link)
+}
+
+/// Where the walk of the next day begins. Not above the highest callback of this day: on PostgreSQL
+/// an id above it may be given, but not committed yet, however many higher ones are.
+fn next_id(first: CallbackId, highest: Option<CallbackId>, seen: Option<CallbackId>) -> CallbackId {
+    let unseen = highest.map_or(first, |id| CallbackId(id.0.saturating_add(1)));
+    seen.map_or(unseen, |seen| seen.min(unseen))
 }
 
 /// What is noted of a callback that is not acknowledged.

@@ -86,7 +86,7 @@ impl<'a> Look<'a> {
             origin: origin.and_then(Origin::of_url),
             looked_at: 0,
             parts: Vec::new(),
-            found: Found::after(command.looked_up_to, looks_up_to),
+            found: Found::after(command.looks_after(), looks_up_to),
         }
     }
 

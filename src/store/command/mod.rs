@@ -131,6 +131,15 @@ pub struct Command {
 }
 
 impl Command {
+    /// The id after which the next look begins. Before the first look that is below all: older
+    /// versions let ids below 1 in.
+    pub(super) fn looks_after(&self) -> CallbackId {
+        match self.looks_up_to {
+            Some(_) => self.looked_up_to,
+            None => CallbackId(i64::MIN),
+        }
+    }
+
     /// Whether it has its final answer.
     pub const fn is_answered(&self) -> bool {
         self.finished_at.is_some()

@@ -170,7 +170,7 @@ fn clock() -> ManualClock {
 }
 
 /// Asks until `holds` says yes, [`PATIENCE`] long.
-pub(super) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let mut again = tokio::time::interval(Duration::from_millis(20));
     let asking = async {
         while !holds().await {

@@ -1,14 +1,15 @@
-//! Files of older versions become what a new one is, with all that was in them. On PostgreSQL there
-//! is no older version.
+//! Queues of older versions become what a new one is, with all that was in them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use callback_dispatcher::store::postgres;
 use callback_dispatcher::store::sqlite::{self, SCHEMA_VERSION};
 use serde_json::{Value, json};
 
-use super::{Client, Queue, Row, feed, plain};
+use super::{Client, POSTGRES_SCHEMA, Queue, Row, feed, plain};
+use crate::postgres::{Database, Server};
 
 /// `schema.sql` as each older version had it.
 const OLDER: &[(i64, &str)] = &[
@@ -98,6 +99,23 @@ fn an_older_file_becomes_what_a_new_one_is() {
     }
 }
 
+/// A newer program may record an outcome that this one does not know.
+#[test]
+fn a_migrated_file_takes_any_outcome() {
+    for (version, schema) in OLDER {
+        let queue = older(schema);
+        sqlite::init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
+        for sql in [
+            "UPDATE callback_queue SET last_outcome = 'new' WHERE id = 2",
+            "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted) \
+             VALUES (2, 1, 1, 1, 'new', 1)",
+        ] {
+            let answer = queue.ask(Client::Python, &[plain(sql)]).remove(0);
+            answer.unwrap_or_else(|error| panic!("from {version}: {error}"));
+        }
+    }
+}
+
 /// A CHECK is no part of what `table_xinfo` tells.
 #[test]
 fn the_rules_of_a_migrated_file_hold() {
@@ -121,4 +139,56 @@ fn the_rules_of_a_migrated_file_hold() {
             assert!(error.contains(rule), "{sql}: {error}");
         }
     }
+}
+
+/// Columns, rules, triggers, indexes, functions and views.
+const CATALOG: &str = "
+SELECT 'column', table_name || '.' || column_name, data_type || column_default || is_nullable
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid)
+FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT 'function', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
+ORDER BY 1, 2";
+
+fn postgres_of(schema: &str) -> (Database, postgres::Database) {
+    let database = Server::shared().create_database();
+    assert_eq!(database.script(&[], schema).1, "");
+    let url = postgres::Database::parse(&database.url()).expect("a URL");
+    (database, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_postgresql_queue_becomes_what_a_new_one_is() {
+    let (fresh, _) = postgres_of(POSTGRES_SCHEMA);
+    let (older, url) = postgres_of(include_str!("versions/postgres/1.sql"));
+    older.sql(
+        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+           newpay_order_no, order_no, result, settlement_status)
+         VALUES ('payment', 'https://one.example/', '6', 1, '1', 'LAK', 'N', 'M', 'success', 1)",
+    );
+    older.sql("UPDATE callback_queue SET held = 1; GRANT SELECT ON callback_stuck TO PUBLIC");
+    let grants = "SELECT relacl FROM pg_class WHERE relname = 'callback_stuck'";
+    let granted = older.value(grants);
+    older.sql("INSERT INTO dispatcher (name) VALUES ('host 1')");
+    let held = postgres::init(&url)
+        .await
+        .expect_err("a dispatcher is at work");
+    assert!(held.to_string().contains("host 1"), "{held}");
+    assert_eq!(older.value("SELECT version FROM queue_schema"), "1");
+    older.sql("DELETE FROM dispatcher");
+    assert!(
+        !postgres::init(&url).await.expect("migrated"),
+        "it was there"
+    );
+    assert_eq!(older.sql(CATALOG), fresh.sql(CATALOG));
+    assert_eq!(older.value("SELECT version FROM queue_schema"), "6");
+    assert_eq!(
+        older.value("SELECT count(*) FROM callback_queue WHERE state = 'pending'"),
+        "1"
+    );
+    assert_eq!(older.value(grants), granted);
 }

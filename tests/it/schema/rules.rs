@@ -295,8 +295,8 @@ fn the_dispatchers_columns_fit_together() {
         payment("leased_at", json!(1), lease),
         payment("lease_token", json!(1), lease),
         (leased, lease.to_owned()),
-        payment("last_outcome", json!("lost"), "last_outcome_is_known"),
-        payment("last_outcome", json!(""), "last_outcome_is_known"),
+        payment("id", json!(0), "id_is_positive"),
+        payment("id", json!(-1), "id_is_positive"),
     ]);
 }
 

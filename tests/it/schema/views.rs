@@ -75,6 +75,7 @@ fn status_has_a_line_for_each_callback_and_times_to_read() {
                 finished(5, "cancelled", CREATED_AT + 3),
                 attempt(1, 1, 500, "first"),
                 attempt(1, 2, 502, "second"),
+                set(1, "attempt_seq = 2"),
             ],
         );
         let created = json!("2022-09-21T05:36:54.280Z");
@@ -161,6 +162,7 @@ fn exhausted_names_who_has_not_been_told_and_why() {
                 payment(3, "6", CREATED_AT),
                 attempt(1, 1, 500, "first"),
                 attempt(1, 2, 503, "HTTP status 503"),
+                set(1, "attempt_seq = 2"),
                 finished(1, "exhausted", CREATED_AT),
                 finished(2, "delivered", CREATED_AT),
             ],
@@ -312,6 +314,7 @@ fn a_view_shows_the_same_on_both_databases() {
         leased(2, now - 3_600_000),
         set(3, "last_outcome = 'unsignable', attempts = 1"),
         attempt(4, 1, 200, "it is \u{e9}"),
+        set(4, "attempt_seq = 1"),
         finished(4, "delivered", now - 1_234),
         finished(5, "delivered", now - 999),
         finished(6, "exhausted", now - 1),

@@ -1,6 +1,7 @@
 //! Closing a day: what was left open is written along with its link, whoever else is at it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use callback_dispatcher::clock::ManualClock;
 use callback_dispatcher::domain::{
@@ -15,6 +16,8 @@ use super::reading::{MIDNIGHT, fill};
 
 /// Two hours after the day, so that it is over.
 const CLOSING: Timestamp = Timestamp::from_millis(MIDNIGHT + 26 * 3_600_000);
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 const OPEN: &str = "SELECT callback_id, state, seq FROM reconciliation_open ORDER BY 1";
 
@@ -100,7 +103,7 @@ async fn dispatchers_that_close_a_day_at_once_leave_a_whole_chain() {
         );
         assert!(closed.0.is_ok() || closed.1.is_ok(), "{closed:?}");
         let retained = Retained {
-            keep: std::time::Duration::MAX,
+            keep: Duration::MAX,
             now: CLOSING,
         };
         let verified = verify(&*ledger, retained).await.expect("readable");
@@ -128,4 +131,36 @@ async fn the_first_dispatcher_closes_days_for_all_of_them() {
     assert_eq!(newest.map(|link| link.day), Some(day()));
     first.close().await;
     second.close().await;
+}
+
+/// On PostgreSQL a transaction may commit after ones with higher ids, and after a day was closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_that_is_committed_late_belongs_to_the_next_day() {
+    for backend in Backend::both() {
+        let queue = backend.queue().await;
+        let ledger = backend.ledger().await;
+        let next_morning = MIDNIGHT + 25 * 3_600_000;
+        let insert = |id: i64, created_at: i64| {
+            backend.sql(&format!(
+                "INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount,
+                   currency, newpay_order_no, order_no, result, settlement_status, created_at)
+                 VALUES ({id}, 'payment', 'https://one.example/', '6', 1, '1', 'LAK', 'N{id}', 'M',
+                   'success', 1, {created_at})"
+            ));
+        };
+        insert(1, MIDNIGHT);
+        insert(10, next_morning);
+        close_days(&*ledger, &*queue, CLOSING)
+            .await
+            .expect("closed");
+        insert(5, next_morning);
+        let closed = close_days(&*ledger, &*queue, CLOSING.after(DAY)).await;
+        let queued: Vec<_> = closed
+            .expect("closed")
+            .iter()
+            .map(|link| link.counts.queued)
+            .collect();
+        assert_eq!(queued, [2]);
+        queue.close().await;
+    }
 }

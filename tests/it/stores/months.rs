@@ -332,3 +332,33 @@ fn what_stands_in_the_way_is_named_and_nothing_changes() {
     let said = divide(&database, "dispatcher");
     assert!(said.contains("divided by month already"), "{said}");
 }
+
+/// An attempt of the oldest month that is being written while the month is dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_is_written_meanwhile_does_not_go_with_its_month() {
+    let backend = Arc::new(divided());
+    let writer = Arc::clone(&backend);
+    let database = database(&backend);
+    let second = month(database, 2);
+    delivered(database, 1, 1);
+    database.sql("DELETE FROM callback_attempt");
+    let writing = std::thread::spawn(move || {
+        self::database(&writer).sql(
+            "BEGIN;
+             INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted)
+             VALUES (1, 1, 1, 5, 'acknowledged', 1);
+             SELECT pg_sleep(2);
+             COMMIT",
+        )
+    });
+    let sleeps = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    crate::live::until("it is being written", async || {
+        database.value(sleeps) == "1"
+    })
+    .await;
+    let done = turn(database, second, second);
+    writing.join().expect("written");
+    assert!(done.contains("dropped callback_attempt_before"), "{done}");
+    assert_eq!(parts(database), "callback_attempt_rest|1");
+}

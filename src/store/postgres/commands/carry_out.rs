@@ -115,7 +115,7 @@ async fn transact(
             )
             .await?
         }
-        Task::Act(found) if found.after != command.looked_up_to => return Ok(None),
+        Task::Act(found) if found.after != command.looks_after() => return Ok(None),
         Task::Act(_) | Task::Settle => {
             let mut due = Due::default();
             command.started_at.get_or_insert(now);

@@ -29,10 +29,11 @@ pub(super) async fn look(
         Some(id) => id,
         None => CallbackId(client.query_one(HIGHEST, &[]).await?.get(0)),
     };
+    let after = command.looks_after();
     let selectors = &command.request.selectors;
     let (sql, value) = walk(selectors);
     let statement = client.prepare_cached(&sql).await?;
-    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&command.looked_up_to.0, &looks_up_to.0];
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&after.0, &looks_up_to.0];
     if let Some(value) = &value {
         values.push(value.as_ref());
     }

@@ -84,4 +84,66 @@ ALTER TABLE callback_queue DROP COLUMN held;
 CREATE INDEX callback_due ON callback_queue (app_id, origin, next_attempt_at, id)
   WHERE state = 'pending' AND leased_until IS NULL;
 
+CREATE OR REPLACE VIEW callback_status AS
+SELECT
+  q.id,
+  q.kind,
+  q.app_id,
+  q.order_no,
+  q.newpay_order_no,
+  q.refund_order_no,
+  q.newpay_refund_order_no,
+  q.amount,
+  q.currency,
+  q.result,
+  CASE WHEN q.leased_until IS NOT NULL THEN 'in_flight' ELSE q.state END                    AS state,
+  q.attempts,
+  q.last_outcome,
+  (SELECT a.detail FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq)
+                                                                                            AS last_detail,
+  callback_time(q.created_at)                                                               AS created_at,
+  callback_time(q.next_attempt_at)                                                          AS next_attempt_at,
+  callback_time(q.finished_at)                                                              AS finished_at,
+  q.callback_url
+FROM callback_queue q;
+
+CREATE OR REPLACE VIEW callback_exhausted AS
+SELECT
+  q.id,
+  q.kind,
+  q.app_id,
+  q.order_no,
+  q.refund_order_no,
+  q.result,
+  q.amount,
+  q.currency,
+  q.last_outcome,
+  (SELECT a.http_status FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq)
+                                                                                            AS last_http_status,
+  (SELECT a.detail FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq)
+                                                                                            AS last_detail,
+  callback_time(q.finished_at)                                                              AS exhausted_at,
+  q.callback_url
+FROM callback_queue q
+WHERE q.state = 'exhausted' AND q.finished_at IS NOT NULL;
+
+ALTER TABLE callback_queue DROP CONSTRAINT last_outcome_is_known;
+ALTER TABLE callback_attempt DROP CONSTRAINT outcome_is_known;
+-- Of a log that is divided by month, each part may have the rule for itself.
+DO $$
+DECLARE
+  part regclass;
+BEGIN
+  FOR part IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'callback_attempt'::regclass LOOP
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS outcome_is_known', part);
+  END LOOP;
+END $$;
+
+ALTER TRIGGER callback_queue_fills_in_whom_it_goes_to ON callback_queue RENAME TO callback_queue_set_origin;
+ALTER TRIGGER callback_queue_keeps_whom_it_goes_to ON callback_queue RENAME TO callback_queue_keep_origin;
+CREATE TRIGGER callback_queue_id_is_positive
+BEFORE INSERT ON callback_queue FOR EACH ROW
+WHEN (NEW.id <= 0)
+EXECUTE FUNCTION queue_refuse_unless_copying('callback_queue: id_is_positive');
+
 UPDATE queue_schema SET version = 6;

@@ -24,7 +24,7 @@ pub(super) fn look(
         None => highest(db)?,
     };
     let selectors = &command.request.selectors;
-    let (sql, values) = walk(selectors, command.looked_up_to, looks_up_to);
+    let (sql, values) = walk(selectors, command.looks_after(), looks_up_to);
     let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(values.as_slice())?;

@@ -3,7 +3,7 @@
 use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::store::{Action, Selectors, StoredState};
 
-use super::{Desk, ONE, TWO, at};
+use super::{Desk, ONE, TWO, app, at};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_selector_chooses_what_it_says() {
@@ -111,5 +111,25 @@ async fn a_refund_is_found_by_each_of_its_numbers() {
             let expected = "done|1|1|0|{}|would resend 1 of 1 callback";
             assert_eq!(found, expected, "{number}");
         }
+    }
+}
+
+/// Versions before 6 let them in.
+#[tokio::test(flavor = "multi_thread")]
+async fn callbacks_with_ids_below_one_are_found() {
+    for desk in Desk::both().await {
+        for id in [-7, 0] {
+            desk.sql(&format!(
+                "INSERT INTO queue_arriving (source, from_name, at, copying) VALUES ('s', 'f', 1, 1);
+                 INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, currency,
+                   newpay_order_no, order_no, result, settlement_status)
+                 VALUES ({id}, 'payment', '{ONE}/', '6', 1, '1', 'LAK', 'N{id}', 'M', 'success', 1);
+                 DELETE FROM queue_arriving"
+            ));
+        }
+        assert_eq!(
+            desk.answered(Action::Cancel, app("6")).await,
+            "done|2|2|0|{}|cancelled 2 of 2 callbacks"
+        );
     }
 }
