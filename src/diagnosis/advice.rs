@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Diagnosis, Probed, broke, chain, own_certificate, seconds_ahead};
+use super::finding::{Diagnosis, Probed, broke, chain, own_certificate, seconds_ahead};
 use crate::delivery::transport::{Certificate, Chain, Distrust, DistrustReason, ProbeReport};
 use crate::domain::{Cause, Outcome, Phase};
 

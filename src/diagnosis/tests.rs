@@ -5,8 +5,8 @@ use hyper::header::{CONTENT_ENCODING, DATE, HeaderName, HeaderValue, LOCATION};
 
 use super::*;
 use crate::delivery::egress::Policy;
-use crate::delivery::transport::{Distrust, DistrustReason, PostReport};
-use crate::domain::{CappedBody, ExchangeFault};
+use crate::delivery::transport::{Certificate, Chain, Distrust, DistrustReason, PostReport};
+use crate::domain::{CappedBody, Cause, ExchangeFault, Phase};
 
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -18,7 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::histogram::DurationHistogram;
 use super::traces::SpanCounters;
@@ -89,134 +89,128 @@ pub struct Metrics {
 impl Metrics {
     /// Registers every metric; `sqlite_version` is shown in `build_info`.
     pub fn new(sqlite_version: &str) -> Self {
-        let attempts = Family::<TwoLabels, Counter>::default();
-        let exhausted = Family::<OneLabel, Counter>::default();
-        let queue_callbacks = Family::<OneLabel, Gauge>::default();
-        let paused = Family::<OneLabel, Gauge>::default();
-        let mut metrics = Self {
-            registry: Registry::with_prefix(PREFIX),
+        let mut registry = Registry::with_prefix(PREFIX);
+        let into = &mut registry;
+        let attempts = registered(
+            into,
+            "attempts",
+            "Attempts recorded, by how they ended",
+            Family::<TwoLabels, Counter>::default(),
+        );
+        let exhausted = registered(
+            into,
+            "exhausted",
+            "Callbacks given up after their last retry",
+            Family::<OneLabel, Counter>::default(),
+        );
+        let queue_callbacks = registered(
+            into,
+            "queue_callbacks",
+            "Callbacks in each state, as last counted",
+            Family::<OneLabel, Gauge>::default(),
+        );
+        let paused = registered(
+            into,
+            "paused",
+            "Origins and apps that operators have paused, as last counted",
+            Family::<OneLabel, Gauge>::default(),
+        );
+        let spans = SpanCounters {
+            exported: registered(
+                into,
+                "traces_exported",
+                "Attempts whose spans the collector took",
+                Counter::default(),
+            ),
+            dropped: registered(
+                into,
+                "traces_dropped",
+                "Attempts whose spans were given up: the collector was away or too slow",
+                Counter::default(),
+            ),
+        };
+        let build = Info::new([
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("sqlite", sqlite_version.to_owned()),
+        ]);
+        into.register("build", "What runs here", build);
+        Self {
             attempts: KINDS.map(|kind| {
                 Outcome::ALL.map(|outcome| {
                     let labels = [("kind", kind), ("outcome", outcome.as_str())];
                     attempts.get_or_create_owned(&labels)
                 })
             }),
-            attempt_duration: DurationHistogram::new(&ATTEMPT_BOUNDS),
-            delivery_lag: DurationHistogram::new(&LAG_BOUNDS),
             exhausted: KINDS.map(|kind| exhausted.get_or_create_owned(&[("kind", kind)])),
             queue_callbacks: ShownState::ALL
                 .map(|state| queue_callbacks.get_or_create_owned(&[("state", state.as_str())])),
-            in_flight: Gauge::default(),
-            own_outage: Gauge::default(),
-            oldest_due: Gauge::default(),
             paused: std::array::from_fn(|place| {
                 let scope = PauseScope::ALL[place].as_str();
                 paused.get_or_create_owned(&[("scope", scope)])
             }),
-            store_commit: DurationHistogram::new(&COMMIT_BOUNDS),
-            spans: SpanCounters::default(),
-            store_wal_bytes: Gauge::default(),
-            beat: Gauge::default(),
-            start: Gauge::default(),
-        };
-        metrics.register(attempts, exhausted, queue_callbacks, sqlite_version);
-        metrics.registry.register(
-            "paused",
-            "Origins and apps that operators have paused, as last counted",
-            paused,
-        );
-        metrics
-    }
-
-    /// Gives each metric its name. Counters get `_total` and the build `_info` from the encoder.
-    fn register(
-        &mut self,
-        attempts: Family<TwoLabels, Counter>,
-        exhausted: Family<OneLabel, Counter>,
-        queue_callbacks: Family<OneLabel, Gauge>,
-        sqlite_version: &str,
-    ) {
-        let registry = &mut self.registry;
-        registry.register("attempts", "Attempts recorded, by how they ended", attempts);
-        registry.register(
-            "attempt_duration_seconds",
-            "From the start of an attempt to its end",
-            self.attempt_duration.clone(),
-        );
-        registry.register(
-            "delivery_lag_seconds",
-            "From queued to acknowledged",
-            self.delivery_lag.clone(),
-        );
-        registry.register(
-            "exhausted",
-            "Callbacks given up after their last retry",
-            exhausted,
-        );
-        registry.register(
-            "queue_callbacks",
-            "Callbacks in each state, as last counted",
-            queue_callbacks,
-        );
-        registry.register(
-            "in_flight",
-            "Attempts under way now",
-            self.in_flight.clone(),
-        );
-        registry.register(
-            "own_outage",
-            "1 while no merchant can be reached and the fault is taken for our own, else 0",
-            self.own_outage.clone(),
-        );
-        registry.register(
-            "oldest_due_seconds",
-            "How long the oldest due callback has waited beyond its time; 0 when none is overdue",
-            self.oldest_due.clone(),
-        );
-        registry.register(
-            "store_commit_seconds",
-            "From the begin of a write transaction to its being durable",
-            self.store_commit.clone(),
-        );
-        registry.register(
-            "traces_exported",
-            "Attempts whose spans the collector took",
-            self.spans.exported.clone(),
-        );
-        registry.register(
-            "traces_dropped",
-            "Attempts whose spans were given up: the collector was away or too slow",
-            self.spans.dropped.clone(),
-        );
-        registry.register(
-            "store_wal_bytes",
-            "Size of the write-ahead log beside the database, as last measured",
-            self.store_wal_bytes.clone(),
-        );
-        registry.register(
-            "beat_timestamp_seconds",
-            "When the dispatcher's loop last said that it is alive, in Unix time; 0 until it begins",
-            self.beat.clone(),
-        );
-        registry.register(
-            "start_timestamp_seconds",
-            "When the daemon started, in Unix time",
-            self.start.clone(),
-        );
-        registry.register(
-            "build",
-            "What runs here",
-            Info::new([
-                ("version", env!("CARGO_PKG_VERSION").to_owned()),
-                ("sqlite", sqlite_version.to_owned()),
-            ]),
-        );
+            attempt_duration: registered(
+                into,
+                "attempt_duration_seconds",
+                "From the start of an attempt to its end",
+                DurationHistogram::new(&ATTEMPT_BOUNDS),
+            ),
+            delivery_lag: registered(
+                into,
+                "delivery_lag_seconds",
+                "From queued to acknowledged",
+                DurationHistogram::new(&LAG_BOUNDS),
+            ),
+            in_flight: registered(
+                into,
+                "in_flight",
+                "Attempts under way now",
+                Gauge::default(),
+            ),
+            own_outage: registered(
+                into,
+                "own_outage",
+                "1 while no merchant can be reached and the fault is taken for our own, else 0",
+                Gauge::default(),
+            ),
+            oldest_due: registered(
+                into,
+                "oldest_due_seconds",
+                "How long the oldest due callback has waited beyond its time; 0 when none is overdue",
+                Gauge::default(),
+            ),
+            store_commit: registered(
+                into,
+                "store_commit_seconds",
+                "From the begin of a write transaction to its being durable",
+                DurationHistogram::new(&COMMIT_BOUNDS),
+            ),
+            store_wal_bytes: registered(
+                into,
+                "store_wal_bytes",
+                "Size of the write-ahead log beside the database, as last measured",
+                Gauge::default(),
+            ),
+            beat: registered(
+                into,
+                "beat_timestamp_seconds",
+                "When the dispatcher's loop last said that it is alive, in Unix time; 0 until it begins",
+                Gauge::default(),
+            ),
+            start: registered(
+                into,
+                "start_timestamp_seconds",
+                "When the daemon started, in Unix time",
+                Gauge::default(),
+            ),
+            spans,
+            registry,
+        }
     }
 
     /// Takes over a fresh count of the queue, made at `now`.
     pub fn set_queue(&self, stats: &Stats, now: Timestamp) {
         for (state, callbacks) in &stats.depth {
-            self.queue_callbacks[state_place(*state)]
+            self.queue_callbacks[*state as usize]
                 .set(i64::try_from(*callbacks).unwrap_or(i64::MAX));
         }
         for (gauge, scope) in self.paused.iter().zip(PauseScope::ALL) {
@@ -253,6 +247,12 @@ impl Metrics {
     }
 }
 
+/// Registers `metric` under its name, to which the encoder adds `_total` or `_info`, and returns it.
+fn registered<M: Metric + Clone>(into: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    into.register(name, help, metric.clone());
+    metric
+}
+
 /// As Prometheus writes moments.
 fn unix_seconds(moment: Timestamp) -> f64 {
     moment.since(Timestamp::from_millis(0)).as_secs_f64()
@@ -267,21 +267,11 @@ const fn kind_place(kind: Option<Kind>) -> usize {
     }
 }
 
-/// Where [`ShownState::ALL`] has `state`: it lists the states in the order of their declaration.
-const fn state_place(state: ShownState) -> usize {
-    state as usize
-}
-
-/// Where [`Outcome::ALL`] has `outcome`: it lists them in the order of their declaration.
-const fn outcome_place(outcome: Outcome) -> usize {
-    outcome as usize
-}
-
 impl Observer for Metrics {
     fn attempt_finished(&self, finished: &FinishedAttempt<'_>) {
         let kind = kind_place(finished.kind);
         let outcome = finished.attempt.verdict.outcome;
-        self.attempts[kind][outcome_place(outcome)].inc();
+        self.attempts[kind][outcome as usize].inc();
         self.attempt_duration.observe(finished.attempt.duration);
         match finished.next {
             Next::Delivered => {

@@ -9,25 +9,42 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
 use super::span::AttemptSpan;
-use super::{ExportMessage, SpanCounters};
 use crate::clock::Stopwatch;
 
 /// Attempts in one request: some hundred kilobytes.
 const BATCH_ATTEMPTS: usize = 256;
 
-/// How long the first attempt of a batch waits for company.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long the first attempt of a batch waits for others.
+const BATCH_DELAY: Duration = Duration::from_secs(1);
 
 /// How long the collector may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than this of an answer is not read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// What became of spans.
+#[derive(Clone, Debug, Default)]
+pub struct SpanCounters {
+    /// Attempts whose spans the collector took.
+    pub exported: Counter,
+    /// Attempts whose spans were given up.
+    pub dropped: Counter,
+}
+
+/// A message to the exporter.
+#[derive(Debug)]
+pub(super) enum ExportMessage {
+    Attempt(Box<AttemptSpan>),
+    /// All before this has been sent or given up.
+    Flush(oneshot::Sender<()>),
+}
 
 /// Sends what comes to the collector.
 #[derive(Debug)]
@@ -56,16 +73,16 @@ impl Exporter {
         while let Some(first) = incoming.recv().await {
             let mut batch = Vec::new();
             let mut flushed = take(first, &mut batch);
-            let linger = Stopwatch::start().deadline(LINGER);
+            let full_by = Stopwatch::start().deadline(BATCH_DELAY);
             while flushed.is_none() && batch.len() < BATCH_ATTEMPTS {
-                match tokio::time::timeout_at(linger, incoming.recv()).await {
+                match tokio::time::timeout_at(full_by, incoming.recv()).await {
                     Ok(Some(message)) => flushed = take(message, &mut batch),
                     Ok(None) | Err(_) => break,
                 }
             }
             self.send(&batch).await;
             if let Some(flushed) = flushed {
-                // Whoever asked may have given up waiting.
+                // The caller may have given up waiting.
                 let _ = flushed.send(());
             }
         }

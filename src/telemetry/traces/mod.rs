@@ -27,7 +27,6 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use url::Url;
@@ -35,8 +34,10 @@ use url::Url;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::Timestamp;
 
-use export::Exporter;
+use export::{ExportMessage, Exporter};
 use span::AttemptSpan;
+
+pub use export::SpanCounters;
 
 /// Attempts that may wait to be sent.
 const QUEUE_ATTEMPTS: usize = 4096;
@@ -44,24 +45,7 @@ const QUEUE_ATTEMPTS: usize = 4096;
 /// How long the end of the program waits for the last spans.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What became of spans.
-#[derive(Clone, Debug, Default)]
-pub struct SpanCounters {
-    /// Attempts whose spans the collector took.
-    pub exported: Counter,
-    /// Attempts whose spans were given up.
-    pub dropped: Counter,
-}
-
-/// A message to the exporter.
-#[derive(Debug)]
-enum ExportMessage {
-    Attempt(Box<AttemptSpan>),
-    /// All before this has been sent or given up.
-    Flush(oneshot::Sender<()>),
-}
-
-/// Hears of attempts and hands their spans to the exporter.
+/// Observes attempts and hands their spans to the exporter.
 #[derive(Debug)]
 pub struct Traces {
     messages: mpsc::Sender<ExportMessage>,
