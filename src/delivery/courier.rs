@@ -82,8 +82,8 @@ async fn deliver(
         created_at,
     } = claimed;
     let id = lease.id();
-    let validity = lease.validity();
-    let permit = validity.map(|validity| Permit::new(move || validity.stands()));
+    let deadline = lease.deadline();
+    let permit = deadline.map(|deadline| Permit::new(move || deadline.is_valid()));
     let started_at = clock.now();
     let stopwatch = Stopwatch::start();
     let (mut attempt, reach) = match AssertUnwindSafe(attempt(

@@ -15,7 +15,7 @@ use super::outage::{Outage, PROBES_MAX};
 use super::roster::{PlaceNumber, Roster, Rules, Turn};
 use super::terms::Terms;
 use crate::domain::Timestamp;
-use crate::store::{ClaimedCallback, Endpoint, Seat};
+use crate::store::{ClaimedCallback, Endpoint, FleetPosition};
 
 /// Ended attempts that are worth a commit of their own.
 pub(super) const BATCH: usize = 256;
@@ -39,7 +39,7 @@ pub(super) struct State {
     /// Claims that had lapsed before anything was sent under them.
     pub(super) lapsed: Vec<ClaimedCallback>,
     /// Which of the queue's dispatchers this is.
-    pub(super) seat: Seat,
+    pub(super) seat: FleetPosition,
     /// Whether the store is at work for the loop, which looks around anyway when that is done.
     pub(super) is_turning: bool,
 }
@@ -62,7 +62,7 @@ impl Floor {
                 outage: Outage::default(),
                 terms,
                 lapsed: Vec::new(),
-                seat: Seat::ALONE,
+                seat: FleetPosition::ALONE,
                 is_turning: false,
             }),
             stirred: Notify::new(),
@@ -126,7 +126,7 @@ impl State {
                 endpoint,
                 claimed,
             } = self.roster.take(rules)?;
-            if claimed.lease.stands() {
+            if claimed.lease.is_valid() {
                 return Some(Errand {
                     place,
                     endpoint,
@@ -158,7 +158,7 @@ impl State {
             in_flight_per_origin_max,
             ..
         } = *self.terms;
-        let in_flight_per_origin_max = self.seat.share(in_flight_per_origin_max);
+        let in_flight_per_origin_max = self.seat.split(in_flight_per_origin_max);
         match self.outage.is_on() {
             false => Rules {
                 now,

@@ -37,7 +37,7 @@ impl HousekeepingJob for Closing {
     async fn run(&self) -> Result<(), StoreError> {
         // One of several dispatchers is enough. If two consider themselves the first, the store
         // refuses the later one.
-        if self.queue.seat().number > 0 {
+        if self.queue.fleet_position().number > 0 {
             return Ok(());
         }
         let links = close_days(&*self.ledger, &*self.queue, self.clock.now()).await?;

@@ -36,7 +36,7 @@ use crate::store::{Commands, Inspection, OpenError, Queue, StoreError};
 use crate::telemetry::{AttemptLog, LogFormat, Metrics, Observers, TraceExport, Traces};
 
 use counts::StatsRecipients;
-use stores::Sides;
+use stores::StoreHandles;
 
 pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
@@ -112,13 +112,13 @@ impl Service {
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
         metrics.started(clock.now());
         let url = &settings.store.url;
-        let sides = Sides::open(url, clock.now(), Arc::clone(&metrics) as _).await?;
-        let Sides {
+        let handles = StoreHandles::open(url, clock.now(), Arc::clone(&metrics) as _).await?;
+        let StoreHandles {
             queue,
             inspection,
             commands,
             ledger,
-        } = sides;
+        } = handles;
         let beat = Arc::new(Beat::default());
         let history = Arc::new(History::new(clock.now()));
         let (console_token, shown_token) = watch::channel(console_token);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::config::StoreUrl;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::postgres::{
-    self, Database, PostgresCommands, PostgresInspection, PostgresMovable, PostgresProducer,
-    PostgresQueue, Times,
+    self, Database, FleetTiming, PostgresCommands, PostgresInspection, PostgresMovable,
+    PostgresProducer, PostgresQueue,
 };
 use crate::store::sqlite::{
     self, SqliteCommands, SqliteInspection, SqliteMovable, SqliteProducer, SqliteQueue,
@@ -39,7 +39,7 @@ fn store(url: &StoreUrl) -> Result<Store<'_>, OpenError> {
 }
 
 /// A queue as each of its users in the daemon sees it.
-pub(super) struct Sides {
+pub(super) struct StoreHandles {
     /// The dispatcher.
     pub(super) queue: Arc<dyn Queue>,
     /// People.
@@ -50,7 +50,7 @@ pub(super) struct Sides {
     pub(super) ledger: Arc<dyn Ledger>,
 }
 
-impl Sides {
+impl StoreHandles {
     /// Opens the queue for dispatching; makes or migrates it first if need be.
     pub(super) async fn open(
         url: &StoreUrl,
@@ -70,7 +70,8 @@ impl Sides {
             }
             Store::Postgres(database) => {
                 let queue =
-                    PostgresQueue::open(&database, &holder, Times::default(), observer).await?;
+                    PostgresQueue::open(&database, &holder, FleetTiming::default(), observer)
+                        .await?;
                 Self {
                     inspection: Arc::new(PostgresInspection::open(&database).await?),
                     commands: Arc::new(PostgresCommands::open(&database).await?),
@@ -183,9 +184,13 @@ pub async fn hold(url: &StoreUrl, as_whom: &str) -> Result<Option<Arc<dyn Queue>
             if postgres::has_dispatchers(&database).await? {
                 return Ok(None);
             }
-            let queue =
-                PostgresQueue::open(&database, &holder, Times::default(), Arc::new(Unobserved))
-                    .await?;
+            let queue = PostgresQueue::open(
+                &database,
+                &holder,
+                FleetTiming::default(),
+                Arc::new(Unobserved),
+            )
+            .await?;
             Ok(Some(Arc::new(queue)))
         }
     }

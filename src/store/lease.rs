@@ -20,7 +20,8 @@ pub struct Lease {
     id: CallbackId,
     token: i64,
     seq: i64,
-    term: Option<Arc<Term>>,
+    /// `None` where nobody else can take it over.
+    deadline: Option<Arc<LeaseDeadline>>,
 }
 
 /// A token that no other claim has.
@@ -34,50 +35,40 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long the leases of one claim stand, where others may take over what is not renewed.
+/// Until when a lease is valid, where another dispatcher takes over what is not renewed.
 #[derive(Debug)]
-pub(super) struct Term {
+pub struct LeaseDeadline {
     since: Stopwatch,
-    /// Milliseconds from `since` on for which nobody else takes over.
-    good_for: AtomicU64,
+    /// Milliseconds after `since`.
+    valid_for: AtomicU64,
 }
 
-impl Term {
-    /// A term that begins with `since`, which was taken before the claim was asked for.
-    pub(super) fn new(since: Stopwatch, good_for: Duration) -> Self {
+impl LeaseDeadline {
+    /// `since` was started before the claim was sent to the database.
+    pub(super) fn new(since: Stopwatch, valid_for: Duration) -> Self {
         Self {
             since,
-            good_for: AtomicU64::new(millis(good_for)),
+            valid_for: AtomicU64::new(millis(valid_for)),
         }
     }
 
-    /// The time since its beginning, to be taken before a renewal is asked for.
+    /// Time since the claim, to be taken before a renewal is sent to the database.
     pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// A renewal that was asked for at `age` is done: from then on it stands for `good_for`. Unless
-    /// it has lapsed meanwhile, for then others may have come in between.
-    pub(super) fn renewed(&self, age: Duration, good_for: Duration) {
-        if self.stands() {
-            let until = age.saturating_add(good_for);
-            self.good_for.store(millis(until), Ordering::Relaxed);
+    /// Extends the deadline after a renewal that was sent at `age`, unless it has passed: another
+    /// dispatcher may have had the callback in between.
+    pub(super) fn renewed(&self, age: Duration, valid_for: Duration) {
+        if self.is_valid() {
+            let until = age.saturating_add(valid_for);
+            self.valid_for.store(millis(until), Ordering::Relaxed);
         }
     }
 
-    fn stands(&self) -> bool {
-        self.since.elapsed().as_millis() < u128::from(self.good_for.load(Ordering::Relaxed))
-    }
-}
-
-/// Whether a lease stands, for whoever does not hold it.
-#[derive(Clone, Debug)]
-pub struct Validity(Arc<Term>);
-
-impl Validity {
-    /// As [`Lease::stands`].
-    pub fn stands(&self) -> bool {
-        self.0.stands()
+    /// See [`Lease::is_valid`].
+    pub fn is_valid(&self) -> bool {
+        self.since.elapsed().as_millis() < u128::from(self.valid_for.load(Ordering::Relaxed))
     }
 }
 
@@ -87,29 +78,35 @@ impl Lease {
             id,
             token,
             seq,
-            term: None,
+            deadline: None,
         }
     }
 
-    /// One that others may take over when `term` has passed.
-    pub(super) const fn for_a_term(id: CallbackId, token: i64, seq: i64, term: Arc<Term>) -> Self {
+    /// A lease that another dispatcher may take over after `deadline`.
+    pub(super) const fn with_deadline(
+        id: CallbackId,
+        token: i64,
+        seq: i64,
+        deadline: Arc<LeaseDeadline>,
+    ) -> Self {
         Self {
             id,
             token,
             seq,
-            term: Some(term),
+            deadline: Some(deadline),
         }
     }
 
-    /// Whether nobody else can have taken the callback over. Where it no longer stands, for
-    /// instance because this process was stopped for a while, nothing may be sent under it.
-    pub fn stands(&self) -> bool {
-        self.term.as_ref().is_none_or(|term| term.stands())
+    /// Whether no other dispatcher can have taken the callback over. Nothing may be sent under a
+    /// lease that is not valid any more, for instance because this process was stopped for a while.
+    pub fn is_valid(&self) -> bool {
+        let deadline = self.deadline.as_ref();
+        deadline.is_none_or(|deadline| deadline.is_valid())
     }
 
-    /// The same to ask later; `None` where it stands anyway.
-    pub fn validity(&self) -> Option<Validity> {
-        self.term.clone().map(Validity)
+    /// For asking later; `None` where the lease stays valid.
+    pub fn deadline(&self) -> Option<Arc<LeaseDeadline>> {
+        self.deadline.clone()
     }
 
     /// The first of callback `id`, for tests.

@@ -49,7 +49,7 @@ pub use inspection::{
     AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
     Stats,
 };
-pub use lease::{Lease, Validity};
+pub use lease::{Lease, LeaseDeadline};
 pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 pub use observer::{CommitObserver, Unobserved};
 
@@ -84,7 +84,7 @@ pub struct Claim {
     pub requests: Vec<ClaimRequest>,
     /// The moment of the claim.
     pub now: Timestamp,
-    /// How long the lease stands.
+    /// How long the lease is valid.
     pub lease: Duration,
 }
 
@@ -225,21 +225,21 @@ pub struct Retention {
     pub limit: usize,
 }
 
-/// Which of the dispatchers of one queue this is.
+/// Which of the dispatchers of a queue this one is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Its number among them, from 0.
+pub struct FleetPosition {
+    /// Counted from 0.
     pub number: usize,
-    /// How many there are.
+    /// The number of dispatchers.
     pub of: usize,
 }
 
-impl Seat {
-    /// The only one.
+impl FleetPosition {
+    /// The only dispatcher.
     pub const ALONE: Self = Self { number: 0, of: 1 };
 
-    /// This dispatcher's part of a limit that holds for all of them together; 1 at least.
-    pub fn share(self, limit: usize) -> usize {
+    /// This dispatcher's part of a limit on all of them together; at least 1.
+    pub fn split(self, limit: usize) -> usize {
         let more = usize::from(self.number < limit % self.of);
         (limit / self.of + more).max(1)
     }
@@ -302,24 +302,24 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Whether a commit would go through now.
     async fn probe(&self) -> Result<(), StoreError>;
 
-    /// How long an outcome waits for others to share its commit.
-    fn linger(&self) -> Duration {
+    /// How long an outcome waits for others that share its commit.
+    fn batch_delay(&self) -> Duration {
         Duration::from_millis(5)
     }
 
-    /// Which of the dispatchers of this queue this is, as far as it is known.
-    fn seat(&self) -> Seat {
-        Seat::ALONE
+    /// Which of the dispatchers of this queue this one is, as of its last heartbeat.
+    fn fleet_position(&self) -> FleetPosition {
+        FleetPosition::ALONE
     }
 
-    /// Whether other dispatchers may work on the same queue. What they leave behind is to be taken
-    /// over while this one runs, see [`Queue::interrupt_in_flight`].
+    /// Whether other dispatchers may work on the same queue. Their expired leases have to be reclaimed
+    /// while this one runs, see [`Queue::interrupt_in_flight`].
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// Returns when another process has perhaps committed something. May return for nothing.
-    async fn nudged(&self);
+    /// Returns when another process may have committed something.
+    async fn changed(&self);
 
     /// Finishes what was asked and closes the database.
     async fn close(&self);

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use callback_dispatcher::store::postgres::{
-    self, PostgresCommands, PostgresInspection, PostgresQueue, Times,
+    self, FleetTiming, PostgresCommands, PostgresInspection, PostgresQueue,
 };
 use callback_dispatcher::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
 use callback_dispatcher::store::{Commands, Inspection, Ledger, OpenError, Queue, Unobserved};
@@ -123,20 +123,20 @@ impl Store {
 
     /// The side of a dispatcher, which introduces itself as `name`.
     pub(crate) async fn open(&self, name: &str) -> Result<Arc<dyn Queue>, OpenError> {
-        self.open_with(name, Times::default()).await
+        self.open_with(name, FleetTiming::default()).await
     }
 
-    /// The same, of a fleet that goes by other times.
+    /// The same, of a fleet with another timing.
     pub(crate) async fn open_with(
         &self,
         name: &str,
-        times: Times,
+        timing: FleetTiming,
     ) -> Result<Arc<dyn Queue>, OpenError> {
         Ok(match self {
             Self::Sqlite(path) => Arc::new(SqliteQueue::open(path, name, Arc::new(Unobserved))?),
             Self::Postgres(at) => {
                 let opening =
-                    PostgresQueue::open(&database(at), name, times, Arc::new(Unobserved)).await;
+                    PostgresQueue::open(&database(at), name, timing, Arc::new(Unobserved)).await;
                 Arc::new(opening?)
             }
         })

@@ -253,7 +253,7 @@ impl Shift {
             () = self.floor.stirred(), if may_turn => Event::Stirred,
             () = until(self.ripe_at), if may_turn => Event::Ripe,
             Ok(()) = self.terms.changed() => Event::Reloaded,
-            () = self.desk.queue.nudged(), if !is_draining => Event::Nudged,
+            () = self.desk.queue.changed(), if !is_draining => Event::Nudged,
             _ = self.slow_poll.tick() => Event::Polled,
             () = self.desk.clock.sleep_until(due), if may_turn && !is_draining => Event::Due,
         }
@@ -310,7 +310,7 @@ impl Shift {
         let rules = state.rules(now);
         let is_hungry = state.roster.is_hungry(rules);
         let claims = self.drained_by.is_none() && state.outage.may_claim(now);
-        let has_reason = Self::is_ripe(&mut self.ripe_at, &state, self.desk.queue.linger())
+        let has_reason = Self::is_ripe(&mut self.ripe_at, &state, self.desk.queue.batch_delay())
             || (claims && is_hungry)
             || state.outage.owes();
         if !has_reason {

@@ -34,7 +34,7 @@ impl TakingOver {
 impl Shift {
     /// Goes by the share of the limits that is this dispatcher's now.
     pub(super) fn take_seat(&self) {
-        let seat = self.desk.queue.seat();
+        let seat = self.desk.queue.fleet_position();
         let mut state = self.floor.lock();
         if state.seat == seat {
             return;

@@ -1,13 +1,11 @@
 //! Putting due callbacks in flight, and taking back those that were not sent.
-
-use std::sync::Arc;
-
 use tokio_postgres::Row;
 
 use super::connection::Pool;
 use super::error::store_error;
 use super::fleet::Fleet;
 use super::rows::ReadRow;
+use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
 use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
@@ -64,7 +62,7 @@ pub(super) async fn claim(
     let client = pool.client().await?;
     // One token per claim is enough: id and token together name a lease.
     let token = new_token()?;
-    let term = fleet.begin_term(token);
+    let since = Stopwatch::start();
     let endpoints = claim.requests.iter().map(|request| &request.endpoint);
     let apps: Vec<_> = endpoints.clone().map(|to| to.app_id.as_text()).collect();
     let origins: Vec<_> = endpoints.map(|to| to.origin.as_text()).collect();
@@ -87,10 +85,10 @@ pub(super) async fn claim(
         .await
     };
     let (claimed, then_due) = asking.await.map_err(|error: tokio_postgres::Error| {
-        fleet.unheard(token);
+        fleet.add_unconfirmed_claim(token);
         store_error(&error)
     })?;
-    failpoint::here!("claim-before-commit");
+    failpoint::here!("claim-after-commit");
     let mut results: Vec<ClaimResult> = then_due
         .iter()
         .map(|row| ClaimResult {
@@ -109,7 +107,7 @@ pub(super) async fn claim(
             first: GATEWAY_COLUMNS_AT,
         };
         result.callbacks.push(ClaimedCallback {
-            lease: Lease::for_a_term(id, token, seq, Arc::clone(&term)),
+            lease: Lease::with_deadline(id, token, seq, fleet.deadline(id, token, since)),
             attempts: u32::try_from(row.get::<_, i64>(3)).unwrap_or(u32::MAX),
             created_at: Timestamp::from_millis(row.get(4)),
             callback: callback(&columns, id).map(Box::new),
@@ -125,9 +123,14 @@ fn place(row: &Row) -> Option<usize> {
 
 /// Only what is still claimed under this lease.
 const RELEASE: &str = "
+WITH held AS MATERIALIZED (
+  SELECT q.id FROM callback_queue q
+  JOIN unnest($1::bigint[], $2::bigint[]) AS lease (id, token)
+    ON q.id = lease.id AND q.lease_token = lease.token
+  ORDER BY q.id FOR UPDATE OF q
+)
 UPDATE callback_queue q SET leased_until = NULL, leased_at = NULL, lease_token = NULL
-FROM unnest($1::bigint[], $2::bigint[]) AS lease (id, token)
-WHERE q.id = lease.id AND q.lease_token = lease.token";
+FROM held WHERE q.id = held.id";
 
 pub(super) async fn release(pool: &Pool, leases: &[Lease]) -> Result<(), StoreError> {
     let client = pool.client().await?;

@@ -43,13 +43,25 @@ const SESSION: &[(&str, &str)] = &[
     ("client_min_messages", "warning"),
 ];
 
-/// Who uses a pool of connections.
+/// Keeps the planner to the indexes.
+const INDEXES_ONLY: &[(&str, &str)] = &[
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("jit", "off"),
+];
+
+/// What a pool of connections is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum User {
-    /// The dispatcher: short statements, each by its index. To the planner, a table that was empty
-    /// when it was last analysed is best read from end to end, and by the time it is not, the
-    /// queue stands.
+    /// The dispatcher: short statements, each by its index. The planner would scan a table that was
+    /// empty when it was last analysed, and by the time it is analysed again, the queue stands still.
     Dispatcher,
+    /// The heartbeat of a dispatcher, and the renewal of its leases. Nothing else, since leases expire
+    /// while it waits.
+    Heartbeat,
     /// People and housekeeping: searches and counts, which may take longer.
     People,
 }
@@ -57,30 +69,30 @@ pub(super) enum User {
 impl User {
     const fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Dispatcher => &[
-                ("statement_timeout", "15s"),
-                ("enable_seqscan", "off"),
-                ("enable_bitmapscan", "off"),
-                ("enable_hashjoin", "off"),
-                ("enable_mergejoin", "off"),
-                ("plan_cache_mode", "force_generic_plan"),
-                ("jit", "off"),
-            ],
+            Self::Dispatcher => &[("statement_timeout", "15s")],
+            Self::Heartbeat => &[("statement_timeout", "5s"), ("lock_timeout", "1s")],
             Self::People => &[("statement_timeout", "60s")],
+        }
+    }
+
+    const fn plans(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Dispatcher | Self::Heartbeat => INDEXES_ONLY,
+            Self::People => &[],
         }
     }
 
     /// All of a session's settings, in one statement.
     fn set_up(self) -> String {
-        let settings = SESSION.iter().chain(self.settings());
+        let settings = SESSION.iter().chain(self.settings()).chain(self.plans());
         let each = settings.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
         format!("SELECT {}", each.collect::<Vec<_>>().join(", "))
     }
 
     const fn connections_max(self) -> usize {
         match self {
-            Self::Dispatcher => 4,
-            Self::People => 4,
+            Self::Dispatcher | Self::People => 4,
+            Self::Heartbeat => 1,
         }
     }
 }

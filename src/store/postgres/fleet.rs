@@ -1,13 +1,14 @@
-//! The dispatchers of one queue: who they are, and that this one lives.
+//! The dispatchers of one queue: which of them this is, and its heartbeat.
 //!
-//! Each has a row in the table `dispatcher` and says every two seconds that it lives. Who has not done
-//! so for ten is not counted any more: the limits that hold for all of them together are
-//! divided among the others. That is all that the table decides; leases go by their own moments.
+//! Each has a row in the table `dispatcher` and updates it every two seconds. One that has not done
+//! so for ten seconds is not counted any more: the limits on all of them together are divided among
+//! the others. The table decides nothing else; leases go by their own deadlines.
 //!
-//! The same beat renews the leases of attempts that take long. What could not be renewed in time
-//! does not stand any more (see [`Term`]), whatever the database says.
+//! The heartbeat also renews the leases of attempts that take long. A lease that could not be renewed
+//! in time is not valid any more (see [`LeaseDeadline`]), whatever the database says. So heartbeats
+//! have a connection of their own: no claim, record or command makes them wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -18,29 +19,29 @@ use tokio::time::MissedTickBehavior;
 use tokio_postgres::GenericClient;
 
 use super::connection::Pool;
-use super::error::store_error;
 use crate::clock::Stopwatch;
-use crate::store::lease::Term;
-use crate::store::{Seat, StoreError};
+use crate::domain::CallbackId;
+use crate::store::lease::LeaseDeadline;
+use crate::store::{FleetPosition, StoreError};
 
 /// How long the dispatchers of a queue wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// Between two signs of life.
-    pub beat: Duration,
-    /// After so long without one, a dispatcher is not counted.
+pub struct FleetTiming {
+    /// Between two heartbeats.
+    pub heartbeat: Duration,
+    /// After so long without a heartbeat, a dispatcher is not counted.
     pub silent: Duration,
-    /// How long a lease stands that is not renewed. Short, because it is renewed for as long as its
-    /// dispatcher lives; long enough for a server that restarts.
+    /// How long a lease that is not renewed is valid in the database. Short, because it is renewed for
+    /// as long as its dispatcher lives; long enough for a server to restart.
     pub lease: Duration,
-    /// How much sooner than in the database a lease is taken for lapsed here.
+    /// How much earlier than in the database a lease expires here.
     pub margin: Duration,
 }
 
-impl Default for Times {
+impl Default for FleetTiming {
     fn default() -> Self {
         Self {
-            beat: Duration::from_secs(2),
+            heartbeat: Duration::from_secs(2),
             silent: Duration::from_secs(10),
             lease: Duration::from_secs(15),
             margin: Duration::from_secs(3),
@@ -48,164 +49,167 @@ impl Default for Times {
     }
 }
 
-impl Times {
-    /// Older than this, a lease is renewed.
+impl FleetTiming {
+    /// The age at which a lease is renewed.
     fn renewed_at(&self) -> Duration {
-        self.beat * 2
+        self.heartbeat * 2
     }
 
-    /// A beat that takes longer than this has been a gap.
+    /// A longer time between two heartbeats counts as a gap.
     fn gap(&self) -> Duration {
-        self.beat * 3
+        self.heartbeat * 3
+    }
+
+    /// How long a lease is valid here.
+    fn valid_for(&self) -> Duration {
+        self.lease.saturating_sub(self.margin)
     }
 }
 
 /// This dispatcher among the others.
 #[derive(Debug)]
 pub(super) struct Fleet {
-    pool: Pool,
     shared: Arc<Shared>,
     beating: JoinHandle<()>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    times: Times,
-    /// Its row.
+    /// For nothing but heartbeats and renewals.
+    pool: Pool,
+    timing: FleetTiming,
+    /// The key of this dispatcher's row.
     id: i64,
     number: AtomicUsize,
     of: AtomicUsize,
-    /// Held while a beat is under way: one that the server comes to after this has left would make
-    /// its row again.
-    is_here: AsyncMutex<bool>,
+    /// Locked during a heartbeat: one that reaches the server after this dispatcher has left would
+    /// insert its row again.
+    is_member: AsyncMutex<bool>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The terms that run, by their tokens.
-    terms: HashMap<i64, Weak<Term>>,
-    /// Tokens of claims whose answer was lost: perhaps they stand, and nobody here has them.
-    unheard: Vec<i64>,
-    /// Since the last beat.
-    beat: Stopwatch,
-    /// Since when there has been no gap.
-    steady: Stopwatch,
+    /// Of the leases that live in this process, by id and token.
+    deadlines: HashMap<(CallbackId, i64), Weak<LeaseDeadline>>,
+    /// Tokens of claims that failed. They may have been committed all the same.
+    unconfirmed: Vec<i64>,
+    last_heartbeat: Stopwatch,
+    last_gap: Stopwatch,
 }
 
 impl Fleet {
-    /// Takes a seat.
-    pub(super) async fn join(pool: Pool, name: &str, times: Times) -> Result<Self, StoreError> {
+    /// Joins the dispatchers of a queue.
+    pub(super) async fn join(
+        pool: Pool,
+        name: &str,
+        timing: FleetTiming,
+    ) -> Result<Self, StoreError> {
         let client = pool.client().await?;
-        let joining = async {
-            client
-                .execute(
-                    "DELETE FROM dispatcher WHERE seen_at < callback_now() - 86400000",
-                    &[],
-                )
-                .await?;
-            client
-                .query_one(
-                    "INSERT INTO dispatcher (name) VALUES ($1) RETURNING id",
-                    &[&name],
-                )
-                .await
-        };
-        let row = joining.await.map_err(|error| store_error(&error))?;
+        client
+            .execute(
+                "DELETE FROM dispatcher WHERE seen_at < callback_now() - 86400000",
+                &[],
+            )
+            .await?;
+        let sql = "INSERT INTO dispatcher (name) VALUES ($1) RETURNING id";
+        let row = client.query_one(sql, &[&name]).await?;
+        drop(client);
         let shared = Arc::new(Shared {
-            times,
+            pool,
+            timing,
             id: row.get(0),
             number: AtomicUsize::new(0),
             of: AtomicUsize::new(1),
-            is_here: AsyncMutex::new(true),
+            is_member: AsyncMutex::new(true),
             state: Mutex::new(State {
-                terms: HashMap::new(),
-                unheard: Vec::new(),
-                beat: Stopwatch::start(),
-                steady: Stopwatch::start(),
+                deadlines: HashMap::new(),
+                unconfirmed: Vec::new(),
+                last_heartbeat: Stopwatch::start(),
+                last_gap: Stopwatch::start(),
             }),
         });
-        drop(client);
-        shared.beat(&pool).await?;
-        let beating = tokio::spawn(beat(pool.clone(), Arc::clone(&shared)));
-        Ok(Self {
-            pool,
-            shared,
-            beating,
-        })
+        shared.heartbeat().await?;
+        let beating = tokio::spawn(beat(Arc::clone(&shared)));
+        Ok(Self { shared, beating })
     }
 
-    /// This one's seat, as of the last beat.
-    pub(super) fn seat(&self) -> Seat {
-        Seat {
+    /// As of the last heartbeat.
+    pub(super) fn position(&self) -> FleetPosition {
+        FleetPosition {
             number: self.shared.number.load(Ordering::Relaxed),
             of: self.shared.of.load(Ordering::Relaxed).max(1),
         }
     }
 
-    /// A term for a claim that is about to be asked for. It is renewed for as long as a lease of it
+    /// The deadline of a lease whose claim was begun at `since`. It is renewed for as long as the lease
     /// lives.
-    pub(super) fn begin_term(&self, token: i64) -> Arc<Term> {
-        let times = self.shared.times;
-        let good_for = times.lease.saturating_sub(times.margin);
-        let term = Arc::new(Term::new(Stopwatch::start(), good_for));
+    pub(super) fn deadline(
+        &self,
+        id: CallbackId,
+        token: i64,
+        since: Stopwatch,
+    ) -> Arc<LeaseDeadline> {
+        let deadline = Arc::new(LeaseDeadline::new(since, self.shared.timing.valid_for()));
         let mut state = self.shared.lock();
-        state.terms.insert(token, Arc::downgrade(&term));
-        term
+        state
+            .deadlines
+            .insert((id, token), Arc::downgrade(&deadline));
+        deadline
     }
 
-    /// A claim failed, and perhaps only on the way back. What it has put in flight is given back with
-    /// the next beat, before it would lapse and end as interrupted.
-    pub(super) fn unheard(&self, token: i64) {
-        self.shared.lock().unheard.push(token);
+    /// A claim failed, perhaps after it was committed. The next heartbeat releases what it has leased,
+    /// before that expires and is recorded as interrupted.
+    pub(super) fn add_unconfirmed_claim(&self, token: i64) {
+        self.shared.lock().unconfirmed.push(token);
     }
 
-    /// Whether lapsed leases may be taken over. Not before this one has been in touch for as long
-    /// as a lease stands: others may have been cut off with it, and have answers to record.
-    pub(super) fn may_take_over(&self) -> bool {
-        let times = self.shared.times;
+    /// Whether expired leases may be reclaimed. Not before heartbeats have succeeded for as long as a
+    /// lease is valid: others may have lost the server at the same time, and have answers to record.
+    pub(super) fn may_reclaim(&self) -> bool {
+        let timing = self.shared.timing;
         let state = self.shared.lock();
-        state.beat.elapsed() < times.gap() && state.steady.elapsed() >= times.lease
+        state.last_heartbeat.elapsed() < timing.gap() && state.last_gap.elapsed() >= timing.lease
     }
 
-    /// How long a lease stands.
+    /// How long a lease is valid in the database.
     pub(super) fn lease(&self) -> Duration {
-        self.shared.times.lease
+        self.shared.timing.lease
     }
 
-    /// Whether a commit would go through now.
+    /// Whether a commit would succeed now.
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
-        self.shared.beat(&self.pool).await
+        self.shared.heartbeat().await
     }
 
-    /// Gives the seat up.
+    /// Leaves the dispatchers of the queue.
     pub(super) async fn leave(&self) {
         let leaving = async {
-            // A beat under way ends first; its statement has a deadline.
-            let mut is_here = self.shared.is_here.lock().await;
+            // Waits for a heartbeat that was sent already; its statement has a deadline.
+            let mut is_member = self.shared.is_member.lock().await;
             self.beating.abort();
-            *is_here = false;
-            drop(is_here);
-            let client = self.pool.client().await?;
-            client
-                .execute("DELETE FROM dispatcher WHERE id = $1", &[&self.shared.id])
-                .await
-                .map_err(|error| store_error(&error))
+            *is_member = false;
+            drop(is_member);
+            let client = self.shared.pool.client().await?;
+            let sql = "DELETE FROM dispatcher WHERE id = $1";
+            client.execute(sql, &[&self.shared.id]).await?;
+            Ok::<(), StoreError>(())
         };
         if let Err(error) = leaving.await {
-            tracing::warn!(%error, "the others learn only by its silence that this dispatcher has left");
+            tracing::warn!(%error, "this dispatcher counts as a member until its last heartbeat is old");
         }
+        self.shared.pool.close();
     }
 }
 
-/// Who works on this queue, by their names; `None`: nobody does.
+/// The names of the dispatchers of this queue; `None` if there is none.
 pub(super) async fn at_work(
     client: &impl GenericClient,
 ) -> Result<Option<String>, tokio_postgres::Error> {
     let sql = "SELECT string_agg(name, '; ' ORDER BY id) FROM dispatcher
         WHERE seen_at > callback_now() - $1";
     let row = client
-        .query_one(sql, &[&millis(Times::default().silent)])
+        .query_one(sql, &[&millis(FleetTiming::default().silent)])
         .await?;
     Ok(row.get(0))
 }
@@ -216,10 +220,10 @@ impl Drop for Fleet {
     }
 }
 
-/// Says that this one lives, and reads who else does. A row that somebody has deleted is made
-/// again.
-const SAY: &str = "
-WITH said AS (
+/// Updates this dispatcher's row, and inserts it again if somebody has deleted it. Counts the others:
+/// those that come before this one, and all.
+const HEARTBEAT: &str = "
+WITH heartbeat AS (
   INSERT INTO dispatcher (id, name) OVERRIDING SYSTEM VALUE
   VALUES ($1, 'dispatcher ' || $1::bigint)
   ON CONFLICT (id) DO UPDATE SET seen_at = callback_now()
@@ -227,121 +231,131 @@ WITH said AS (
 SELECT count(*) FILTER (WHERE id < $1), count(*)
 FROM dispatcher WHERE seen_at > callback_now() - $2 AND id <> $1";
 
+/// Passes over rows that are locked: one row must not keep the others from being renewed. A record has
+/// no use of the renewal, and for anything else there is the next heartbeat.
 const RENEW: &str = "
-UPDATE callback_queue SET leased_until = callback_now() + $2
-WHERE lease_token = ANY ($1) AND leased_until IS NOT NULL";
+WITH held AS MATERIALIZED (
+  SELECT q.id FROM unnest($1::bigint[], $2::bigint[]) AS lease (id, token)
+  CROSS JOIN LATERAL (
+    SELECT id FROM callback_queue
+    WHERE id = lease.id AND lease_token = lease.token AND leased_until IS NOT NULL
+    FOR UPDATE SKIP LOCKED
+  ) q
+)
+UPDATE callback_queue q SET leased_until = callback_now() + $3
+FROM held WHERE q.id = held.id RETURNING q.id, q.lease_token";
 
-const GIVE_BACK: &str = "
-UPDATE callback_queue SET leased_until = NULL, leased_at = NULL, lease_token = NULL
-WHERE lease_token = ANY ($1) AND leased_until IS NOT NULL";
+const RELEASE_UNCONFIRMED: &str = "
+WITH held AS MATERIALIZED (
+  SELECT id FROM callback_queue WHERE lease_token = ANY ($1) AND leased_until IS NOT NULL
+  ORDER BY id FOR UPDATE
+)
+UPDATE callback_queue q SET leased_until = NULL, leased_at = NULL, lease_token = NULL
+FROM held WHERE q.id = held.id";
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn beat(&self, pool: &Pool) -> Result<(), StoreError> {
-        let is_here = self.is_here.lock().await;
-        if !*is_here {
+    async fn heartbeat(&self) -> Result<(), StoreError> {
+        let is_member = self.is_member.lock().await;
+        if !*is_member {
             return Err(StoreError::Closed);
         }
-        let client = pool.client().await?;
-        let said = async {
-            let statement = client.prepare_cached(SAY).await?;
-            client
-                .query_one(&statement, &[&self.id, &millis(self.times.silent)])
-                .await
-        };
-        let row = said.await.map_err(|error| store_error(&error))?;
+        let client = self.pool.client().await?;
+        let statement = client.prepare_cached(HEARTBEAT).await?;
+        let row = client
+            .query_one(&statement, &[&self.id, &millis(self.timing.silent)])
+            .await?;
         let count = |column| usize::try_from(row.get::<_, i64>(column)).unwrap_or_default();
         self.number.store(count(0), Ordering::Relaxed);
         self.of.store(count(1) + 1, Ordering::Relaxed);
         let mut state = self.lock();
-        if state.beat.elapsed() > self.times.gap() {
-            state.steady = Stopwatch::start();
+        if state.last_heartbeat.elapsed() > self.timing.gap() {
+            state.last_gap = Stopwatch::start();
         }
-        state.beat = Stopwatch::start();
+        state.last_heartbeat = Stopwatch::start();
         Ok(())
     }
 
-    /// Gives back what claims have put in flight whose answer was lost.
-    async fn give_back_unheard(&self, pool: &Pool) -> Result<(), StoreError> {
-        let tokens = std::mem::take(&mut self.lock().unheard);
+    /// Releases what failed claims have leased.
+    async fn release_unconfirmed(&self) -> Result<(), StoreError> {
+        let tokens = std::mem::take(&mut self.lock().unconfirmed);
         if tokens.is_empty() {
             return Ok(());
         }
-        let giving_back = async {
-            let client = pool.client().await?;
-            Ok(client.execute(GIVE_BACK, &[&tokens]).await?)
+        let releasing = async {
+            let client = self.pool.client().await?;
+            Ok(client.execute(RELEASE_UNCONFIRMED, &[&tokens]).await?)
         };
-        let given_back: Result<u64, StoreError> = giving_back.await;
-        match given_back {
+        let released: Result<u64, StoreError> = releasing.await;
+        match released {
+            Ok(0) => Ok(()),
             Ok(callbacks) => {
-                if callbacks > 0 {
-                    tracing::warn!(callbacks, "claims whose answer was lost are given back");
-                }
+                tracing::warn!(callbacks, "claims whose answer was lost are released");
                 Ok(())
             }
             Err(error) => {
-                self.lock().unheard.extend(tokens);
+                self.lock().unconfirmed.extend(tokens);
                 Err(error)
             }
         }
     }
 
-    /// Renews the leases of terms that have run for a while.
-    async fn renew(&self, pool: &Pool) -> Result<(), StoreError> {
-        let mut tokens = Vec::new();
-        let mut terms = Vec::new();
-        self.lock().terms.retain(|token, term| {
-            let Some(term) = term.upgrade() else {
+    /// Renews the leases that have reached an age.
+    async fn renew(&self) -> Result<(), StoreError> {
+        let mut due = Vec::new();
+        self.lock().deadlines.retain(|key, deadline| {
+            let Some(deadline) = deadline.upgrade() else {
                 return false;
             };
-            let age = term.age();
-            if age > self.times.renewed_at() {
-                tokens.push(*token);
-                terms.push((term, age));
+            let age = deadline.age();
+            if age > self.timing.renewed_at() {
+                due.push((*key, deadline, age));
             }
             true
         });
-        if tokens.is_empty() {
+        if due.is_empty() {
             return Ok(());
         }
-        let client = pool.client().await?;
-        let renewing = async {
-            let statement = client.prepare_cached(RENEW).await?;
-            client
-                .execute(&statement, &[&tokens, &millis(self.times.lease)])
-                .await
-        };
-        renewing.await.map_err(|error| store_error(&error))?;
-        for (term, age) in terms {
-            term.renewed(age, self.times.lease.saturating_sub(self.times.margin));
+        let (ids, tokens): (Vec<i64>, Vec<i64>) =
+            due.iter().map(|((id, token), ..)| (id.0, *token)).unzip();
+        let client = self.pool.client().await?;
+        let statement = client.prepare_cached(RENEW).await?;
+        let lease = millis(self.timing.lease);
+        let renewed = client.query(&statement, &[&ids, &tokens, &lease]).await?;
+        let renewed: HashSet<(CallbackId, i64)> = renewed
+            .iter()
+            .map(|row| (CallbackId(row.get(0)), row.get(1)))
+            .collect();
+        for (key, deadline, age) in due {
+            if renewed.contains(&key) {
+                deadline.renewed(age, self.timing.valid_for());
+            }
         }
         Ok(())
     }
 }
 
-async fn beat(pool: Pool, shared: Arc<Shared>) {
-    let mut again = tokio::time::interval(shared.times.beat);
+async fn beat(shared: Arc<Shared>) {
+    let mut again = tokio::time::interval(shared.timing.heartbeat);
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_silent = false;
+    let mut has_failed = false;
     loop {
         again.tick().await;
-        let said = match shared.beat(&pool).await {
-            Ok(()) => match shared.renew(&pool).await {
-                Ok(()) => shared.give_back_unheard(&pool).await,
-                failed => failed,
-            },
-            Err(error) => Err(error),
+        let beat = async {
+            shared.heartbeat().await?;
+            shared.renew().await?;
+            shared.release_unconfirmed().await
         };
-        match said {
-            Err(error) if !is_silent => {
-                tracing::warn!(%error, "no sign of life to the other dispatchers, and no lease is renewed");
-                is_silent = true;
+        match beat.await {
+            Err(error) if !has_failed => {
+                tracing::warn!(%error, "heartbeats fail, and no lease is renewed");
+                has_failed = true;
             }
             Err(_) => {}
-            Ok(()) => is_silent = false,
+            Ok(()) => has_failed = false,
         }
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Listener {
 #[derive(Debug, Default)]
 struct Ear {
     heard: Mutex<Heard>,
-    nudge: Notify,
+    changed: Notify,
 }
 
 impl Listener {
@@ -69,8 +69,8 @@ impl Listener {
     }
 
     /// Returns after the next notification; one that came since the last call counts.
-    pub(super) async fn nudged(&self) {
-        self.ear.nudge.notified().await;
+    pub(super) async fn changed(&self) {
+        self.ear.changed.notified().await;
     }
 
     /// What has been heard since the last time.
@@ -111,12 +111,12 @@ impl Ear {
             _ => heard.missed = true,
         }
         drop(heard);
-        self.nudge.notify_one();
+        self.changed.notify_one();
     }
 
     fn miss(&self) {
         self.lock().missed = true;
-        self.nudge.notify_one();
+        self.changed.notify_one();
     }
 }
 

@@ -53,15 +53,15 @@ use async_trait::async_trait;
 
 use super::{
     Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, EndedAttempt,
-    Endpoint, EnqueueError, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt, Refund,
-    Retention, Seat, StoreError, Survey, Unrecorded, Unreleased,
+    Endpoint, EnqueueError, FleetPosition, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt,
+    Refund, Retention, StoreError, Survey, Unrecorded, Unreleased,
 };
 use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use commands::PostgresCommands;
 pub use connection::{Database, UrlError};
-pub use fleet::Times;
+pub use fleet::FleetTiming;
 pub use inspection::PostgresInspection;
 pub use marks::check_in_use;
 pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
@@ -72,9 +72,8 @@ use connection::{Pool, User};
 use fleet::Fleet;
 use listener::Listener;
 
-/// How long an outcome waits for others. With 64 attempts of 50 ms under way, some twenty-five end
-/// meanwhile.
-const LINGER: Duration = Duration::from_millis(20);
+/// With 64 attempts of 50 ms in flight, some twenty-five end within this time.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
 
 /// The side of one dispatcher of a queue in PostgreSQL.
 #[derive(Debug)]
@@ -90,7 +89,7 @@ pub struct PostgresQueue {
 
 impl PostgresQueue {
     /// Joins the dispatchers of `database`; makes the schema if there is none. `name` tells people
-    /// who this is. All of them must go by the same `times`.
+    /// who this is. All of them must go by the same `timing`.
     ///
     /// # Errors
     ///
@@ -98,16 +97,17 @@ impl PostgresQueue {
     pub async fn open(
         database: &Database,
         name: &str,
-        times: Times,
+        timing: FleetTiming,
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self, OpenError> {
         schema::init(database).await?;
         let pool = database.pool(User::Dispatcher);
         let failed = |error| database.open_error(error);
-        let fleet = Fleet::join(pool.clone(), name, times)
+        let heartbeats = database.pool(User::Heartbeat);
+        let fleet = Fleet::join(heartbeats, name, timing)
             .await
             .map_err(failed)?;
-        // After it has a seat: see `transfer`.
+        // After it has joined: see `transfer`.
         if let Err(error) = marks::require_in_use(database, &pool).await {
             fleet.leave().await;
             return Err(error);
@@ -239,7 +239,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
-        if !self.fleet.may_take_over() {
+        if !self.fleet.may_reclaim() {
             return Ok(0);
         }
         record::interrupt_lapsed(&self.pool, now).await
@@ -274,21 +274,21 @@ impl Queue for PostgresQueue {
         self.fleet.probe().await
     }
 
-    /// The server, which all dispatchers share, is asked less often for that.
-    fn linger(&self) -> Duration {
-        LINGER
+    /// Longer than with SQLite: all dispatchers share the server.
+    fn batch_delay(&self) -> Duration {
+        BATCH_DELAY
     }
 
-    fn seat(&self) -> Seat {
-        self.fleet.seat()
+    fn fleet_position(&self) -> FleetPosition {
+        self.fleet.position()
     }
 
     fn is_shared(&self) -> bool {
         true
     }
 
-    async fn nudged(&self) {
-        self.listener.nudged().await;
+    async fn changed(&self) {
+        self.listener.changed().await;
     }
 
     async fn close(&self) {

@@ -26,7 +26,7 @@ pub(super) async fn prune(pool: &Pool, retention: &Retention) -> Result<usize, S
     for (state, before) in kinds {
         removed += remove(pool, state, before, retention.limit - removed).await?;
     }
-    failpoint::here!("prune-before-commit");
+    failpoint::here!("prune-after-commit");
     if removed < retention.limit {
         turn_months(pool, retention.delivered_before).await?;
     }

@@ -12,7 +12,8 @@ use crate::failpoint;
 use crate::store::{EndedAttempt, INTERRUPTED, Recorded, StoreError};
 
 /// Only the holder of a lease moves its row on, and only while it is still pending; only what has
-/// moved on is logged.
+/// moved on is logged. Rows are locked in the order of their ids, as by every statement that waits
+/// for locks, so that no two of them wait for each other.
 const RECORD: &str = "
 WITH ended AS MATERIALIZED (
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[],
@@ -22,6 +23,7 @@ WITH ended AS MATERIALIZED (
     AS e (callback_id, token, seq, state, counted, next_attempt_at, finished_at, outcome, started_at,
       duration_ms, http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id,
       body_sha256, phase, phases)
+  ORDER BY callback_id
 ), moved AS (
   UPDATE callback_queue q
   SET state = e.state, attempts = q.attempts + e.counted, next_attempt_at = e.next_attempt_at,
@@ -143,7 +145,7 @@ pub(super) async fn record(
             .await
     };
     let moved = recording.await.map_err(|error| store_error(&error))?;
-    failpoint::here!("record-before-commit");
+    failpoint::here!("record-after-commit");
     let mut moved: HashSet<(i64, i64)> = moved.iter().map(|row| (row.get(0), row.get(1))).collect();
     if moved.len() < ended.len() {
         moved.extend(recorded_before(&client, &columns).await?);

@@ -10,13 +10,13 @@ use crate::store::{ChargedAttempt, Refund, StoreError};
 /// not have.
 const REFUND: &str = "
 WITH charged AS MATERIALIZED (
-  SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS c (id, seq)
+  SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS c (id, seq) ORDER BY id, seq
 ), uncounted AS (
   UPDATE callback_attempt a SET counted = 0, detail = a.detail || $3
   FROM charged c WHERE a.callback_id = c.id AND a.seq = c.seq AND a.counted = 1
   RETURNING c.id, c.seq
-), refunded AS (
-  SELECT id, count(*) AS attempts, max(seq) AS newest FROM uncounted GROUP BY id
+), refunded AS MATERIALIZED (
+  SELECT id, count(*) AS attempts, max(seq) AS newest FROM uncounted GROUP BY id ORDER BY id
 ), given_back AS (
   UPDATE callback_queue q
   SET attempts = greatest(q.attempts - r.attempts, 0),

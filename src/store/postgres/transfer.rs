@@ -1,7 +1,7 @@
 //! Moving a queue out of a PostgreSQL database, or into one.
 //!
 //! All is done in one session, which holds an advisory lock: if the connection is lost, so is the
-//! lock, and with it the transfer. A dispatcher takes its seat first and looks for the mark
+//! lock, and with it the transfer. A dispatcher joins first and looks for the mark
 //! afterwards; a transfer marks first and looks for seats afterwards. One of them sees the other.
 
 use std::path::PathBuf;

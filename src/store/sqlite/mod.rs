@@ -309,8 +309,8 @@ impl Queue for SqliteQueue {
         self.writer.write((), connection::touch).await.1
     }
 
-    async fn nudged(&self) {
-        self.wake.nudged().await;
+    async fn changed(&self) {
+        self.wake.changed().await;
     }
 
     async fn close(&self) {

@@ -51,7 +51,7 @@ impl Wake {
     }
 
     /// Returns after the next nudge; one that came since the last call counts.
-    pub(super) async fn nudged(&self) {
+    pub(super) async fn changed(&self) {
         self.ears.nudge.notified().await;
     }
 }
@@ -212,7 +212,7 @@ mod tests {
     use crate::store::sqlite::connection::{open_or_create, touch};
 
     async fn until_nudged(wake: &Wake, what: &str) {
-        let nudged = tokio::time::timeout(Duration::from_secs(10), wake.nudged()).await;
+        let nudged = tokio::time::timeout(Duration::from_secs(10), wake.changed()).await;
         assert!(nudged.is_ok(), "no nudge: {what}");
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callback_dispatcher::store::postgres::{Database, PostgresQueue, Times};
+use callback_dispatcher::store::postgres::{Database, FleetTiming, PostgresQueue};
 use callback_dispatcher::store::{Queue as _, Unobserved};
 
 use crate::postgres::Server;
@@ -17,8 +17,13 @@ async fn no_sign_of_life_comes_after_the_leave() {
     let database = server.create_database();
     let parsed = Database::parse(&database.url()).expect("a good URL");
     for time in 0..TIMES {
-        let queue =
-            PostgresQueue::open(&parsed, "leaver", Times::default(), Arc::new(Unobserved)).await;
+        let queue = PostgresQueue::open(
+            &parsed,
+            "leaver",
+            FleetTiming::default(),
+            Arc::new(Unobserved),
+        )
+        .await;
         let queue = Arc::new(queue.expect("the server is there"));
         // Each is a sign of life.
         let asking: Vec<_> = (0..3)

@@ -87,7 +87,7 @@ async fn a_nudge_comes_when_the_row_can_be_seen(store: StoreKind) {
         // No poll here: only nudges lead to a look.
         let seen = async {
             loop {
-                queue.nudged().await;
+                queue.changed().await;
                 let arrivals = queue.arrivals(CallbackId(newest), 5).await;
                 if arrivals.expect("readable").newest.is_some() {
                     return;

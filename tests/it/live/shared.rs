@@ -92,7 +92,7 @@ impl One {
 
     async fn until_of(&self, count: usize) {
         let what = format!("it is one of {count}");
-        until(&what, async || self.queue.seat().of == count).await;
+        until(&what, async || self.queue.fleet_position().of == count).await;
     }
 
     async fn stop(self) {
@@ -309,7 +309,7 @@ async fn a_notice_names_the_endpoint_of_a_new_row() {
     let place = Place::on(StoreKind::Postgres);
     let queue = place.open("this test").await.expect("a seat");
     place.sql(&insert(NOBODY, "order", &[]));
-    in_time("a nudge", queue.nudged()).await;
+    in_time("a nudge", queue.changed()).await;
     let arrivals = queue.arrivals(CallbackId(i64::MAX), 5).await;
     let due = arrivals.expect("readable").due;
     let endpoints: Vec<_> = due.iter().map(|due| &due.endpoint).collect();

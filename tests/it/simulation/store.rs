@@ -237,7 +237,7 @@ impl Queue for SimulatedQueue {
         uninterrupted(self.inner.probe()).await
     }
 
-    async fn nudged(&self) {
+    async fn changed(&self) {
         self.nudge.notified().await;
     }
 

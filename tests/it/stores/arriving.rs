@@ -15,7 +15,7 @@ async fn new_rows_are_heard_of_by_their_endpoint() {
                newpay_order_no, order_no, result, settlement_status)
              VALUES ('payment', 'https://ONE.example:443/x', '6', 1, '1', 'LAK', 'n', 'o', 'success', 1)",
         );
-        crate::live::in_time("a nudge", queue.nudged()).await;
+        crate::live::in_time("a nudge", queue.changed()).await;
         let arrivals = queue.arrivals(newest, 10).await.expect("looked");
         let endpoints: Vec<_> = arrivals.due.iter().map(|due| &due.endpoint).collect();
         assert_eq!(endpoints, [&Endpoint::new("6", "https://one.example")]);
@@ -32,7 +32,7 @@ async fn a_notice_without_an_endpoint_asks_for_a_survey() {
     let queue = backend.queue().await;
     let newest = queue.newest().await.expect("read");
     backend.sql("SELECT pg_notify('callback_queue', '')");
-    crate::live::in_time("a nudge", queue.nudged()).await;
+    crate::live::in_time("a nudge", queue.changed()).await;
     let arrivals = queue.arrivals(newest, 10).await.expect("looked");
     assert!(arrivals.changed_elsewhere && arrivals.due.is_empty());
     queue.close().await;

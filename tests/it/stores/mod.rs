@@ -4,6 +4,7 @@ mod arriving;
 mod closing;
 mod commands;
 mod dump;
+mod locks;
 mod months;
 mod queue;
 mod reading;
@@ -13,15 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::store::Queue;
-use callback_dispatcher::store::postgres::Times;
+use callback_dispatcher::store::postgres::FleetTiming;
 use tempfile::TempDir;
 
 use crate::store_kind::{Store, StoreKind};
 
-/// Of a fleet that waits for nobody: a lease is taken over as soon as the database says that it has
-/// lapsed.
-const TIMES: Times = Times {
-    beat: Duration::from_secs(2),
+/// A lease is reclaimed as soon as the database says that it has expired.
+const TIMING: FleetTiming = FleetTiming {
+    heartbeat: Duration::from_secs(2),
     silent: Duration::from_secs(10),
     lease: Duration::ZERO,
     margin: Duration::ZERO,
@@ -63,7 +63,7 @@ impl Backend {
 
     /// A dispatcher's side; with PostgreSQL there may be several.
     async fn queue(&self) -> Arc<dyn Queue> {
-        let opening = self.store.open_with("this test", TIMES).await;
+        let opening = self.store.open_with("this test", TIMING).await;
         opening.expect("opened")
     }
 }

@@ -13,10 +13,10 @@ use callback_dispatcher::store::{
 
 use super::Backend;
 
-const ONE: &str = "https://one.example";
+pub(super) const ONE: &str = "https://one.example";
 const TWO: &str = "https://two.example:8443";
 
-const fn at(seconds: i64) -> Timestamp {
+pub(super) const fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + 1000 * seconds)
 }
 
@@ -30,7 +30,7 @@ fn payment(origin: &str, order: &str) -> NewCallback {
     NewCallback::from_json_line(&line.to_string()).expect("a payment")
 }
 
-async fn enqueue(queue: &Arc<dyn Queue>, origin: &str, orders: &[&str], now: Timestamp) {
+pub(super) async fn enqueue(queue: &Arc<dyn Queue>, origin: &str, orders: &[&str], now: Timestamp) {
     let callbacks = orders.iter().map(|order| payment(origin, order)).collect();
     queue.enqueue(callbacks, now).await.expect("queued");
 }
@@ -47,7 +47,7 @@ fn insert(app_id: &str, origin: &str, order: &str) -> String {
 }
 
 /// Claims for app 6.
-async fn claim(
+pub(super) async fn claim(
     queue: &Arc<dyn Queue>,
     requests: &[(&str, usize)],
     now: Timestamp,
@@ -70,7 +70,7 @@ async fn claim_one(queue: &Arc<dyn Queue>, now: Timestamp) -> ClaimedCallback {
     results[0].callbacks.pop().expect("one is due")
 }
 
-fn attempt(outcome: Outcome, started_at: Timestamp) -> Attempt {
+pub(super) fn attempt(outcome: Outcome, started_at: Timestamp) -> Attempt {
     Attempt {
         started_at,
         duration: Duration::from_millis(120),

@@ -66,7 +66,7 @@ async fn the_other_dispatchers_hear_of_what_is_resent() {
     desk.carry_out(at(10)).await;
     let hearing = async {
         loop {
-            other.nudged().await;
+            other.changed().await;
             let arrivals = other.arrivals(newest, 100).await.expect("readable");
             if !arrivals.due.is_empty() {
                 return arrivals.due;

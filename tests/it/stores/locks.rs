@@ -1,0 +1,181 @@
+//! PostgreSQL's row locks: who waits for whom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callback_dispatcher::domain::{Next, Outcome};
+use callback_dispatcher::store::postgres::FleetTiming;
+use callback_dispatcher::store::{
+    ChargedAttempt, EndedAttempt, Lease, Queue, Recorded, RecordedAttempt, Refund, Unrecorded,
+};
+use tokio_postgres::NoTls;
+
+use super::Backend;
+use super::queue::{ONE, at, attempt, claim, enqueue};
+use crate::live::until;
+
+/// Another session in a transaction, for instance that of an operator.
+struct Rival(tokio_postgres::Client);
+
+impl Rival {
+    async fn begin(backend: &Backend) -> Self {
+        let url = backend.url();
+        let connected = tokio_postgres::connect(&url, NoTls).await;
+        let (client, connection) = connected.expect("the server runs");
+        tokio::spawn(connection);
+        client.batch_execute("BEGIN").await.expect("begun");
+        Self(client)
+    }
+
+    /// Locks rows, none of which may be locked.
+    async fn lock(&self, ids: &str) {
+        let sql = format!("SELECT FROM callback_queue WHERE id IN ({ids}) FOR UPDATE NOWAIT");
+        self.0.batch_execute(&sql).await.expect("not locked");
+    }
+
+    async fn commit(self) {
+        self.0.batch_execute("COMMIT").await.expect("committed");
+    }
+}
+
+fn waiting(backend: &Backend) -> String {
+    backend.sql(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
+}
+
+async fn until_waiting(backend: &Backend, sessions: &str) {
+    let what = format!("{sessions} sessions wait for a lock");
+    until(&what, async || waiting(backend) == sessions).await;
+}
+
+fn ended(lease: Lease, next: Next) -> EndedAttempt {
+    EndedAttempt {
+        lease,
+        attempt: Box::new(attempt(Outcome::Timeout, at(3))),
+        next,
+    }
+}
+
+fn applied(recorded: Result<Vec<RecordedAttempt>, Unrecorded>) -> bool {
+    let recorded = recorded.expect("recorded");
+    let mut recorded = recorded.iter().map(|attempt| attempt.recorded);
+    recorded.all(|recorded| recorded == Recorded::Applied)
+}
+
+/// Claims `count` callbacks; returns their leases, the highest id first.
+async fn leases(queue: &Arc<dyn Queue>, count: usize) -> Vec<Lease> {
+    let orders: Vec<String> = (1..=count).map(|n| n.to_string()).collect();
+    let orders: Vec<&str> = orders.iter().map(String::as_str).collect();
+    enqueue(queue, ONE, &orders, at(0)).await;
+    let shares = claim(queue, &[(ONE, count)], at(1)).await;
+    let claimed = shares.into_iter().flat_map(|share| share.callbacks);
+    let mut leases: Vec<Lease> = claimed.map(|claimed| claimed.lease).collect();
+    assert_eq!(leases.len(), count);
+    leases.reverse();
+    leases
+}
+
+/// While `work` waits for the lock of callback 1, callbacks 2 and 3 must be free.
+async fn assert_locks_lowest_id_first<T: Send + 'static>(
+    backend: &Backend,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let rival = Rival::begin(backend).await;
+    rival.lock("1").await;
+    let working = tokio::spawn(work);
+    until_waiting(backend, "1").await;
+    rival.lock("2, 3").await;
+    rival.commit().await;
+    working.await.expect("no panic")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn record_release_and_uncount_lock_rows_in_the_order_of_their_ids() {
+    let backend = Backend::postgres();
+    let queue = backend.queue().await;
+    let held = leases(&queue, 3).await;
+    let releasing = Arc::clone(&queue);
+    let work = async move { releasing.release(held).await };
+    let released = assert_locks_lowest_id_first(&backend, work).await;
+    released.expect("released");
+
+    let shares = claim(&queue, &[(ONE, 3)], at(2)).await;
+    let claimed = shares.into_iter().flat_map(|share| share.callbacks);
+    let mut attempts: Vec<EndedAttempt> = claimed
+        .map(|claimed| ended(claimed.lease, Next::Exhausted))
+        .collect();
+    attempts.reverse();
+    let charged = attempts.iter().map(|ended| ended.lease.attempt());
+    let charged: Vec<ChargedAttempt> = charged.collect();
+    let recording = Arc::clone(&queue);
+    let work = async move { recording.record(attempts).await };
+    let recorded = assert_locks_lowest_id_first(&backend, work).await;
+    assert!(applied(recorded));
+
+    let uncounting = Arc::clone(&queue);
+    let refund = Refund {
+        attempts: charged,
+        reason: "; our own outage",
+        due: at(9),
+    };
+    let work = async move { uncounting.refund(refund).await };
+    let unknown = assert_locks_lowest_id_first(&backend, work).await;
+    assert_eq!(unknown, Ok(Vec::new()));
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_does_not_wait_for_records() {
+    let backend = Backend::postgres();
+    let timing = FleetTiming {
+        heartbeat: Duration::from_millis(50),
+        ..FleetTiming::default()
+    };
+    let queue = backend.open_with("this test", timing).await;
+    let queue = queue.expect("opened");
+    let leases = leases(&queue, 4).await;
+    let rival = Rival::begin(&backend).await;
+    rival.lock("1, 2, 3, 4").await;
+    let records: Vec<_> = leases
+        .into_iter()
+        .map(|lease| {
+            let queue = Arc::clone(&queue);
+            let ended = vec![ended(lease, Next::Exhausted)];
+            tokio::spawn(async move { queue.record(ended).await })
+        })
+        .collect();
+    until_waiting(&backend, "4").await;
+    let heartbeat = || backend.sql("SELECT seen_at FROM dispatcher");
+    let before = heartbeat();
+    until("another heartbeat", async || heartbeat() != before).await;
+    assert_eq!(waiting(&backend), "4", "the records still wait");
+    rival.commit().await;
+    for record in records {
+        assert!(applied(record.await.expect("no panic")));
+    }
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_valid_only_as_long_as_its_own_row_is_renewed() {
+    let backend = Backend::postgres();
+    let timing = FleetTiming {
+        heartbeat: Duration::from_millis(100),
+        lease: Duration::from_secs(6),
+        ..FleetTiming::default()
+    };
+    let queue = backend.open_with("this test", timing).await;
+    let queue = queue.expect("opened");
+    let leases = leases(&queue, 2).await;
+    let [second, first] = leases.as_slice() else {
+        panic!("two were claimed");
+    };
+    backend.sql("UPDATE callback_queue SET lease_token = lease_token + 1 WHERE id = 1");
+    until("the first lease expires", async || !first.is_valid()).await;
+    assert!(second.is_valid(), "it was renewed");
+    let until = "SELECT leased_until > callback_now() + 3000 FROM callback_queue WHERE id = 2";
+    assert_eq!(backend.sql(until), "t");
+    queue.close().await;
+}
