@@ -46,8 +46,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
         // commit is to be seen.
         &[
             "src/store/sqlite/connection.rs",
-            "src/store/sqlite/courtesy.rs",
-            "src/store/sqlite/wake.rs",
+            "src/store/sqlite/lock_backoff.rs",
+            "src/store/sqlite/commit_watcher.rs",
         ],
         "wait for the event itself",
     ),
@@ -68,7 +68,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             // The deadline of a drain, and of a commit that waits for company.
             "src/delivery/dispatcher/mod.rs",
             // Until a commit that was heard is to be seen.
-            "src/store/sqlite/wake.rs",
+            "src/store/sqlite/commit_watcher.rs",
             // Until a server that is away is asked again.
             "src/store/postgres/listener.rs",
         ],

@@ -1,8 +1,8 @@
 //! Connections to the server: how they are made, and the words for what it says.
 //!
-//! TLS is used unless the URL says `sslmode=disable` or the server is on this host, and then it is
-//! always verified: by the system's roots, or by those of `sslrootcert` alone. A `sslmode=require`
-//! that takes any certificate, as libpq's does, would hand the password to whoever asks.
+//! TLS is used unless the URL says `sslmode=disable` or the server is on this host, and it is always
+//! verified: by the system's roots, or by those of `sslrootcert` alone. libpq's `require` accepts any
+//! certificate, and its `prefer` falls back to plaintext; both would give the password to an impostor.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use url::Url;
+use url::form_urlencoded;
 
 use super::error::{cause, store_error};
 use crate::store::{OpenError, StoreError};
@@ -149,7 +149,8 @@ impl Database {
         if config.get_dbname().is_none() {
             return Err(unreadable(&"no database"));
         }
-        if !text.contains("sslmode=") {
+        // Also what tokio-postgres assumes if the URL says nothing.
+        if config.get_ssl_mode() == SslMode::Prefer {
             let is_here = config.get_hosts().iter().all(is_this_host);
             config.ssl_mode(if is_here {
                 SslMode::Disable
@@ -253,28 +254,26 @@ impl Pool {
     }
 }
 
-/// Takes `parameter` out of a URL's query: tokio-postgres does not know it.
+/// Takes `parameter` out of a URL's query: tokio-postgres does not know it. All else stays as it is
+/// written.
 fn take_parameter(text: &str, parameter: &str) -> (String, Option<String>) {
-    let Ok(mut url) = Url::parse(text) else {
+    // There may be a question mark in the password.
+    let password_end = text.find('@').unwrap_or_default();
+    let Some(question_mark) = text[password_end..].find('?') else {
         return (text.to_owned(), None);
     };
-    let mut taken = None;
-    let mut others = Vec::new();
-    for (name, value) in url.query_pairs() {
-        match name == parameter {
-            true => taken = Some(value.into_owned()),
-            false => others.push((name.into_owned(), value.into_owned())),
-        }
+    let (address, query) = text.split_at(password_end + question_mark);
+    let (taken, others): (Vec<&str>, Vec<&str>) = query[1..]
+        .split('&')
+        .partition(|pair| pair.split('=').next() == Some(parameter));
+    let value = taken
+        .last()
+        .and_then(|pair| form_urlencoded::parse(pair.as_bytes()).next())
+        .map(|(_, value)| value.into_owned());
+    match others.is_empty() {
+        true => (address.to_owned(), value),
+        false => (format!("{address}?{}", others.join("&")), value),
     }
-    if taken.is_none() {
-        return (text.to_owned(), None);
-    }
-    if others.is_empty() {
-        url.set_query(None);
-    } else {
-        url.query_pairs_mut().clear().extend_pairs(others);
-    }
-    (url.to_string(), taken)
 }
 
 fn is_this_host(host: &Host) -> bool {
@@ -389,7 +388,9 @@ mod tests {
         for (text, mode) in [
             ("postgres://u@db/q", SslMode::Require),
             ("postgres://u@db/q?sslmode=disable", SslMode::Disable),
-            ("postgres://u@db/q?sslmode=prefer", SslMode::Prefer),
+            ("postgres://u@db/q?sslmode=prefer", SslMode::Require),
+            ("postgres://u:sslmode=disable@db/q", SslMode::Require),
+            ("postgres://u@127.0.0.1/q?sslmode=require", SslMode::Require),
             ("postgres://u@127.0.0.1/q", SslMode::Disable),
             ("postgres://u@localhost/q", SslMode::Disable),
             ("postgres://u@127.0.0.1,db/q", SslMode::Require),
@@ -397,5 +398,15 @@ mod tests {
             let database = Database::parse(text).expect(text);
             assert_eq!(database.config.get_ssl_mode(), mode, "{text}");
         }
+    }
+
+    #[test]
+    fn only_the_parameter_itself_is_taken_out_of_a_url() {
+        let rest = "postgres://u:sslrootcert=?@one,two/q?options=-c%20geqo%3Doff";
+        let text = format!("{rest}&sslrootcert=%2Froots.pem");
+        let taken = (rest.to_owned(), Some("/roots.pem".to_owned()));
+        assert_eq!(take_parameter(&text, "sslrootcert"), taken);
+        let untouched = (rest.to_owned(), None);
+        assert_eq!(take_parameter(rest, "sslrootcert"), untouched);
     }
 }

@@ -8,9 +8,9 @@
 //! | [`SqliteCommands`] | takes operators' commands, beside a running dispatcher |
 //! | [`SqliteMovable`] | a queue at either end of a transfer |
 //! | `writer` | the one thread that writes for this process, in groups |
-//! | `courtesy` | leaves the lock to other processes in turn |
-//! | `ears` | when inotify is listened to |
-//! | `wake` | hears other processes' commits |
+//! | `lock_backoff` | leaves the lock to other processes in turn |
+//! | `wal_watch` | the inotify watch, and when it is masked |
+//! | `commit_watcher` | notices other processes' commits |
 //!
 //! Every write of this process goes through one thread and one connection, so SQLite's lock is
 //! only ever contended by other processes. That thread commits all that has gathered meanwhile in
@@ -26,14 +26,14 @@
 mod arrivals;
 mod claim;
 mod commands;
+mod commit_watcher;
 mod connection;
-mod courtesy;
-mod ears;
 mod enqueue;
 mod glance;
 mod inspection;
 mod ledger;
 mod lock;
+mod lock_backoff;
 mod marks;
 mod payments;
 #[cfg(test)]
@@ -45,7 +45,7 @@ mod rows;
 mod schema;
 mod scratch;
 mod transfer;
-mod wake;
+mod wal_watch;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -69,9 +69,9 @@ pub use schema::{SCHEMA, SCHEMA_VERSION};
 pub use scratch::KnownResults;
 pub use transfer::SqliteMovable;
 
-use ears::Ears;
+use commit_watcher::CommitWatcher;
 use lock::InstanceLock;
-use wake::Wake;
+use wal_watch::WalWatch;
 use writer::Writer;
 
 /// The version of the SQLite library that is linked into this program.
@@ -85,7 +85,7 @@ pub struct SqliteQueue {
     writer: Arc<Writer>,
     /// Finds what commands are about.
     reader: SqliteInspection,
-    wake: Wake,
+    commit_watcher: CommitWatcher,
     /// As of the last look at arrivals.
     data_version: AtomicI64,
     /// Held as long as this lives.
@@ -109,11 +109,11 @@ impl SqliteQueue {
         let connection = connection::open_or_create(&path)?;
         marks::require_in_use(&connection, &path)?;
         let reader = SqliteInspection::open(&path)?;
-        let ears = Arc::new(Ears::default());
-        let writer = Writer::start(path.clone(), connection, observer, Arc::clone(&ears))?;
+        let wal_watch = Arc::new(WalWatch::default());
+        let writer = Writer::start(path.clone(), connection, observer, Arc::clone(&wal_watch))?;
         let writer = Arc::new(writer);
         Ok(Self {
-            wake: Wake::watch(&path, Arc::clone(&writer), ears),
+            commit_watcher: CommitWatcher::watch(&path, Arc::clone(&writer), wal_watch),
             data_version: AtomicI64::new(0),
             reader,
             writer,
@@ -310,7 +310,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn changed(&self) {
-        self.wake.changed().await;
+        self.commit_watcher.changed().await;
     }
 
     async fn close(&self) {

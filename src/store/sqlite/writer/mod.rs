@@ -19,8 +19,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{has_waited, store_error};
-use super::courtesy::Courtesy;
-use super::ears::Ears;
+use super::lock_backoff::LockBackoff;
+use super::wal_watch::WalWatch;
 use crate::clock::Stopwatch;
 use crate::store::{CommitObserver, OpenError, StoreError};
 
@@ -90,12 +90,12 @@ impl<P: Send, T: Send> Job for Call<P, T> {
 }
 
 impl Writer {
-    /// Starts the thread on `connection`; it tells `ears` when it writes.
+    /// Starts the thread on `connection`; it tells `wal_watch` when it writes.
     pub(super) fn start(
         path: PathBuf,
         connection: Connection,
         observer: Arc<dyn CommitObserver>,
-        ears: Arc<Ears>,
+        wal_watch: Arc<WalWatch>,
     ) -> Result<Self, OpenError> {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let closing = Arc::new(AtomicBool::new(false));
@@ -104,8 +104,8 @@ impl Writer {
             inbox,
             observer,
             closing: Arc::clone(&closing),
-            ears,
-            courtesy: Courtesy::default(),
+            wal_watch,
+            lock_backoff: LockBackoff::default(),
         };
         std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -180,8 +180,8 @@ struct Worker {
     inbox: mpsc::Receiver<Request>,
     observer: Arc<dyn CommitObserver>,
     closing: Arc<AtomicBool>,
-    ears: Arc<Ears>,
-    courtesy: Courtesy,
+    wal_watch: Arc<WalWatch>,
+    lock_backoff: LockBackoff,
 }
 
 impl Worker {
@@ -189,7 +189,10 @@ impl Worker {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while let Some(first) = self.inbox.blocking_recv() {
             let mut close = self.gather(first, &mut group);
-            while close.is_none() && (1..GROUP_MAX).contains(&group.len()) && self.courtesy.naps() {
+            while close.is_none()
+                && (1..GROUP_MAX).contains(&group.len())
+                && self.lock_backoff.pauses()
+            {
                 if let Ok(next) = self.inbox.try_recv() {
                     close = self.gather(next, &mut group);
                 }
@@ -265,7 +268,7 @@ impl Worker {
 
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         self.begin()?;
-        self.ears.write_begins();
+        self.wal_watch.write_begins();
         let held = Stopwatch::start();
         let mut done = jobs
             .iter_mut()
@@ -275,8 +278,8 @@ impl Worker {
             // SQLite has undone some failures by itself; whatever is left is undone here.
             done = self.execute("ROLLBACK").and(done);
         }
-        self.courtesy.given_back(held.elapsed());
-        self.ears.write_ended();
+        self.lock_backoff.released(held.elapsed());
+        self.wal_watch.write_ended();
         done
     }
 
@@ -286,7 +289,7 @@ impl Worker {
         loop {
             let begun = self.execute("BEGIN IMMEDIATE");
             if has_waited() {
-                self.courtesy.found_held();
+                self.lock_backoff.found_locked();
             }
             match begun {
                 Err(StoreError::Busy(_)) if !self.closing.load(Ordering::Acquire) => {
@@ -300,9 +303,9 @@ impl Worker {
         }
     }
 
-    /// Whether another process has committed: it was not to be heard meanwhile.
+    /// Whether another process has committed: the watch was masked meanwhile.
     fn look(&self) {
-        if let Err(error) = self.ears.look(&self.connection) {
+        if let Err(error) = self.wal_watch.look(&self.connection) {
             tracing::debug!(%error, "the next poll looks for new rows");
         }
     }
@@ -318,7 +321,8 @@ impl Worker {
     /// Answers what came too late, then closes the file.
     fn end(mut self, done: oneshot::Sender<()>) {
         self.inbox.close();
-        while let Ok(request) = self.inbox.try_recv() {
+        // Not `try_recv`, which finds nothing while a sender has a place and has not sent yet.
+        while let Some(request) = self.inbox.blocking_recv() {
             request.refuse();
         }
         if let Err((_, error)) = self.connection.close() {

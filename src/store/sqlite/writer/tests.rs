@@ -52,3 +52,29 @@ async fn beside_another_writer_the_lock_is_left_alone_after_each_transaction() {
     rival.join().expect("it ends");
     writer.close().await;
 }
+
+#[tokio::test]
+async fn a_request_that_is_sent_while_the_store_closes_is_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("queue.db");
+    let connection = open_or_create(&path).expect("a new queue");
+    let writer = Writer::start(path, connection, Arc::new(Unobserved), Arc::default());
+    let writer = Arc::new(writer.expect("it starts"));
+    let place = writer.requests.reserve().await.expect("it runs");
+    let closing = Arc::clone(&writer);
+    let closing = tokio::spawn(async move { closing.close().await });
+    while !writer.requests.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    let (reply, answer) = oneshot::channel();
+    place.send(Request::Read(Box::new(Call {
+        payload: (),
+        work: |_, ()| Ok(()),
+        result: None,
+        reply,
+    })));
+    let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+    let ((), result) = answer.expect("in time").expect("not dropped");
+    assert_eq!(result, Err(StoreError::Closed));
+    closing.await.expect("no panic");
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::clock::Stopwatch;
 
 /// For how long another process counts as a rival after the lock was found held.
-const RIVALRY: Duration = Duration::from_millis(100);
+const CONTENTION: Duration = Duration::from_millis(100);
 
 /// How many times as long as it was held the lock is left alone.
 const REST_FACTOR: u32 = 2;
@@ -24,27 +24,29 @@ const REST_MAX: Duration = Duration::from_millis(10);
 /// What need not be made up for at once: that of two or three small transactions.
 const CREDIT: Duration = Duration::from_millis(1);
 
-/// How long a nap is: reads come in meanwhile, and want to be answered soon.
-const NAP: Duration = Duration::from_micros(100);
+/// The length of a pause. Short, because reads are answered between pauses.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// When this process may take the lock again.
 #[derive(Debug, Default)]
-pub(super) struct Courtesy {
+pub(super) struct LockBackoff {
     /// Since the lock was last found held.
-    rivalry: Option<Stopwatch>,
+    contended: Option<Stopwatch>,
     /// Since the lock was last given back, and for how long it was to be left alone then.
     debt: Option<(Stopwatch, Duration)>,
 }
 
-impl Courtesy {
+impl LockBackoff {
     /// Another process held the lock when it was wanted.
-    pub(super) fn found_held(&mut self) {
-        self.rivalry = Some(Stopwatch::start());
+    pub(super) fn found_locked(&mut self) {
+        self.contended = Some(Stopwatch::start());
     }
 
     /// The lock is given back, after `held`.
-    pub(super) fn given_back(&mut self, held: Duration) {
-        let has_rival = self.rivalry.is_some_and(|since| since.elapsed() < RIVALRY);
+    pub(super) fn released(&mut self, held: Duration) {
+        let has_rival = self
+            .contended
+            .is_some_and(|since| since.elapsed() < CONTENTION);
         let debt = (self.owed(held) + held * REST_FACTOR).min(REST_MAX);
         self.debt = has_rival.then(|| (Stopwatch::start(), debt));
     }
@@ -54,10 +56,10 @@ impl Courtesy {
         clippy::disallowed_methods,
         reason = "it is time that the other process needs"
     )]
-    pub(super) fn naps(&self) -> bool {
+    pub(super) fn pauses(&self) -> bool {
         let rest = self.rest();
         if !rest.is_zero() {
-            std::thread::sleep(rest.min(NAP));
+            std::thread::sleep(rest.min(PAUSE));
         }
         !rest.is_zero()
     }
@@ -86,50 +88,54 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_rival_there_is_no_rest() {
-        let mut courtesy = Courtesy::default();
-        courtesy.given_back(HELD);
-        assert_eq!(courtesy.rest(), Duration::ZERO);
+        let mut lock_backoff = LockBackoff::default();
+        lock_backoff.released(HELD);
+        assert_eq!(lock_backoff.rest(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn beside_a_rival_the_lock_is_left_alone_for_twice_as_long_as_it_was_held() {
-        let mut courtesy = Courtesy::default();
-        courtesy.found_held();
-        courtesy.given_back(HELD);
-        assert_eq!(courtesy.rest(), HELD * 2);
+        let mut lock_backoff = LockBackoff::default();
+        lock_backoff.found_locked();
+        lock_backoff.released(HELD);
+        assert_eq!(lock_backoff.rest(), HELD * 2);
         tokio::time::advance(HELD).await;
-        assert_eq!(courtesy.rest(), HELD);
+        assert_eq!(lock_backoff.rest(), HELD);
         tokio::time::advance(HELD * 2).await;
-        assert_eq!(courtesy.rest(), Duration::ZERO);
+        assert_eq!(lock_backoff.rest(), Duration::ZERO);
         tokio::time::advance(HELD).await;
-        courtesy.given_back(HELD);
-        assert_eq!(courtesy.rest(), HELD * 2, "all before was made up for");
-        courtesy.given_back(Duration::from_secs(1));
-        assert_eq!(courtesy.rest(), REST_MAX, "however long it was held");
+        lock_backoff.released(HELD);
+        assert_eq!(lock_backoff.rest(), HELD * 2, "all before was made up for");
+        lock_backoff.released(Duration::from_secs(1));
+        assert_eq!(lock_backoff.rest(), REST_MAX, "however long it was held");
     }
 
     #[tokio::test(start_paused = true)]
     async fn small_transactions_are_let_off_until_there_are_several() {
         let held = CREDIT / 4;
-        let mut courtesy = Courtesy::default();
-        courtesy.found_held();
+        let mut lock_backoff = LockBackoff::default();
+        lock_backoff.found_locked();
         for _ in 0..2 {
-            courtesy.given_back(held);
-            assert_eq!(courtesy.rest(), Duration::ZERO);
+            lock_backoff.released(held);
+            assert_eq!(lock_backoff.rest(), Duration::ZERO);
         }
-        courtesy.given_back(held);
-        assert_eq!(courtesy.rest(), held * 3 * REST_FACTOR, "for all of them");
+        lock_backoff.released(held);
+        assert_eq!(
+            lock_backoff.rest(),
+            held * 3 * REST_FACTOR,
+            "for all of them"
+        );
         tokio::time::advance(held * 4 * REST_FACTOR).await;
-        courtesy.given_back(held);
-        assert_eq!(courtesy.rest(), Duration::ZERO, "the next ones");
+        lock_backoff.released(held);
+        assert_eq!(lock_backoff.rest(), Duration::ZERO, "the next ones");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rival_is_forgotten() {
-        let mut courtesy = Courtesy::default();
-        courtesy.found_held();
-        tokio::time::advance(RIVALRY).await;
-        courtesy.given_back(HELD);
-        assert_eq!(courtesy.rest(), Duration::ZERO);
+        let mut lock_backoff = LockBackoff::default();
+        lock_backoff.found_locked();
+        tokio::time::advance(CONTENTION).await;
+        lock_backoff.released(HELD);
+        assert_eq!(lock_backoff.rest(), Duration::ZERO);
     }
 }

@@ -1,10 +1,9 @@
-//! What inotify is asked to tell, and when it is better not asked.
+//! The inotify watch on the `-wal` file, and when it is masked.
 //!
-//! A commit is some hundred writes to the `-wal` file, and each of them is told: to make an event and
-//! wake its reader costs more than the write itself. So the ears are covered while this process
-//! writes, as nobody else can then, and from the first write of another process on, as its commit is
-//! looked for anyway. Whoever uncovers them looks once more: what was written meanwhile made no
-//! sound.
+//! A commit is some hundred writes to that file, and each of them is an event: to make it and to wake
+//! its reader costs more than the write itself. So the watch is masked while this process writes,
+//! since no other process can then, and from the first write of another process on, since its commit
+//! is polled for anyway. After the mask is lifted, the number of commits has to be read once more.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,14 +17,14 @@ use tokio::sync::Notify;
 use super::arrivals;
 use crate::store::StoreError;
 
-/// Covered or not, and what has been heard.
+/// Whether the watch is masked, and what was noticed.
 #[derive(Debug, Default)]
-pub(super) struct Ears {
+pub(super) struct WalWatch {
     state: Mutex<State>,
     /// The number that changes with others' commits, when it was last looked at.
     version: AtomicI64,
     /// Another process has committed.
-    pub(super) nudge: Notify,
+    pub(super) changed: Notify,
     /// Another process has written something.
     pub(super) written: Notify,
     /// This process has ended a transaction.
@@ -37,14 +36,14 @@ struct State {
     /// `None` where inotify can't be had.
     watched: Option<Watched>,
     is_writing: bool,
-    is_covered: bool,
+    is_masked_for_others: bool,
     /// Transactions of this process.
     writes: u64,
 }
 
 impl State {
-    const fn is_deaf(&self) -> bool {
-        self.is_writing || self.is_covered
+    const fn is_masked(&self) -> bool {
+        self.is_writing || self.is_masked_for_others
     }
 }
 
@@ -61,13 +60,13 @@ impl Watched {
     }
 
     /// A watch that is kept costs less than one that is made again.
-    fn be_deaf(&mut self) -> io::Result<()> {
+    fn stop_listening(&mut self) -> io::Result<()> {
         let mask = WatchMask::CREATE;
         self.watches.add(&self.folder, mask).map(|_| ())
     }
 }
 
-impl Ears {
+impl WalWatch {
     /// Listens to `folder` by `inotify`.
     pub(super) fn open(&self, inotify: &Inotify, folder: PathBuf) -> io::Result<()> {
         let mut watched = Watched {
@@ -94,17 +93,17 @@ impl Ears {
     }
 
     /// Another process has begun to write.
-    pub(super) fn cover(&self) {
+    pub(super) fn mask(&self) {
         let mut is_news = false;
-        self.change(|state| is_news = !std::mem::replace(&mut state.is_covered, true));
+        self.change(|state| is_news = !std::mem::replace(&mut state.is_masked_for_others, true));
         if is_news {
             self.written.notify_one();
         }
     }
 
     /// Its commit has been seen, or is awaited no more.
-    pub(super) fn uncover(&self) {
-        self.change(|state| state.is_covered = false);
+    pub(super) fn unmask(&self) {
+        self.change(|state| state.is_masked_for_others = false);
     }
 
     /// Whether this process is in a transaction.
@@ -122,7 +121,7 @@ impl Ears {
         let version = arrivals::data_version(db)?;
         let is_new = self.version.swap(version, Ordering::AcqRel) != version;
         if is_new {
-            self.nudge.notify_one();
+            self.changed.notify_one();
         }
         Ok(is_new)
     }
@@ -133,17 +132,17 @@ impl Ears {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
-        let was_deaf = state.is_deaf();
+        let was_masked = state.is_masked();
         change(&mut state);
-        let is_deaf = state.is_deaf();
-        if is_deaf == was_deaf {
+        let is_masked = state.is_masked();
+        if is_masked == was_masked {
             return;
         }
         let Some(watched) = &mut state.watched else {
             return;
         };
-        let changed = match is_deaf {
-            true => watched.be_deaf(),
+        let changed = match is_masked {
+            true => watched.stop_listening(),
             false => watched.listen(),
         };
         if let Err(error) = changed {
@@ -167,21 +166,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_heard_while_this_process_writes_or_another_was_heard() {
+    async fn the_watch_is_masked_while_this_process_writes_and_after_another_has_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();
         std::fs::write(folder.join("queue.db-wal"), "").expect("it can be written");
         let mut inotify = Inotify::init().expect("inotify");
-        let ears = Ears::default();
-        ears.open(&inotify, folder.to_owned()).expect("a watch");
+        let wal_watch = WalWatch::default();
+        wal_watch
+            .open(&inotify, folder.to_owned())
+            .expect("a watch");
         assert_ne!(heard(&mut inotify, folder), 0);
 
-        ears.write_begins();
+        wal_watch.write_begins();
         assert_eq!(heard(&mut inotify, folder), 0, "in a transaction");
-        ears.cover();
-        ears.write_ended();
-        assert_eq!(heard(&mut inotify, folder), 0, "another one was heard");
-        ears.uncover();
-        assert_ne!(heard(&mut inotify, folder), 0, "open again");
+        wal_watch.mask();
+        wal_watch.write_ended();
+        assert_eq!(heard(&mut inotify, folder), 0, "another one has written");
+        wal_watch.unmask();
+        assert_ne!(heard(&mut inotify, folder), 0, "unmasked");
     }
 }
