@@ -5,7 +5,7 @@
 //! are tokio's business.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -19,6 +19,10 @@ use crate::domain::Timestamp;
 pub trait Clock: Debug + Send + Sync + 'static {
     /// The wall clock.
     fn now(&self) -> Timestamp;
+
+    /// The time since some fixed moment: setting the wall clock does not change it. For windows and
+    /// pauses that are measured in the same process.
+    fn steady(&self) -> Duration;
 
     /// Returns at `moment` or a little later, and at once if it is past.
     async fn sleep_until(&self, moment: Timestamp);
@@ -34,6 +38,9 @@ pub struct SystemClock;
 /// The longest nap before the wall clock is read again: it may have been set meanwhile.
 const NAP_MAX: Duration = Duration::from_secs(30);
 
+/// The moment from which [`SystemClock`] measures steady time.
+static STEADY_START: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::start);
+
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -43,6 +50,10 @@ impl Clock for SystemClock {
         )]
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         Timestamp::from_millis(0).after(since_epoch.unwrap_or_default())
+    }
+
+    fn steady(&self) -> Duration {
+        STEADY_START.elapsed()
     }
 
     async fn sleep_until(&self, moment: Timestamp) {
@@ -85,38 +96,68 @@ impl Stopwatch {
 /// A clock that stands still until it is moved: for tests and simulations.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
-    now: watch::Sender<Timestamp>,
+    reading: watch::Sender<Reading>,
+}
+
+/// What a [`ManualClock`] shows.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    now: Timestamp,
+    steady: Duration,
 }
 
 impl ManualClock {
     /// A clock that stands at `now`.
     pub fn at(now: Timestamp) -> Self {
+        let steady = Duration::ZERO;
         Self {
-            now: watch::Sender::new(now),
+            reading: watch::Sender::new(Reading { now, steady }),
         }
     }
 
-    /// Moves on by `step` and wakes who waits for a moment up to there.
+    /// Lets time pass, and wakes the tasks that wait for a moment up to there.
     pub fn advance(&self, step: Duration) {
-        self.now.send_modify(|now| *now = now.after(step));
+        self.reading.send_modify(|reading| {
+            reading.now = reading.now.after(step);
+            reading.steady += step;
+        });
     }
 
-    /// Sets the clock, forwards or back.
+    /// Sets the wall clock, forwards or back; no time passes.
     pub fn set(&self, now: Timestamp) {
-        self.now.send_replace(now);
+        self.reading.send_modify(|reading| reading.now = now);
     }
 }
 
 #[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.now.borrow()
+        self.reading.borrow().now
+    }
+
+    fn steady(&self) -> Duration {
+        self.reading.borrow().steady
     }
 
     async fn sleep_until(&self, moment: Timestamp) {
-        let mut now = self.now.subscribe();
-        now.wait_for(|now| *now >= moment)
+        let mut reading = self.reading.subscribe();
+        reading
+            .wait_for(|reading| reading.now >= moment)
             .await
             .expect("self holds the sender while this waits");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setting_a_manual_clock_passes_no_steady_time() {
+        let clock = ManualClock::at(Timestamp::from_millis(1_000));
+        clock.advance(Duration::from_secs(2));
+        clock.set(Timestamp::from_millis(90_000));
+        assert_eq!(clock.now(), Timestamp::from_millis(90_000));
+        assert_eq!(clock.steady(), Duration::from_secs(2));
     }
 }
