@@ -93,6 +93,14 @@ impl Stopwatch {
     }
 }
 
+/// Returns at `deadline`; never, if there is none.
+pub async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A clock that stands still until it is moved: for tests and simulations.
 #[derive(Clone, Debug)]
 pub struct ManualClock {

@@ -1,34 +1,35 @@
 //! From a due row to a recorded outcome.
 //!
-//! | who | what |
+//! | what | does |
 //! |---|---|
-//! | [`Dispatcher`] | the loop: hears what is due, lets the store record and claim, sends couriers |
-//! | `roster` | whose turn it is: fairness by origin, pure |
-//! | `floor` | where couriers and the loop meet |
-//! | `outage` | whether it is us who can't be reached, pure |
-//! | `courier` | one attempt after the other: sign, POST, judge |
-//! | [`Letter`] | a message made ready to be sent |
-//! | `turn` | one exchange with the store: records what has ended, claims what comes next |
-//! | [`Terms`] | keys, schedule and limits; a reload replaces them whole |
+//! | [`Dispatcher`] | the dispatch loop: learns what is due, claims, starts workers |
+//! | `roster` | who may send how much: fairness by origin, pure |
+//! | `worker` | one attempt after the other: sign, POST, judge |
+//! | [`SignedRequest`] | a message, signed and ready to be sent |
+//! | `schedule` | what follows an attempt, and what an outage of our own changes |
+//! | `recorder` | batches, records, un-counts; tells scheduler, metrics and log |
+//! | `outage` | whether the fault is on our side, pure |
+//! | `shared` | the state that loop, workers and recorder share |
+//! | [`DeliveryPolicy`] | keys, schedule and limits; a reload replaces them whole |
 //! | [`transport`] | one POST, reqwest's only user; answers an [`Exchange`](crate::domain::Exchange) |
-//! | [`egress`] | who may be called: a pure function over URLs and addresses |
-//! | [`Observer`] | hears what happens, for metrics and logs |
+//! | [`egress`] | which addresses may be called: a pure function over URLs and addresses |
+//! | [`Observer`] | is told what happens, for metrics and logs |
 
-mod courier;
+mod context;
 mod dispatcher;
 pub mod egress;
-mod floor;
-mod letter;
 pub mod observer;
 mod outage;
+mod policy;
+mod recorder;
 mod roster;
-#[cfg(test)]
-mod sample;
-mod terms;
+mod schedule;
+mod shared;
+mod signed_request;
 pub mod transport;
-mod turn;
+mod worker;
 
 pub use dispatcher::Dispatcher;
-pub use letter::Letter;
 pub use observer::{FinishedAttempt, Observer};
-pub use terms::Terms;
+pub use policy::DeliveryPolicy;
+pub use signed_request::SignedRequest;

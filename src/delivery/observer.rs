@@ -1,9 +1,9 @@
-//! What the dispatcher tells whoever counts and logs.
+//! What the dispatcher tells the metrics, the log and the traces.
 
 use std::fmt;
 
-use crate::domain::{CallbackId, Kind, Next, Timestamp};
-use crate::store::{Attempt, Origin};
+use crate::domain::{CallbackId, Kind, Message, Next, Timestamp};
+use crate::store::{Attempt, Origin, RecordedAttempt};
 
 /// An attempt that has ended and been recorded.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct FinishedAttempt<'a> {
     pub kind: Option<Kind>,
     /// The app, if the row could be read.
     pub app_id: &'a str,
-    /// Whom it went to: scheme, host and port, never path or query.
+    /// The merchant's scheme, host and port, never path or query.
     pub origin: &'a Origin,
     /// When the gateway queued it.
     pub created_at: Timestamp,
@@ -26,6 +26,24 @@ pub struct FinishedAttempt<'a> {
     pub next: Next,
     /// When it was recorded.
     pub now: Timestamp,
+}
+
+impl<'a> FinishedAttempt<'a> {
+    pub(super) fn new(recorded: &'a RecordedAttempt, now: Timestamp) -> Self {
+        let message = recorded.callback.as_ref().ok();
+        let message = message.map(|callback| &callback.message);
+        Self {
+            id: recorded.id,
+            kind: message.map(Message::kind),
+            app_id: message.map_or("", Message::app_id),
+            origin: &recorded.endpoint.origin,
+            created_at: recorded.created_at,
+            attempts: recorded.attempts + u32::from(recorded.attempt.verdict.counted),
+            attempt: &recorded.attempt,
+            next: recorded.next,
+            now,
+        }
+    }
 }
 
 /// Hears of what the dispatcher does. Called on its hot path: must be quick and must not block.
@@ -40,7 +58,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// So many attempts are under way now.
+    /// The number of attempts that are under way now.
     fn in_flight(&self, attempts: usize);
 
     /// An outage of our own has begun (`true`) or ended.

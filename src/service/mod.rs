@@ -26,7 +26,7 @@ use crate::clock::SharedClock;
 use crate::config::{self, Configuration, Settings};
 use crate::delivery::egress::Policy;
 use crate::delivery::transport::{Transport, TransportError, TransportSettings};
-use crate::delivery::{Dispatcher, Observer, Terms};
+use crate::delivery::{DeliveryPolicy, Dispatcher, Observer};
 use crate::domain::Keyring;
 use crate::housekeeping::{
     Closing, Housekeeping, HousekeepingError, HousekeepingJob, Maintenance, Pruning, Statistics,
@@ -80,7 +80,7 @@ pub struct Service {
     /// The token that the console accepts.
     console_token: watch::Sender<Option<Token>>,
     beat: Arc<Beat>,
-    terms: watch::Sender<Arc<Terms>>,
+    terms: watch::Sender<Arc<DeliveryPolicy>>,
     stop: watch::Sender<bool>,
     housekeeping: Housekeeping,
     dispatcher: JoinHandle<Result<usize, StoreError>>,
@@ -282,15 +282,15 @@ fn transport(settings: &Settings) -> Result<Transport, TransportError> {
     })
 }
 
-fn terms(settings: &Settings, keyring: Keyring) -> Result<Terms, TransportError> {
-    Ok(Terms {
+fn terms(settings: &Settings, keyring: Keyring) -> Result<DeliveryPolicy, TransportError> {
+    Ok(DeliveryPolicy {
         keyring,
         convention: settings.signing.convention,
         schedule: settings.retry.schedule.clone(),
         in_flight_max: settings.delivery.max_in_flight,
         in_flight_per_origin_max: settings.delivery.max_in_flight_per_merchant,
         timeout: settings.delivery.timeout,
-        shield: settings.shield.enabled,
+        local_fault_protection: settings.shield.enabled,
         post: Arc::new(transport(settings)?),
     })
 }
@@ -314,7 +314,7 @@ fn store_probe(queue: &Arc<dyn Queue>) -> StoreProbe {
 
 /// Ready to sign as long as there are keys for some app. A configuration without keys does not
 /// load, so this only fails if that rule is ever dropped.
-fn keys_check(terms: watch::Receiver<Arc<Terms>>) -> KeysCheck {
+fn keys_check(terms: watch::Receiver<Arc<DeliveryPolicy>>) -> KeysCheck {
     Arc::new(move || match terms.borrow().keyring.apps().next() {
         Some(_) => Ok(()),
         None => Err("no keys are loaded; fill signing.keys_file and reload".to_owned()),
@@ -322,7 +322,7 @@ fn keys_check(terms: watch::Receiver<Arc<Terms>>) -> KeysCheck {
 }
 
 /// The convention in force, for messages that are made again to be shown.
-fn convention_of(terms: watch::Receiver<Arc<Terms>>) -> CurrentConvention {
+fn convention_of(terms: watch::Receiver<Arc<DeliveryPolicy>>) -> CurrentConvention {
     Arc::new(move || terms.borrow().convention)
 }
 

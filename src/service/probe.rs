@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::transport;
 use crate::config::Configuration;
-use crate::delivery::Letter;
+use crate::delivery::SignedRequest;
 use crate::delivery::transport::TransportError;
 use crate::diagnosis::{Diagnosis, Probed, diagnose};
 use crate::domain::{Message, Payment, Timestamp, Unsignable};
@@ -37,17 +37,17 @@ pub async fn probe(
     let payment = Payment::test(app_id, now);
     let order_no = payment.order_no.clone();
     let message = Message::Payment(payment);
-    let letter = Letter::write(&message, &keys.keyring, convention, now)?;
+    let request = SignedRequest::sign(&message, &keys.keyring, convention, now)?;
     let transport = transport(settings)?;
     let probed = Probed {
         url: url.to_owned(),
         app_id: app_id.to_owned(),
-        key_id: letter.sent.key_id,
+        key_id: request.sent.key_id,
         order_no,
         sent_at: now,
         canonical_form: convention.canonical_form(&message.members(&now.to_wire())),
-        body: String::from_utf8_lossy(&letter.body).into_owned(),
+        body: String::from_utf8_lossy(&request.body).into_owned(),
     };
-    let report = transport.probe(url, letter.body).await;
+    let report = transport.probe(url, request.body).await;
     Ok(diagnose(probed, &report, settings.delivery.timeout))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{EndedAttempt, Lease};
+use super::{CompletedAttempt, Lease};
 
 /// Why a database can't be opened as the queue.
 #[derive(Debug, Error)]
@@ -200,10 +200,10 @@ pub struct Unreleased {
 
 /// Attempts that could not be recorded, with all that is needed to try again.
 #[derive(Debug, Error)]
-#[error("{} attempts not recorded: {error}", ended.len())]
+#[error("{} attempts not recorded: {error}", attempts.len())]
 pub struct Unrecorded {
     /// Why.
     pub error: StoreError,
     /// The attempts; their leases are still good.
-    pub ended: Vec<EndedAttempt>,
+    pub attempts: Vec<CompletedAttempt>,
 }

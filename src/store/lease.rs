@@ -109,12 +109,6 @@ impl Lease {
         self.deadline.clone()
     }
 
-    /// The first of callback `id`, for tests.
-    #[cfg(test)]
-    pub(crate) const fn sample(id: CallbackId) -> Self {
-        Self::new(id, 1, 1)
-    }
-
     /// The callback in flight.
     pub const fn id(&self) -> CallbackId {
         self.id

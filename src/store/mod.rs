@@ -133,9 +133,11 @@ pub struct Malformed {
 
 /// An attempt to be recorded.
 #[derive(Debug)]
-pub struct EndedAttempt {
-    /// The permission to do so.
-    pub lease: Lease,
+pub struct CompletedAttempt {
+    /// The callback, with the permission to record.
+    pub claimed: ClaimedCallback,
+    /// Its endpoint.
+    pub endpoint: Endpoint,
     /// How it went. In a box, because it changes hands often.
     pub attempt: Box<Attempt>,
     /// What follows for its callback.
@@ -149,7 +151,27 @@ struct RowOutcome {
     finished_at: Option<i64>,
 }
 
-impl EndedAttempt {
+impl CompletedAttempt {
+    /// Gives up the lease: the attempt was recorded, or its lease was lost.
+    fn recorded(self, recorded: Recorded) -> RecordedAttempt {
+        let ClaimedCallback {
+            lease,
+            callback,
+            attempts,
+            created_at,
+        } = self.claimed;
+        RecordedAttempt {
+            id: lease.id(),
+            endpoint: self.endpoint,
+            callback,
+            attempts,
+            created_at,
+            attempt: self.attempt,
+            next: self.next,
+            recorded,
+        }
+    }
+
     fn outcome(&self) -> RowOutcome {
         let ended_at = self.attempt.started_at.after(self.attempt.duration);
         let last = |state| RowOutcome {
@@ -176,6 +198,16 @@ const INTERRUPTED: &str =
 /// An attempt that was to be recorded.
 #[derive(Debug)]
 pub struct RecordedAttempt {
+    /// Its callback's id.
+    pub id: CallbackId,
+    /// Its callback's endpoint.
+    pub endpoint: Endpoint,
+    /// The callback, or why the row can't be read as one.
+    pub callback: Result<Box<Callback>, Malformed>,
+    /// Counted attempts in this round before it.
+    pub attempts: u32,
+    /// When the gateway queued the callback.
+    pub created_at: Timestamp,
     /// How it went. In a box, because it changes hands often.
     pub attempt: Box<Attempt>,
     /// What follows for its callback.
@@ -263,7 +295,10 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
 
     /// Writes attempts to the log and moves their callbacks on: all of it or nothing. Returns one
     /// for each, in the same order.
-    async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded>;
+    async fn record(
+        &self,
+        attempts: Vec<CompletedAttempt>,
+    ) -> Result<Vec<RecordedAttempt>, Unrecorded>;
 
     /// Gives back claims under which nothing was sent: their callbacks are as due as they were, and
     /// the log knows nothing of it. A lease that was lost meanwhile is let go in silence.

@@ -60,13 +60,11 @@ const HOMES: &[(&str, &[&str], &str)] = &[
             // Until a file descriptor is free again.
             "src/admin/server/mod.rs",
             // Until the database takes an outcome again.
-            "src/delivery/turn.rs",
+            "src/delivery/recorder/mod.rs",
             // Between two tries of what the store has refused.
             "src/delivery/dispatcher/drain.rs",
             // Between two pages of a day that is closed.
             "src/reconciliation/closing.rs",
-            // The deadline of a drain, and of a commit that waits for company.
-            "src/delivery/dispatcher/mod.rs",
             // Until a commit that was heard is to be seen.
             "src/store/sqlite/commit_watcher.rs",
             // Until a server that is away is asked again.

@@ -1,62 +1,75 @@
-//! The end of a shift: nothing more is claimed, what was claimed ahead is given back, and what is
-//! under way ends and is recorded.
+//! A drain, and giving claims back.
 //!
-//! What was given back is as due as it was, for the next start or another dispatcher. So a drain
-//! takes no longer than one attempt may, and its record.
+//! Nothing more is claimed, what was prefetched is given back, and what is under way ends and is
+//! recorded. A callback whose claim was given back is due as before, for the next start or another
+//! dispatcher. So a drain takes no longer than one attempt may, and its record.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Back, Shift};
+use tokio::time::Instant;
+
 use crate::clock::Stopwatch;
-use crate::failpoint;
 use crate::store::{ClaimedCallback, Lease, Queue, StoreError, Unreleased};
 
-/// Between two tries to give claims back. The drain's end bounds their number.
+/// Between two tries to give claims back. The end of the drain bounds their number.
 const PAUSE: Duration = Duration::from_millis(500);
 
-impl Shift {
-    pub(super) fn begin_drain(&mut self) {
-        tracing::info!(
-            in_flight = self.floor.lock().roster.in_flight(),
-            "stopping: no more claims, waiting for the attempts in flight"
-        );
-        self.drained_by = Some(Stopwatch::start().deadline(self.drain_timeout));
-        let stock = self.floor.lock().roster.give_up_stock();
-        self.give_back(stock);
-        failpoint::here!("drain");
-    }
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Drain {
+    timeout: Duration,
+    /// When a drain that is under way must have ended.
+    deadline: Option<Instant>,
+    /// Releases under way.
+    releasing: usize,
+}
 
-    /// Gives claims back under which nothing was sent.
-    pub(super) fn give_back(&mut self, stock: Vec<ClaimedCallback>) {
-        if stock.is_empty() {
-            return;
+impl Drain {
+    pub(super) const fn within(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            deadline: None,
+            releasing: 0,
         }
-        let leases: Vec<Lease> = stock.into_iter().map(|claimed| claimed.lease).collect();
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.deadline = Some(Stopwatch::start().deadline(self.timeout));
+    }
+
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(super) const fn releasing(&self) -> usize {
+        self.releasing
+    }
+
+    /// Claims are given back, until [`Drain::on_released`].
+    pub(super) const fn on_release(&mut self) {
         self.releasing += 1;
-        let releasing = release(Arc::clone(&self.desk.queue), leases);
-        self.tasks
-            .spawn(async move { Back::Released(releasing.await) });
     }
 
-    /// Attempts under way, and what is to be recorded or given back.
-    pub(super) fn open(&self) -> usize {
-        // A turn that records nothing claims, and what it brings is to be given back.
-        let turning = self.turning.map_or(0, |recording| recording.max(1));
-        self.floor.lock().open() + turning + self.insisting + self.releasing
-    }
-
-    pub(super) fn cut_off(&self) -> usize {
-        let left = self.open();
-        tracing::warn!(
-            left,
-            "the drain timeout has passed; the next start ends these as interrupted"
-        );
-        left
+    pub(super) const fn on_released(&mut self) {
+        self.releasing -= 1;
     }
 }
 
-async fn release(queue: Arc<dyn Queue>, mut leases: Vec<Lease>) -> Result<(), StoreError> {
+/// Gives claims back under which nothing was sent.
+///
+/// # Errors
+///
+/// The store is beyond healing.
+pub(super) async fn release(
+    queue: Arc<dyn Queue>,
+    claims: Vec<ClaimedCallback>,
+) -> Result<(), StoreError> {
+    let mut leases: Vec<Lease> = claims.into_iter().map(|claimed| claimed.lease).collect();
     loop {
         match queue.release(leases).await {
             Ok(()) => return Ok(()),

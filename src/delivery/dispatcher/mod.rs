@@ -1,52 +1,50 @@
-//! The loop: hears what is due, lets the store record and claim, and sends couriers.
+//! The dispatch loop: learns what is due, claims what the scheduler plans, and starts workers.
 //!
 //! One `select!` makes one [`Event`] at a time, and each is handled without waiting for anything:
-//! whatever waits (a turn of the store, a look at the queue, an attempt) is a task. At most one
-//! turn, one look and one survey are under way at a time.
+//! whatever waits (a claim, a poll, a survey, an attempt, a record) is a task. At most one claim, one
+//! poll and one survey are under way at a time.
 //!
-//! Couriers do not come back to the loop after each attempt: they hand in on the [`Floor`] and
-//! take their next errand there. The loop is stirred when that leaves it something to do: a place
-//! that only a claim can fill, or outcomes enough for a commit. Fewer wait for company, as long as
-//! the store says ([`Queue::linger`]), unless nothing else is under way.
+//! Workers go from attempt to attempt by themselves and hand what they complete to the recorder. The
+//! loop is woken when that leaves a slot that only a claim can fill. Other wake-ups: another process
+//! has committed, the next known callback is due, the policy has changed, and a slow poll.
 //!
-//! What else wakes the loop: a nudge from the store (another process has committed), the moment at
-//! which the next known callback is due, new terms, and a slow poll behind all of these.
-//!
-//! Deliberately absent: schedules (the domain's), SQL (the store's), and any truth of its own; if
-//! it forgets everything, the next survey tells it again.
+//! Deliberately absent: schedules (the domain's), SQL (the store's), what is being recorded (the
+//! recorder's), and any truth of its own: if the loop forgets everything, the next survey tells it.
 
+mod claiming;
 mod commands;
+mod discovery;
 mod drain;
-mod scouting;
-mod sharing;
-mod weather;
+mod leaving;
+mod membership;
+mod outage_report;
+mod seeking;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Interval, MissedTickBehavior};
 
-use self::commands::CarryingOut;
-use self::scouting::{Looking, Surveying};
-use self::sharing::TakingOver;
-use self::weather::Weather;
-use super::courier::{self, Ended};
-use super::floor::{BATCH, Floor, State};
+use self::commands::OperatorCommands;
+use self::discovery::Discovery;
+use self::drain::Drain;
+use self::membership::Membership;
+use self::outage_report::OutageReport;
+use super::context::Context;
 use super::observer::Observer;
-use super::roster::Rules;
-use super::terms::Terms;
-use super::turn::{self, Claimed, Desk, Settled, Turned};
-use crate::clock::{SharedClock, Stopwatch};
+use super::outage::Change;
+use super::policy::DeliveryPolicy;
+use super::recorder::{INBOX_MAX, Recorder};
+use super::shared::{Completion, Shared};
+use crate::clock::{SharedClock, Stopwatch, until};
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
-use crate::store::{
-    Arrivals, CarriedOut, Claim, ClaimRequest, ClaimResult, EndpointDue, Queue, StoreError, Survey,
-};
+use crate::store::{Arrivals, CarriedOut, ClaimRequest, ClaimResult, Queue, StoreError, Survey};
 
-/// A look at the queue that no nudge has asked for.
+/// A poll of the queue that no commit has asked for.
 const SLOW_POLL: Duration = Duration::from_millis(500);
 
 /// How long to leave a store alone that has just failed.
@@ -55,69 +53,58 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Takes callbacks from a queue to their merchants.
 #[derive(Debug)]
 pub struct Dispatcher {
-    desk: Desk,
-    terms: watch::Receiver<Arc<Terms>>,
+    context: Context,
+    policies: watch::Receiver<Arc<DeliveryPolicy>>,
 }
 
 /// What the loop is told.
 enum Event {
     /// Another process may have committed.
-    Nudged,
-    /// The slow poll has come round.
+    Changed,
     Polled,
-    /// Something that is known has become due.
+    /// A known callback has become due.
     Due,
-    /// A courier has left something to do.
-    Stirred,
-    /// Outcomes have waited long enough.
-    Ripe,
-    /// The terms have changed.
+    WorkAvailable,
     Reloaded,
-    /// It is time to end.
     Stopped,
-    /// The drain has taken as long as it may.
-    Overdue,
-    /// A task has come back.
-    Back(Back),
+    DrainTimedOut,
+    TaskDone(TaskResult),
 }
 
-/// What tasks come back with.
-enum Back {
-    Turned(Box<Turned>),
-    Looked(Result<Arrivals, StoreError>),
+/// What a task of the loop ends with.
+enum TaskResult {
+    Claimed(Vec<ClaimRequest>, Result<Vec<ClaimResult>, StoreError>),
+    Polled(Result<Arrivals, StoreError>),
     Surveyed(Result<Survey, StoreError>),
     CarriedOut(Result<CarriedOut, StoreError>),
-    /// A stubborn outcome is recorded.
-    Insisted(Result<Vec<EndpointDue>, StoreError>),
-    /// Claims are given back.
     Released(Result<(), StoreError>),
-    /// What others have left behind is taken over.
-    TookOver(Result<usize, StoreError>),
-    /// A courier has found nothing more to send.
-    Courier,
+    Reclaimed(Result<usize, StoreError>),
+    /// A worker has found nothing more to send.
+    Worker,
+    /// Everything is recorded, or the store is beyond healing.
+    Recorder(Result<(), StoreError>),
 }
 
 impl Dispatcher {
-    /// A dispatcher of `queue` under the newest of `terms`.
+    /// A dispatcher of `queue` under the newest of `policies`.
     pub fn new(
         queue: Arc<dyn Queue>,
         clock: SharedClock,
         observer: Arc<dyn Observer>,
-        terms: watch::Receiver<Arc<Terms>>,
+        policies: watch::Receiver<Arc<DeliveryPolicy>>,
     ) -> Self {
-        let desk = Desk {
+        let context = Context {
             queue,
             clock,
             observer,
         };
-        Self { desk, terms }
+        Self { context, policies }
     }
 
     /// Dispatches until `stop` is true (or its sender is gone), then drains: claims nothing more,
-    /// gives back what has been claimed and not been sent, and waits for the attempts under way to
-    /// end and to be recorded, at most `drain_timeout` long.
-    /// What is cut off by that is ended as `interrupted` by the next start. Returns how many there
-    /// were.
+    /// gives back what was claimed and not sent, and waits at most `drain_timeout` for the attempts
+    /// under way to end and to be recorded. What that cuts off is ended as `interrupted` by the next
+    /// start. Returns the number of these.
     ///
     /// # Errors
     ///
@@ -128,11 +115,8 @@ impl Dispatcher {
         drain_timeout: Duration,
     ) -> Result<usize, StoreError> {
         failpoint::here!("start-before-reclaim");
-        let interrupted = self
-            .desk
-            .queue
-            .interrupt_in_flight(self.desk.clock.now())
-            .await?;
+        let Context { queue, clock, .. } = &self.context;
+        let interrupted = queue.interrupt_in_flight(clock.now()).await?;
         failpoint::here!("start-after-reclaim");
         if interrupted > 0 {
             tracing::warn!(
@@ -140,326 +124,163 @@ impl Dispatcher {
                 "attempts were in flight when the last dispatcher stopped; they are due again"
             );
         }
-        // So that a pause that was asked for meanwhile holds from the first claim on.
-        commands::begin(&self.desk).await;
-        // First the mark, then the survey: what comes between is seen by both.
-        let newest = self.desk.queue.newest().await?;
-        let mut shift = Shift::new(self, newest, drain_timeout);
-        shift.survey();
-        shift.work(stop).await
+        // So that a pause asked for meanwhile holds from the first claim on.
+        commands::carry_out_first(&self.context).await;
+        // The newest id before the survey: both see what comes between.
+        let newest = queue.newest().await?;
+        let mut dispatch_loop = DispatchLoop::new(self, newest, drain_timeout);
+        dispatch_loop.survey();
+        dispatch_loop.run(stop).await
     }
 }
 
 /// A dispatcher at work.
-struct Shift {
-    desk: Desk,
-    terms: watch::Receiver<Arc<Terms>>,
-    floor: Arc<Floor>,
-    tasks: JoinSet<Back>,
+struct DispatchLoop {
+    context: Context,
+    policies: watch::Receiver<Arc<DeliveryPolicy>>,
+    shared: Arc<Shared>,
+    /// The way to the recorder; closed at the end of a drain.
+    recorder: Option<mpsc::Sender<Completion>>,
+    tasks: JoinSet<TaskResult>,
     slow_poll: Interval,
-    /// Rows above it are new.
-    newest: CallbackId,
-    /// How many outcomes the turn under way records; `None`: there is no turn under way.
-    turning: Option<usize>,
-    /// When the outcomes that wait are to be recorded.
-    ripe_at: Option<Instant>,
-    /// Outcomes that the store takes alone or not at all.
-    insisting: usize,
-    /// Claims that are being given back.
-    releasing: usize,
-    looking: Looking,
-    surveying: Surveying,
-    weather: Weather,
-    carrying_out: CarryingOut,
-    taking_over: TakingOver,
+    discovery: Discovery,
+    commands: OperatorCommands,
+    membership: Membership,
+    outage_report: OutageReport,
+    drain: Drain,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
-    drain_timeout: Duration,
-    /// When a drain that is under way must have ended.
-    drained_by: Option<Instant>,
 }
 
-impl Shift {
+impl DispatchLoop {
     fn new(dispatcher: Dispatcher, newest: CallbackId, drain_timeout: Duration) -> Self {
+        let Dispatcher { context, policies } = dispatcher;
         let mut slow_poll = tokio::time::interval(SLOW_POLL);
         slow_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let terms = Arc::clone(&dispatcher.terms.borrow());
+        let shared = Arc::new(Shared::new(Arc::clone(&policies.borrow())));
+        let (to_recorder, inbox) = mpsc::channel(INBOX_MAX);
+        let recorder = Recorder::new(context.clone(), Arc::clone(&shared), inbox);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(recorder.run().map(TaskResult::Recorder));
         Self {
-            desk: dispatcher.desk,
-            terms: dispatcher.terms,
-            floor: Arc::new(Floor::new(terms)),
-            tasks: JoinSet::new(),
+            context,
+            policies,
+            shared,
+            recorder: Some(to_recorder),
+            tasks,
             slow_poll,
-            newest,
-            turning: None,
-            ripe_at: None,
-            insisting: 0,
-            releasing: 0,
-            looking: Looking::No,
-            surveying: Surveying::none_yet(),
-            weather: Weather::default(),
-            carrying_out: CarryingOut::default(),
-            taking_over: TakingOver::none_yet(),
+            discovery: Discovery::beyond(newest),
+            commands: OperatorCommands::default(),
+            membership: Membership::new(),
+            outage_report: OutageReport::default(),
+            drain: Drain::within(drain_timeout),
             failed: None,
-            drain_timeout,
-            drained_by: None,
         }
     }
 
     /// Returns how many attempts a drain has cut off.
-    async fn work(&mut self, mut stop: watch::Receiver<bool>) -> Result<usize, StoreError> {
+    async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<usize, StoreError> {
         loop {
-            self.desk.observer.beat(self.desk.clock.now());
-            self.tell_of_outage();
-            self.take_seat();
-            self.turn();
-            self.send_out();
-            self.give_back_lapsed();
-            if self.drained_by.is_some() && self.open() == 0 {
-                return Ok(0);
-            }
+            let Context {
+                observer, clock, ..
+            } = &self.context;
+            observer.beat(clock.now());
+            self.outage_report.update(&self.shared, &**observer);
+            self.follow_fleet();
+            self.claim();
+            self.start_workers();
+            self.release_expired();
+            self.close_recorder_if_drained();
             match self.next_event(&mut stop).await {
-                Event::Nudged => self.look(),
+                Event::Changed => self.poll(),
                 // The next round of this loop sees to it.
-                Event::Due | Event::Stirred | Event::Ripe => {}
+                Event::Due | Event::WorkAvailable => {}
                 Event::Polled => {
                     self.review();
-                    self.take_over();
-                    self.look();
+                    self.reclaim_expired_leases();
+                    self.poll();
                     self.survey_if_due();
                 }
                 Event::Reloaded => self.reload(),
                 Event::Stopped => self.begin_drain(),
-                Event::Overdue => return Ok(self.cut_off()),
-                Event::Back(back) => self.welcome(back)?,
+                Event::DrainTimedOut => return Ok(self.cut_off()),
+                Event::TaskDone(TaskResult::Recorder(ended)) => return ended.map(|()| 0),
+                Event::TaskDone(result) => self.on_task_done(result)?,
             }
         }
     }
 
     async fn next_event(&mut self, stop: &mut watch::Receiver<bool>) -> Event {
-        let due = self.floor.lock().roster.next_due();
+        let due = self.shared.lock().scheduler.next_due();
         let due = due.unwrap_or(Timestamp::MAX);
-        let is_draining = self.drained_by.is_some();
-        let may_turn = self.turning.is_none() && !self.is_resting();
+        let is_draining = self.drain.is_under_way();
+        let may_claim = !is_draining && !self.is_resting() && !self.shared.lock().is_claiming;
         tokio::select! {
+            // In a fixed order, so that a seed of the simulation replays. Rare events come first, so
+            // that frequent ones do not keep them waiting.
+            biased;
             // A sender that is gone can't ask for more work either.
             _ = stop.wait_for(|stop| *stop), if !is_draining => Event::Stopped,
-            () = until(self.drained_by), if is_draining => Event::Overdue,
+            () = until(self.drain.deadline()) => Event::DrainTimedOut,
+            Ok(()) = self.policies.changed() => Event::Reloaded,
+            _ = self.slow_poll.tick() => Event::Polled,
             Some(task) = self.tasks.join_next() => match task {
-                Ok(back) => Event::Back(back),
-                // Couriers catch panics of their own; this is one of the loop's tasks.
+                Ok(result) => Event::TaskDone(result),
+                // Workers catch panics of their own; this is another task of the loop.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            () = self.floor.stirred(), if may_turn => Event::Stirred,
-            () = until(self.ripe_at), if may_turn => Event::Ripe,
-            Ok(()) = self.terms.changed() => Event::Reloaded,
-            () = self.desk.queue.changed(), if !is_draining => Event::Nudged,
-            _ = self.slow_poll.tick() => Event::Polled,
-            () = self.desk.clock.sleep_until(due), if may_turn && !is_draining => Event::Due,
+            () = self.context.queue.changed(), if !is_draining => Event::Changed,
+            () = self.shared.work_available() => Event::WorkAvailable,
+            () = self.context.clock.sleep_until(due), if may_claim => Event::Due,
         }
     }
 
-    fn welcome(&mut self, back: Back) -> Result<(), StoreError> {
-        match back {
-            Back::Turned(turned) => self.turned(*turned),
-            Back::Looked(Ok(arrivals)) => {
-                self.heard(arrivals);
-                Ok(())
+    fn on_task_done(&mut self, result: TaskResult) -> Result<(), StoreError> {
+        match result {
+            TaskResult::Claimed(requests, results) => self.on_claimed(requests, results)?,
+            TaskResult::Polled(arrivals) => self.on_new_rows(arrivals)?,
+            TaskResult::Surveyed(found) => self.on_surveyed(found)?,
+            TaskResult::CarriedOut(carried_out) => self.on_carried_out(carried_out),
+            TaskResult::Released(released) => {
+                self.drain.on_released();
+                released?;
             }
-            Back::Looked(Err(error)) => {
-                self.looking = Looking::No;
-                self.store_failed(error, "look for new rows")
-            }
-            Back::Surveyed(Ok(found)) => {
-                self.surveyed(found);
-                Ok(())
-            }
-            Back::Surveyed(Err(error)) => {
-                self.surveying.under_way = false;
-                self.store_failed(error, "survey the endpoints")
-            }
-            Back::CarriedOut(carried_out) => {
-                self.carried_out(carried_out);
-                Ok(())
-            }
-            Back::Insisted(recorded) => {
-                self.insisting -= 1;
-                self.all_due(recorded?);
-                self.insisted();
-                Ok(())
-            }
-            Back::Released(released) => {
-                self.releasing -= 1;
-                released
-            }
-            Back::TookOver(taken_over) => {
-                self.took_over(taken_over);
-                Ok(())
-            }
-            Back::Courier => Ok(()),
-        }
-    }
-
-    /// Lets the store record and claim, if there is reason to.
-    fn turn(&mut self) {
-        if self.turning.is_some() || self.is_resting() {
-            return;
-        }
-        let now = self.desk.clock.now();
-        let mut state = self.floor.lock();
-        let rules = state.rules(now);
-        let is_hungry = state.roster.is_hungry(rules);
-        let claims = self.drained_by.is_none() && state.outage.may_claim(now);
-        let has_reason = Self::is_ripe(&mut self.ripe_at, &state, self.desk.queue.batch_delay())
-            || (claims && is_hungry)
-            || state.outage.owes();
-        if !has_reason {
-            return;
-        }
-        let requests = if claims {
-            state.roster.plan(rules)
-        } else {
-            Vec::new()
-        };
-        if !requests.is_empty() {
-            state.outage.claims(now);
-        }
-        let mut ended = std::mem::take(&mut state.ended);
-        state.outage.correct(&mut ended, now);
-        let refunds = state.outage.take_refunds();
-        if requests.is_empty() && ended.is_empty() && refunds.is_empty() {
-            return;
-        }
-        state.is_turning = true;
-        let lease = state.terms.lease();
-        drop(state);
-        self.ripe_at = None;
-        self.turning = Some(ended.len());
-        let claim = (!requests.is_empty()).then_some(Claim {
-            requests,
-            now,
-            lease,
-        });
-        self.tasks.spawn(
-            turn::turn(self.desk.clone(), ended, claim, refunds)
-                .map(|turned| Back::Turned(Box::new(turned))),
-        );
-    }
-
-    fn is_ripe(ripe_at: &mut Option<Instant>, state: &State, linger: Duration) -> bool {
-        let waits = state.ended.len();
-        if waits == 0 {
-            *ripe_at = None;
-            return false;
-        }
-        if waits >= BATCH || state.roster.in_flight() == 0 {
-            return true;
-        }
-        let now = Stopwatch::start();
-        let ripe_at = *ripe_at.get_or_insert_with(|| now.deadline(linger));
-        ripe_at <= now.deadline(Duration::ZERO)
-    }
-
-    fn turned(&mut self, turned: Turned) -> Result<(), StoreError> {
-        let Turned {
-            claimed,
-            settled,
-            refunded,
-        } = turned;
-        self.turning = None;
-        self.floor.lock().is_turning = false;
-        self.settled(settled)?;
-        if let Some(refunded) = refunded {
-            self.refunded(refunded)?;
-        }
-        match claimed {
-            None => Ok(()),
-            Some(claimed) => self.claimed(claimed),
-        }
-    }
-
-    fn claimed(&mut self, Claimed { requests, results }: Claimed) -> Result<(), StoreError> {
-        let now = self.desk.clock.now();
-        let mut state = self.floor.lock();
-        let rules = state.rules(now);
-        match results {
-            Ok(results) => {
-                self.failed = None;
-                for (ClaimRequest { endpoint, .. }, result) in requests.into_iter().zip(results) {
-                    let ClaimResult {
-                        callbacks,
-                        then_due,
-                    } = result;
-                    state.roster.claimed(&endpoint, callbacks, then_due, rules);
+            TaskResult::Reclaimed(reclaimed) => {
+                if self.membership.on_reclaimed(reclaimed) {
+                    self.discovery.ask_for_survey();
                 }
-                // Too late to send it.
-                let stock = match self.drained_by {
-                    Some(_) => state.roster.give_up_stock(),
-                    None => Vec::new(),
-                };
-                drop(state);
-                self.give_back(stock);
-                Ok(())
             }
-            Err(error) => {
-                for request in requests {
-                    state.roster.unclaimed(&request.endpoint, rules);
-                }
-                drop(state);
-                self.store_failed(error, "claim")
-            }
+            TaskResult::Worker | TaskResult::Recorder(_) => {}
         }
+        Ok(())
     }
 
-    fn settled(&mut self, settled: Settled) -> Result<(), StoreError> {
-        self.all_due(settled.due);
-        for ended in settled.stubborn {
-            self.insisting += 1;
-            self.tasks
-                .spawn(turn::insist(self.desk.clone(), ended).map(Back::Insisted));
+    /// Judges how fast the endpoints are that have an attempt under way, and whether an outage of our
+    /// own has ended.
+    fn review(&self) {
+        let (now, steady) = (self.context.clock.now(), self.context.clock.steady());
+        let mut state = self.shared.lock();
+        if state.outage.review(steady) != Change::Nothing {
+            state.resettle(now);
         }
-        let Some((mut unrecorded, error)) = settled.unrecorded else {
-            return Ok(());
-        };
-        if error.is_permanent() {
-            for Ended { about, .. } in &unrecorded {
-                turn::lost(about.id.0, &error);
-            }
-        }
-        let mut state = self.floor.lock();
-        unrecorded.append(&mut state.ended);
-        state.ended = unrecorded;
-        drop(state);
-        self.store_failed(error, "record")
+        let rules = state.rules(now);
+        state.scheduler.review(rules);
     }
 
-    fn all_due(&self, due: Vec<EndpointDue>) {
-        let rules = self.rules();
-        let mut state = self.floor.lock();
-        for due in due {
-            state.roster.heard(due, rules);
+    fn reload(&self) {
+        let mut state = self.shared.lock();
+        state.policy = Arc::clone(&self.policies.borrow());
+        if !state.policy.local_fault_protection {
+            state.outage.disregard();
         }
-    }
-
-    /// Sends couriers to the places that are free, if something has been claimed for them.
-    fn send_out(&mut self) {
-        let now = self.desk.clock.now();
-        let mut state = self.floor.lock();
-        while let Some(errand) = state.take(now) {
-            let floor = Arc::clone(&self.floor);
-            let courier = courier::run(floor, Arc::clone(&self.desk.clock), errand);
-            self.tasks.spawn(courier.map(|()| Back::Courier));
-        }
-        let in_flight = state.roster.in_flight();
-        drop(state);
-        self.desk.observer.in_flight(in_flight);
+        state.resettle(self.context.clock.now());
     }
 
     fn store_failed(&mut self, error: StoreError, what: &'static str) -> Result<(), StoreError> {
         if error.is_permanent() {
             return Err(error);
         }
-        tracing::error!(%error, what, "the store failed; nothing is sent until it works again");
+        tracing::error!(%error, what, "the store failed; nothing is claimed until it works again");
         self.failed = Some(Stopwatch::start());
         Ok(())
     }
@@ -467,38 +288,5 @@ impl Shift {
     fn is_resting(&self) -> bool {
         self.failed
             .is_some_and(|since| since.elapsed() < STORE_PAUSE)
-    }
-
-    fn rules(&self) -> Rules {
-        self.floor.lock().rules(self.desk.clock.now())
-    }
-
-    /// Judges how fast the origins are that have an attempt under way.
-    fn review(&self) {
-        let mut state = self.floor.lock();
-        let now = self.desk.clock.now();
-        if state.outage.review(now) {
-            let rules = state.rules(now);
-            state.roster.resettle(rules);
-        }
-        let rules = state.rules(now);
-        state.roster.review(rules);
-    }
-
-    fn reload(&self) {
-        let mut state = self.floor.lock();
-        state.terms = Arc::clone(&self.terms.borrow());
-        if !state.terms.shield {
-            state.outage.disregard();
-        }
-        let rules = state.rules(self.desk.clock.now());
-        state.roster.resettle(rules);
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }

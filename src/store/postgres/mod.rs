@@ -52,7 +52,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, EndedAttempt,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, CompletedAttempt,
     Endpoint, EnqueueError, FleetPosition, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt,
     Refund, Retention, StoreError, Survey, Unrecorded, Unreleased,
 };
@@ -210,19 +210,18 @@ impl Queue for PostgresQueue {
         self.committed(since, results)
     }
 
-    async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
+    async fn record(
+        &self,
+        attempts: Vec<CompletedAttempt>,
+    ) -> Result<Vec<RecordedAttempt>, Unrecorded> {
         let since = Stopwatch::start();
-        let recorded = record::record(&self.pool, &ended).await;
+        let recorded = record::record(&self.pool, &attempts).await;
         match self.committed(since, recorded) {
-            Err(error) => Err(Unrecorded { error, ended }),
-            Ok(recorded) => Ok(ended
+            Err(error) => Err(Unrecorded { error, attempts }),
+            Ok(recorded) => Ok(attempts
                 .into_iter()
                 .zip(recorded)
-                .map(|(ended, recorded)| RecordedAttempt {
-                    attempt: ended.attempt,
-                    next: ended.next,
-                    recorded,
-                })
+                .map(|(attempt, recorded)| attempt.recorded(recorded))
                 .collect()),
         }
     }

@@ -9,7 +9,7 @@ use super::connection::Pool;
 use super::error::store_error;
 use crate::domain::{Outcome, Phase, Timestamp};
 use crate::failpoint;
-use crate::store::{EndedAttempt, INTERRUPTED, Recorded, StoreError};
+use crate::store::{CompletedAttempt, INTERRUPTED, Recorded, StoreError};
 
 /// Only the holder of a lease moves its row on, and only while it is still pending; only what has
 /// moved on is logged. Rows are locked in the order of their ids, as by every statement that waits
@@ -68,8 +68,8 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn push(&mut self, ended: &'a EndedAttempt) {
-        let EndedAttempt { lease, attempt, .. } = ended;
+    fn push(&mut self, ended: &'a CompletedAttempt) {
+        let (lease, attempt) = (&ended.claimed.lease, &ended.attempt);
         let outcome = ended.outcome();
         let sent = attempt.sent.as_ref();
         self.id.push(lease.id().0);
@@ -107,7 +107,7 @@ fn storable(text: &str) -> String {
 
 pub(super) async fn record(
     pool: &Pool,
-    ended: &[EndedAttempt],
+    ended: &[CompletedAttempt],
 ) -> Result<Vec<Recorded>, StoreError> {
     let client = pool.client().await?;
     let mut columns = Columns::default();
@@ -152,12 +152,12 @@ pub(super) async fn record(
     }
     Ok(ended
         .iter()
-        .map(
-            |ended| match moved.contains(&(ended.lease.id().0, ended.lease.token())) {
+        .map(|ended| {
+            match moved.contains(&(ended.claimed.lease.id().0, ended.claimed.lease.token())) {
                 true => Recorded::Applied,
                 false => Recorded::LeaseLost,
-            },
-        )
+            }
+        })
         .collect())
 }
 

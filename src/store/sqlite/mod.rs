@@ -55,7 +55,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 
 use super::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, EndedAttempt,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, CompletedAttempt,
     Endpoint, EnqueueError, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt, Refund,
     Retention, StoreError, Survey, Unrecorded, Unreleased,
 };
@@ -239,21 +239,20 @@ impl Queue for SqliteQueue {
         self.writer.write(claim, claim::claim).await.1
     }
 
-    async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
-        let (ended, result) = self
+    async fn record(
+        &self,
+        attempts: Vec<CompletedAttempt>,
+    ) -> Result<Vec<RecordedAttempt>, Unrecorded> {
+        let (attempts, result) = self
             .writer
-            .write(ended, |db, ended| record::record(db, ended))
+            .write(attempts, |db, attempts| record::record(db, attempts))
             .await;
         match result {
-            Err(error) => Err(Unrecorded { error, ended }),
-            Ok(recorded) => Ok(ended
+            Err(error) => Err(Unrecorded { error, attempts }),
+            Ok(recorded) => Ok(attempts
                 .into_iter()
                 .zip(recorded)
-                .map(|(ended, recorded)| RecordedAttempt {
-                    attempt: ended.attempt,
-                    next: ended.next,
-                    recorded,
-                })
+                .map(|(attempt, recorded)| attempt.recorded(recorded))
                 .collect()),
         }
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Statement};
 use super::connection::store_error;
 use crate::domain::{Outcome, Phase, Timestamp};
 use crate::failpoint;
-use crate::store::{Attempt, EndedAttempt, INTERRUPTED, Lease, Recorded, StoreError};
+use crate::store::{Attempt, CompletedAttempt, INTERRUPTED, Lease, Recorded, StoreError};
 
 /// Only the holder of the lease moves the row on, and only while it is still pending.
 pub(super) const MOVE_ON: &str = "
@@ -22,7 +22,10 @@ INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome
   phase, phases)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
-pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Recorded>, StoreError> {
+pub(super) fn record(
+    db: &Connection,
+    ended: &[CompletedAttempt],
+) -> Result<Vec<Recorded>, StoreError> {
     let write = || {
         let mut moving_on = db.prepare_cached(MOVE_ON)?;
         let mut log_entry = db.prepare_cached(LOG)?;
@@ -34,8 +37,13 @@ pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Reco
                     return Ok(Recorded::LeaseLost);
                 }
                 failpoint::here!("record-before-log");
-                log(&mut log_entry, &ended.lease, &ended.attempt, &mut address)
-                    .map(|()| Recorded::Applied)
+                log(
+                    &mut log_entry,
+                    &ended.claimed.lease,
+                    &ended.attempt,
+                    &mut address,
+                )
+                .map(|()| Recorded::Applied)
             })
             .collect::<rusqlite::Result<_>>()
     };
@@ -44,8 +52,8 @@ pub(super) fn record(db: &Connection, ended: &[EndedAttempt]) -> Result<Vec<Reco
     Ok(recorded)
 }
 
-fn move_on(statement: &mut Statement<'_>, ended: &EndedAttempt) -> rusqlite::Result<usize> {
-    let (lease, verdict) = (&ended.lease, &ended.attempt.verdict);
+fn move_on(statement: &mut Statement<'_>, ended: &CompletedAttempt) -> rusqlite::Result<usize> {
+    let (lease, verdict) = (&ended.claimed.lease, &ended.attempt.verdict);
     let outcome = ended.outcome();
     statement.execute((
         outcome.state,

@@ -7,18 +7,24 @@ use callback_dispatcher::clock::{Clock, SystemClock};
 use callback_dispatcher::domain::{Next, Outcome, PhaseTimes, Timestamp, Verdict};
 use callback_dispatcher::store::sqlite::SCHEMA_VERSION;
 use callback_dispatcher::store::{
-    Attempt, Claim, ClaimRequest, EndedAttempt, Endpoint, Lease, OpenError, Origin, Queue, Recorded,
+    Attempt, Claim, ClaimRequest, ClaimedCallback, CompletedAttempt, Endpoint, OpenError, Origin,
+    Queue, Recorded,
 };
 
 use super::{Place, StoreKind, insert, on_both};
 
 const URL: &str = "http://127.0.0.1:9/callback";
 
+/// App 6 at the origin of `url`.
+fn endpoint(url: &str) -> Endpoint {
+    Endpoint::new("6", Origin::of_url(url).expect("an origin").as_bytes())
+}
+
 /// Claims the one callback of app 6 that is due.
-pub(super) async fn claim(queue: &dyn Queue, url: &str, now: Timestamp) -> Lease {
+pub(super) async fn claim(queue: &dyn Queue, url: &str, now: Timestamp) -> ClaimedCallback {
     let claim = Claim {
         requests: vec![ClaimRequest {
-            endpoint: Endpoint::new("6", Origin::of_url(url).expect("an origin").as_bytes()),
+            endpoint: endpoint(url),
             limit: 5,
         }],
         now,
@@ -27,10 +33,14 @@ pub(super) async fn claim(queue: &dyn Queue, url: &str, now: Timestamp) -> Lease
     let mut results = queue.claim(claim).await.expect("claimed");
     let callbacks = results.remove(0).callbacks;
     let [callback] = <[_; 1]>::try_from(callbacks).expect("one callback");
-    callback.lease
+    callback
 }
 
-pub(super) async fn record(queue: &dyn Queue, lease: Lease, now: Timestamp) -> Recorded {
+pub(super) async fn record(
+    queue: &dyn Queue,
+    claimed: ClaimedCallback,
+    now: Timestamp,
+) -> Recorded {
     let attempt = Attempt {
         started_at: now,
         duration: Duration::from_millis(7),
@@ -46,8 +56,9 @@ pub(super) async fn record(queue: &dyn Queue, lease: Lease, now: Timestamp) -> R
         phase: None,
         phases: PhaseTimes::default(),
     };
-    let ended = EndedAttempt {
-        lease,
+    let ended = CompletedAttempt {
+        claimed,
+        endpoint: endpoint(URL),
         attempt: Box::new(attempt),
         next: Next::Delivered,
     };

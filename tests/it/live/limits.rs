@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use callback_dispatcher::clock::{Clock, ManualClock};
 use callback_dispatcher::delivery::transport::{Post, PostReport};
-use callback_dispatcher::delivery::{Dispatcher, Terms};
+use callback_dispatcher::delivery::{DeliveryPolicy, Dispatcher};
 use tokio::sync::{mpsc, watch};
 
 use super::panic::{Told, acknowledged, next, terms};
@@ -24,7 +24,7 @@ impl Post for Counting {
     async fn post(&self, _: &str, _: Vec<u8>) -> PostReport {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
-        // Long enough for every other courier to begin.
+        // Long enough for every other worker to begin.
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
@@ -47,7 +47,7 @@ async fn a_backlog_is_sent_within_the_limits(store: StoreKind) {
         queued.expect("queued");
     }
     let post = Counting::default();
-    let limited = Terms {
+    let limited = DeliveryPolicy {
         in_flight_per_origin_max: 3,
         ..terms(&place, post.clone())
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use callback_dispatcher::clock::{Clock, ManualClock};
 use callback_dispatcher::delivery::transport::{PhaseTimes, Post, PostReport};
-use callback_dispatcher::delivery::{Dispatcher, FinishedAttempt, Observer, Terms};
+use callback_dispatcher::delivery::{DeliveryPolicy, Dispatcher, FinishedAttempt, Observer};
 use callback_dispatcher::domain::{CappedBody, Exchange, Outcome, Timestamp};
 use tokio::sync::{mpsc, watch};
 
@@ -59,16 +59,16 @@ impl Observer for Told {
 }
 
 /// Eight attempts at a time, made by `post`.
-pub(super) fn terms(place: &Place, post: impl Post) -> Terms {
+pub(super) fn terms(place: &Place, post: impl Post) -> DeliveryPolicy {
     let configuration = place.configuration(&[]);
-    Terms {
+    DeliveryPolicy {
         keyring: configuration.keys.keyring,
         convention: configuration.settings.signing.convention,
         schedule: configuration.settings.retry.schedule,
         in_flight_max: 8,
         in_flight_per_origin_max: 8,
         timeout: Duration::from_secs(10),
-        shield: true,
+        local_fault_protection: true,
         post: Arc::new(post),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use callback_dispatcher::clock::{Clock as _, Stopwatch, SystemClock};
 use callback_dispatcher::delivery::transport::{Post, PostReport};
-use callback_dispatcher::delivery::{Dispatcher, Terms};
+use callback_dispatcher::delivery::{DeliveryPolicy, Dispatcher};
 use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::merchant::{Answer, Script};
 use callback_dispatcher::store::{Endpoint, Queue, Recorded, ShownState, StoreError};
@@ -53,7 +53,7 @@ struct One {
     queue: Arc<dyn Queue>,
     own: Arc<AtomicUsize>,
     stop: watch::Sender<bool>,
-    _terms: watch::Sender<Arc<Terms>>,
+    _terms: watch::Sender<Arc<DeliveryPolicy>>,
     running: JoinHandle<Result<usize, StoreError>>,
 }
 
@@ -65,7 +65,7 @@ impl One {
             ..all.clone()
         };
         let own = Arc::clone(&post.own);
-        let limited = Terms {
+        let limited = DeliveryPolicy {
             in_flight_per_origin_max: limit,
             in_flight_max: 32,
             ..terms(place, post)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::ManualClock;
-use callback_dispatcher::delivery::{Dispatcher, FinishedAttempt, Observer, Terms};
+use callback_dispatcher::delivery::{DeliveryPolicy, Dispatcher, FinishedAttempt, Observer};
 use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::{Queue, StoreError};
 use tokio::sync::watch;
@@ -44,7 +44,7 @@ impl Process {
         path: &Path,
         world: SharedWorld,
         clock: ManualClock,
-        terms: watch::Receiver<Arc<Terms>>,
+        terms: watch::Receiver<Arc<DeliveryPolicy>>,
     ) -> Self {
         let queue = Arc::new(SimulatedQueue::open(path, world));
         let (stop, stopping) = watch::channel(false);

@@ -3,9 +3,9 @@
 
 use super::operation::CrashPoint::AfterClaim;
 use super::operation::Operation::{self, *};
-use super::operation::Reply::{Acknowledge, Local, Refuse};
-use super::operation::StoreCall::Recording;
-use super::operation::StoreFault::{Busy, Refused};
+use super::operation::Reply::{Acknowledge, Connect, Local, Refuse};
+use super::operation::StoreCall::{Recording, Refunding};
+use super::operation::StoreFault::{Busy, Full, Refused};
 use super::operation::Way::Command;
 use super::simulate;
 
@@ -277,4 +277,45 @@ fn an_excuse_while_the_store_fails_counts_from_when_it_is_known() {
         NetworkLost { minutes: 5 },
         SetClock { by_seconds: -86400 },
     ]);
+}
+
+/// One payment of app 0, for `merchant`.
+const fn payment_for(merchant: u8) -> Operation {
+    Enqueue {
+        way: Command,
+        app: 0,
+        merchant,
+        refund: false,
+        count: 1,
+        nudge: true,
+    }
+}
+
+#[test]
+fn nothing_is_claimed_while_outcomes_are_not_recorded() {
+    holds(&[
+        StoreFails {
+            call: Recording,
+            fault: Full,
+            times: 4,
+        },
+        payment_for(0),
+        payment_for(1),
+        Advance { seconds: 3 },
+    ]);
+}
+
+#[test]
+fn a_drain_uncounts_what_an_outage_had_used_up() {
+    let mut operations = vec![StoreFails {
+        call: Refunding,
+        fault: Busy,
+        times: 2,
+    }];
+    for merchant in 0..5 {
+        let mood = Some(Connect);
+        operations.extend([ChangeMind { merchant, mood }, payment_for(merchant)]);
+    }
+    operations.push(Stop);
+    holds(&operations);
 }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use async_trait::async_trait;
+use callback_dispatcher::clock::Stopwatch;
 use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
 use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, EndedAttempt, Endpoint, EnqueueError,
-    Lease, LedgerEntry, Queue, Recorded, RecordedAttempt, Refund, Retention, StoreError, Survey,
-    Unobserved, Unrecorded, Unreleased,
+    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CompletedAttempt, Endpoint,
+    EnqueueError, Lease, LedgerEntry, Queue, Recorded, RecordedAttempt, Refund, Retention,
+    StoreError, Survey, Unobserved, Unrecorded, Unreleased,
 };
 use tokio::sync::Notify;
 
 use super::operation::StoreCall;
 use super::weather::Course;
 use super::world::SharedWorld;
+
+/// Attempts that may be un-counted in one transaction.
+const UNCOUNTED_MAX: usize = 500;
 
 /// See the module.
 #[derive(Debug)]
@@ -104,6 +108,12 @@ impl Queue for SimulatedQueue {
 
     async fn claim(&self, claim: Claim) -> Result<Vec<ClaimResult>, StoreError> {
         let at = claim.now.as_millis();
+        {
+            let mut world = self.world.lock();
+            if world.weather.have_records_failed() {
+                world.oracle.violation("it claims what it can't record");
+            }
+        }
         let dies_after = self.weathered(StoreCall::Claiming, &[]).await?;
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
         let results = to_its_end(async move {
@@ -123,16 +133,31 @@ impl Queue for SimulatedQueue {
         Ok(results)
     }
 
-    async fn record(&self, ended: Vec<EndedAttempt>) -> Result<Vec<RecordedAttempt>, Unrecorded> {
-        let ids: Vec<i64> = ended.iter().map(|ended| ended.lease.id().0).collect();
+    async fn record(
+        &self,
+        ended: Vec<CompletedAttempt>,
+    ) -> Result<Vec<RecordedAttempt>, Unrecorded> {
+        let ids: Vec<i64> = ended
+            .iter()
+            .map(|ended| ended.claimed.lease.id().0)
+            .collect();
         let dies_after = match self.weathered(StoreCall::Recording, &ids).await {
             Ok(dies_after) => dies_after,
-            Err(error) => return Err(Unrecorded { error, ended }),
+            Err(error) => {
+                let since = (!error.is_perhaps_one_rows()).then(Stopwatch::start);
+                let records_fail = &mut self.world.lock().weather.records_fail;
+                *records_fail = since.map(|since| records_fail.unwrap_or(since));
+                return Err(Unrecorded {
+                    error,
+                    attempts: ended,
+                });
+            }
         };
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
         let recorded = to_its_end(async move {
             let recorded = uninterrupted(inner.record(ended)).await?;
             let mut world = world.lock();
+            world.weather.records_fail = None;
             world.absorb_commands();
             world.absorb(&ids);
             for (id, recorded) in ids.iter().zip(&recorded) {
@@ -168,12 +193,26 @@ impl Queue for SimulatedQueue {
     }
 
     async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
-        self.weathered(StoreCall::Refunding, &[]).await?;
+        if refund.attempts.len() > UNCOUNTED_MAX {
+            let asked = refund.attempts.len();
+            let mut world = self.world.lock();
+            world
+                .oracle
+                .violation(format!("{asked} attempts un-counted at once"));
+        }
+        if let Err(error) = self.weathered(StoreCall::Refunding, &[]).await {
+            let mut world = self.world.lock();
+            world.weather.uncounts_owed.extend(refund.attempts);
+            return Err(error);
+        }
         let (asked, due) = (refund.attempts.clone(), refund.due.as_millis());
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
         to_its_end(async move {
             let unknown = uninterrupted(inner.refund(refund)).await?;
             let mut world = world.lock();
+            for attempt in &asked {
+                world.weather.uncounts_owed.remove(attempt);
+            }
             for attempt in asked.iter().filter(|attempt| !unknown.contains(attempt)) {
                 let id = attempt.id.0;
                 // A record that shares this commit comes before it.
@@ -188,6 +227,7 @@ impl Queue for SimulatedQueue {
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
         self.weathered(StoreCall::Everything, &[]).await?;
+        self.world.lock().weather.process_starts();
         // What the last dispatcher did, and did not live to tell.
         self.world.lock().absorb_commands();
         let count = uninterrupted(self.inner.interrupt_in_flight(now)).await?;

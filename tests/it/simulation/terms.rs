@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callback_dispatcher::delivery::Terms;
+use callback_dispatcher::delivery::DeliveryPolicy;
 use callback_dispatcher::delivery::transport::Post;
 use callback_dispatcher::domain::{
     Convention, KeyEntry, Keyring, Schedule, Secret, SigningKey, Timestamp,
@@ -81,21 +81,21 @@ impl Generation {
     }
 
     /// The same for the dispatcher.
-    pub(super) fn terms(&self, post: Arc<dyn Post>) -> Terms {
+    pub(super) fn terms(&self, post: Arc<dyn Post>) -> DeliveryPolicy {
         let entry = |key: &Key| KeyEntry {
             app_id: key.app.to_owned(),
             id: key.id.clone(),
             not_before: key.not_before.map(Timestamp::from_millis),
             key: SigningKey::hmac(Secret::new(key.secret.clone())).expect("a secret"),
         };
-        Terms {
+        DeliveryPolicy {
             keyring: Keyring::new(self.keys.iter().map(entry).collect()).expect("a keyring"),
             convention: Convention::default(),
             schedule: Schedule::new(self.waits.clone()),
             in_flight_max: self.in_flight_max,
             in_flight_per_origin_max: self.in_flight_per_origin_max,
             timeout: TIMEOUT,
-            shield: self.shield,
+            local_fault_protection: self.shield,
             post,
         }
     }

@@ -1,7 +1,10 @@
 //! What the store and the process suffer, as drawn.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use callback_dispatcher::clock::Stopwatch;
-use callback_dispatcher::store::StoreError;
+use callback_dispatcher::store::{ChargedAttempt, StoreError};
 
 use super::operation::{CrashPoint, StoreCall, StoreFault};
 
@@ -13,6 +16,10 @@ pub(super) struct Weather {
     /// It has come there.
     pub(super) has_crashed: bool,
     faults: Vec<Fault>,
+    /// Since the store refuses to record anything.
+    pub(super) records_fail: Option<Stopwatch>,
+    /// Attempts that the store was asked to un-count, and has not.
+    pub(super) uncounts_owed: HashSet<ChargedAttempt>,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
     /// A fault was handed out that ends the process, or its start.
@@ -58,10 +65,22 @@ impl Weather {
     }
 
     /// Whether the store has worked for long enough that all is made good.
-    pub(super) fn is_fair(&self, recovery: std::time::Duration) -> bool {
+    pub(super) fn is_fair(&self, recovery: Duration) -> bool {
         self.faults.is_empty()
             && self.crash_at.is_none()
             && self.failed.is_none_or(|since| since.elapsed() >= recovery)
+    }
+
+    /// Whether the store has refused to record for long enough that every task knows.
+    pub(super) fn have_records_failed(&self) -> bool {
+        let since = self.records_fail;
+        since.is_some_and(|since| since.elapsed() > Duration::ZERO)
+    }
+
+    /// A new process begins: it owes nothing.
+    pub(super) fn process_starts(&mut self) {
+        self.records_fail = None;
+        self.uncounts_owed.clear();
     }
 
     /// What happens to a `call` about the rows `ids`.

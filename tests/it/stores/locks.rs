@@ -6,7 +6,8 @@ use std::time::Duration;
 use callback_dispatcher::domain::{Next, Outcome};
 use callback_dispatcher::store::postgres::FleetTiming;
 use callback_dispatcher::store::{
-    ChargedAttempt, EndedAttempt, Lease, Queue, Recorded, RecordedAttempt, Refund, Unrecorded,
+    ChargedAttempt, ClaimedCallback, CompletedAttempt, Endpoint, Lease, Queue, Recorded,
+    RecordedAttempt, Refund, Unrecorded,
 };
 use tokio_postgres::NoTls;
 
@@ -50,9 +51,10 @@ async fn until_waiting(backend: &Backend, sessions: &str) {
     until(&what, async || waiting(backend) == sessions).await;
 }
 
-fn ended(lease: Lease, next: Next) -> EndedAttempt {
-    EndedAttempt {
-        lease,
+fn completed(claimed: ClaimedCallback, next: Next) -> CompletedAttempt {
+    CompletedAttempt {
+        claimed,
+        endpoint: Endpoint::new("6", ONE),
         attempt: Box::new(attempt(Outcome::Timeout, at(3))),
         next,
     }
@@ -64,17 +66,17 @@ fn applied(recorded: Result<Vec<RecordedAttempt>, Unrecorded>) -> bool {
     recorded.all(|recorded| recorded == Recorded::Applied)
 }
 
-/// Claims `count` callbacks; returns their leases, the highest id first.
-async fn leases(queue: &Arc<dyn Queue>, count: usize) -> Vec<Lease> {
+/// Claims `count` callbacks; returns them, the highest id first.
+async fn claims(queue: &Arc<dyn Queue>, count: usize) -> Vec<ClaimedCallback> {
     let orders: Vec<String> = (1..=count).map(|n| n.to_string()).collect();
     let orders: Vec<&str> = orders.iter().map(String::as_str).collect();
     enqueue(queue, ONE, &orders, at(0)).await;
     let shares = claim(queue, &[(ONE, count)], at(1)).await;
     let claimed = shares.into_iter().flat_map(|share| share.callbacks);
-    let mut leases: Vec<Lease> = claimed.map(|claimed| claimed.lease).collect();
-    assert_eq!(leases.len(), count);
-    leases.reverse();
-    leases
+    let mut claimed: Vec<ClaimedCallback> = claimed.collect();
+    assert_eq!(claimed.len(), count);
+    claimed.reverse();
+    claimed
 }
 
 /// While `work` waits for the lock of callback 1, callbacks 2 and 3 must be free.
@@ -95,7 +97,8 @@ async fn assert_locks_lowest_id_first<T: Send + 'static>(
 async fn record_release_and_uncount_lock_rows_in_the_order_of_their_ids() {
     let backend = Backend::postgres();
     let queue = backend.queue().await;
-    let held = leases(&queue, 3).await;
+    let held = claims(&queue, 3).await;
+    let held: Vec<Lease> = held.into_iter().map(|claimed| claimed.lease).collect();
     let releasing = Arc::clone(&queue);
     let work = async move { releasing.release(held).await };
     let released = assert_locks_lowest_id_first(&backend, work).await;
@@ -103,11 +106,13 @@ async fn record_release_and_uncount_lock_rows_in_the_order_of_their_ids() {
 
     let shares = claim(&queue, &[(ONE, 3)], at(2)).await;
     let claimed = shares.into_iter().flat_map(|share| share.callbacks);
-    let mut attempts: Vec<EndedAttempt> = claimed
-        .map(|claimed| ended(claimed.lease, Next::Exhausted))
+    let mut attempts: Vec<CompletedAttempt> = claimed
+        .map(|claimed| completed(claimed, Next::Exhausted))
         .collect();
     attempts.reverse();
-    let charged = attempts.iter().map(|ended| ended.lease.attempt());
+    let charged = attempts
+        .iter()
+        .map(|completed| completed.claimed.lease.attempt());
     let charged: Vec<ChargedAttempt> = charged.collect();
     let recording = Arc::clone(&queue);
     let work = async move { recording.record(attempts).await };
@@ -135,14 +140,14 @@ async fn a_heartbeat_does_not_wait_for_records() {
     };
     let queue = backend.open_with("this test", timing).await;
     let queue = queue.expect("opened");
-    let leases = leases(&queue, 4).await;
+    let claimed = claims(&queue, 4).await;
     let rival = Rival::begin(&backend).await;
     rival.lock("1, 2, 3, 4").await;
-    let records: Vec<_> = leases
+    let records: Vec<_> = claimed
         .into_iter()
-        .map(|lease| {
+        .map(|claimed| {
             let queue = Arc::clone(&queue);
-            let ended = vec![ended(lease, Next::Exhausted)];
+            let ended = vec![completed(claimed, Next::Exhausted)];
             tokio::spawn(async move { queue.record(ended).await })
         })
         .collect();
@@ -168,13 +173,13 @@ async fn a_lease_is_valid_only_as_long_as_its_own_row_is_renewed() {
     };
     let queue = backend.open_with("this test", timing).await;
     let queue = queue.expect("opened");
-    let leases = leases(&queue, 2).await;
-    let [second, first] = leases.as_slice() else {
+    let claimed = claims(&queue, 2).await;
+    let [second, first] = claimed.as_slice() else {
         panic!("two were claimed");
     };
     backend.sql("UPDATE callback_queue SET lease_token = lease_token + 1 WHERE id = 1");
-    until("the first lease expires", async || !first.is_valid()).await;
-    assert!(second.is_valid(), "it was renewed");
+    until("the first lease expires", async || !first.lease.is_valid()).await;
+    assert!(second.lease.is_valid(), "it was renewed");
     let until = "SELECT leased_until > callback_now() + 3000 FROM callback_queue WHERE id = 2";
     assert_eq!(backend.sql(until), "t");
     queue.close().await;

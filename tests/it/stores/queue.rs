@@ -7,7 +7,7 @@ use callback_dispatcher::domain::{
     CallbackId, NewCallback, Next, Outcome, PhaseTimes, Timestamp, Verdict,
 };
 use callback_dispatcher::store::{
-    Attempt, ChargedAttempt, Claim, ClaimRequest, ClaimResult, ClaimedCallback, EndedAttempt,
+    Attempt, ChargedAttempt, Claim, ClaimRequest, ClaimResult, ClaimedCallback, CompletedAttempt,
     Endpoint, EndpointDue, EnqueueError, Queue, Recorded, Refund, Retention, Sent, StoreError,
 };
 
@@ -103,8 +103,9 @@ async fn record(
     next: Next,
     now: Timestamp,
 ) -> Recorded {
-    let ended = EndedAttempt {
-        lease: claimed.lease,
+    let ended = CompletedAttempt {
+        claimed,
+        endpoint: Endpoint::new("6", ONE),
         attempt: Box::new(attempt(outcome, now)),
         next,
     };

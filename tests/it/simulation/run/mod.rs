@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::{Clock, ManualClock, SharedClock};
-use callback_dispatcher::delivery::Terms;
+use callback_dispatcher::delivery::DeliveryPolicy;
 use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::housekeeping::{HousekeepingJob, Pruning};
 use callback_dispatcher::store::Queue;
@@ -41,7 +41,7 @@ pub(super) struct Run {
     path: PathBuf,
     clock: ManualClock,
     world: SharedWorld,
-    terms: watch::Sender<Arc<Terms>>,
+    terms: watch::Sender<Arc<DeliveryPolicy>>,
     process: Option<Process>,
     orders: u32,
     tally: Tally,
@@ -313,7 +313,7 @@ impl Run {
     }
 }
 
-fn put_in_place(world: &SharedWorld, generation: Generation) -> Arc<Terms> {
+fn put_in_place(world: &SharedWorld, generation: Generation) -> Arc<DeliveryPolicy> {
     let mut locked = world.lock();
     let number = locked.oracle.generations.len();
     let post = SimulatedPost {

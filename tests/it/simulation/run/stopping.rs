@@ -29,7 +29,15 @@ impl Run {
         let mut world = self.world.lock();
         world.weather.has_crashed = false;
         match stopped {
-            Ok(0) => world.oracle.expect_nothing_in_flight(),
+            Ok(0) => {
+                world.oracle.expect_nothing_in_flight();
+                let owed = world.weather.uncounts_owed.len();
+                if owed > 0 {
+                    world
+                        .oracle
+                        .violation(format!("a drain has left {owed} attempts to be un-counted"));
+                }
+            }
             Ok(cut) if is_fair => {
                 world
                     .oracle

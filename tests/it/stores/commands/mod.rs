@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use callback_dispatcher::domain::{CallbackId, Next, Outcome, PhaseTimes, Timestamp, Verdict};
 use callback_dispatcher::store::{
-    Action, Attempt, Claim, ClaimRequest, ClaimedCallback, CommandId, Commands, EndedAttempt,
+    Action, Attempt, Claim, ClaimRequest, ClaimedCallback, CommandId, Commands, CompletedAttempt,
     Endpoint, NewCommand, Queue, Remaining, StoredState, Touch,
 };
 
@@ -170,8 +170,9 @@ impl Desk {
             phase: None,
             phases: PhaseTimes::default(),
         };
-        let ended = EndedAttempt {
-            lease: claimed.lease,
+        let ended = CompletedAttempt {
+            claimed,
+            endpoint: Endpoint::new("6", ONE),
             attempt: Box::new(attempt),
             next,
         };

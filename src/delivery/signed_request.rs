@@ -1,24 +1,24 @@
-//! A message made ready to be sent.
+//! A message, signed and ready to be sent.
 
 use crate::domain::{self, Convention, Keyring, Message, Timestamp, Unsignable};
 use crate::store::Sent;
 
 /// The body, signed, and what the attempt log keeps of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct SignedRequest {
     /// The JSON to POST.
     pub body: Vec<u8>,
-    /// What identifies it.
+    /// What identifies the request.
     pub sent: Sent,
 }
 
-impl Letter {
-    /// Writes `message` as of `moment`, signed with the newest key of its app that has begun.
+impl SignedRequest {
+    /// Signs `message` as of `moment`, with the newest key of its app whose validity has begun.
     ///
     /// # Errors
     ///
     /// If no key can sign it.
-    pub fn write(
+    pub fn sign(
         message: &Message,
         keyring: &Keyring,
         convention: &Convention,

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::transport::Post;
 use crate::domain::{Convention, Keyring, Schedule};
 
-/// Keys, schedule, limits and the way out. An attempt keeps the terms that it began under.
+/// Keys, schedule, limits and the transport. An attempt keeps the policy that it began under.
 #[derive(Debug)]
-pub struct Terms {
+pub struct DeliveryPolicy {
     /// The keys.
     pub keyring: Keyring,
     /// How a signature is made.
     pub convention: Convention,
-    /// When it is tried again.
+    /// When a failed attempt is repeated.
     pub schedule: Schedule,
     /// `delivery.max_in_flight`
     pub in_flight_max: usize,
@@ -22,17 +22,17 @@ pub struct Terms {
     /// `delivery.timeout`: an attempt takes no longer on the network.
     pub timeout: Duration,
     /// `shield.enabled`: failures of our own host are not charged to the merchant.
-    pub shield: bool,
-    /// The way out.
+    pub local_fault_protection: bool,
+    /// The transport.
     pub post: Arc<dyn Post>,
 }
 
-/// Time for recording, beyond the network's deadline, after which an attempt counts as overdue to
-/// people who look at `leased_until`.
+/// Time for recording, after the network's deadline, until `leased_until` says that an attempt is
+/// overdue.
 const RECORDING_MARGIN: Duration = Duration::from_secs(30);
 
-impl Terms {
-    /// How long a lease stands.
+impl DeliveryPolicy {
+    /// How long a lease is valid.
     pub fn lease(&self) -> Duration {
         self.timeout + RECORDING_MARGIN
     }

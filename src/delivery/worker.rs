@@ -1,48 +1,26 @@
 //! One attempt after the other: sign, POST, judge.
 //!
-//! The courier holds the lease from the claim until it hands in how the attempt went. Whatever
-//! happens between, a fault of the network, a missing key, an unreadable row or a panic, becomes
-//! an [`Attempt`] to be recorded.
+//! A worker holds the lease from the claim until it hands in the completed attempt. A fault of the
+//! network, a missing key, an unreadable row and a panic all become an [`Attempt`] to be recorded.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::mpsc;
 
-use super::floor::{Errand, Floor};
-use super::letter::Letter;
-use super::terms::Terms;
+use super::policy::DeliveryPolicy;
+use super::schedule::schedule;
+use super::shared::{Completion, Job, Shared};
+use super::signed_request::SignedRequest;
 use super::transport::{Permit, Refusal, WorkerCache};
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::{
-    self, Callback, Exchange, Kind, Next, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
+    self, Callback, Exchange, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
 };
 use crate::failpoint;
-use crate::store::{Attempt, ClaimedCallback, EndedAttempt, Endpoint, Malformed, excerpt};
-
-/// An attempt that has ended, with what is told of it once it is recorded.
-#[derive(Debug)]
-pub(super) struct Ended {
-    /// What is recorded.
-    pub(super) attempt: EndedAttempt,
-    /// The rest is for whoever counts and logs.
-    pub(super) about: About,
-}
-
-/// Whose attempt it was.
-#[derive(Debug)]
-pub(super) struct About {
-    pub(super) id: domain::CallbackId,
-    pub(super) endpoint: Endpoint,
-    pub(super) kind: Option<Kind>,
-    pub(super) app_id: String,
-    pub(super) created_at: Timestamp,
-    /// Counted attempts in this round before this one.
-    pub(super) attempts: u32,
-    /// How far it came.
-    pub(super) reach: Reach,
-}
+use crate::store::{Attempt, ClaimedCallback, CompletedAttempt, Endpoint, Malformed, excerpt};
 
 /// The detail of an attempt whose request was held back.
 const TOO_LATE: &str = "the claim lapsed before the request was written: the dispatcher was stopped, \
@@ -52,102 +30,93 @@ const TOO_LATE: &str = "the claim lapsed before the request was written: the dis
 const TOO_LATE_TO_RESEND: &str = "perhaps sent, answer unknown: the connection closed without an \
                                   answer, and the claim lapsed before the request was sent again";
 
-/// Makes attempts until there is nothing more to send or no place for it.
-pub(super) async fn run(floor: Arc<Floor>, clock: SharedClock, first: Errand) {
+/// Makes attempts until there is nothing more to send, or no slot for it.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    clock: SharedClock,
+    recorder: mpsc::Sender<Completion>,
+    mut policy: Arc<DeliveryPolicy>,
+    first: Job,
+) {
     let mut cache = WorkerCache::default();
     let mut next = Some(first);
-    while let Some(errand) = next {
-        let Errand {
-            place,
-            endpoint,
-            claimed,
-            terms,
-        } = errand;
-        let ended = deliver(&clock, &terms, &mut cache, endpoint, claimed).await;
-        next = floor.hand_in(place, ended, terms, clock.now());
+    while let Some(Job {
+        place: slot,
+        endpoint,
+        claimed,
+    }) = next
+    {
+        let (attempt, reach) = deliver(&clock, &policy, &mut cache, endpoint, claimed).await;
+        // The slot stays occupied until the recorder has room, so that no more is sent than it can
+        // keep up with. It ends before its workers only with a store that is beyond healing.
+        let Ok(permit) = recorder.reserve().await else {
+            return;
+        };
+        let time = (clock.now(), clock.steady());
+        next = shared.complete(slot, attempt, reach, permit, &mut policy, time);
     }
 }
 
 async fn deliver(
     clock: &SharedClock,
-    terms: &Terms,
+    policy: &DeliveryPolicy,
     cache: &mut WorkerCache,
     endpoint: Endpoint,
     claimed: ClaimedCallback,
-) -> Ended {
-    let ClaimedCallback {
-        lease,
-        callback,
-        attempts,
-        created_at,
-    } = claimed;
-    let id = lease.id();
-    let deadline = lease.deadline();
+) -> (CompletedAttempt, Reach) {
+    let deadline = claimed.lease.deadline();
     let permit = deadline.map(|deadline| Permit::new(move || deadline.is_valid()));
     let started_at = clock.now();
     let stopwatch = Stopwatch::start();
-    let (mut attempt, reach) = match AssertUnwindSafe(attempt(
-        terms,
+    let made = attempt(
+        policy,
         cache,
-        &callback,
+        &claimed.callback,
         permit.as_ref(),
         started_at,
-    ))
-    .catch_unwind()
-    .await
-    {
-        Ok(ended) => ended,
-        Err(_) => (panicked(id, started_at), Reach::NotTried),
+    );
+    let (mut attempt, reach) = match AssertUnwindSafe(made).catch_unwind().await {
+        Ok(made) => made,
+        Err(_) => (panicked(claimed.lease.id(), started_at), Reach::NotTried),
     };
     attempt.duration = stopwatch.elapsed();
-    if !terms.shield && attempt.verdict.outcome.is_counted() {
+    if !policy.local_fault_protection && attempt.verdict.outcome.is_counted() {
         attempt.verdict.counted = true;
     }
-    let next = match permit.and_then(|permit| permit.refusal()) {
-        Some(_) => Next::RetryAt(clock.now()),
-        None => next(terms, &attempt, attempts, clock.now()),
+    let was_held_back = permit.is_some_and(|permit| permit.refusal().is_some());
+    let now = clock.now();
+    let next = schedule(policy, &attempt, claimed.attempts, was_held_back, now);
+    let completed = CompletedAttempt {
+        claimed,
+        endpoint,
+        attempt: Box::new(attempt),
+        next,
     };
-    let message = callback.ok().map(|callback| callback.message);
-    Ended {
-        attempt: EndedAttempt {
-            lease,
-            attempt: Box::new(attempt),
-            next,
-        },
-        about: About {
-            id,
-            endpoint,
-            kind: message.as_ref().map(domain::Message::kind),
-            app_id: message.map_or_else(String::new, |message| message.app_id().to_owned()),
-            created_at,
-            attempts,
-            reach,
-        },
-    }
+    (completed, reach)
 }
 
 async fn attempt(
-    terms: &Terms,
+    policy: &DeliveryPolicy,
     cache: &mut WorkerCache,
     callback: &Result<Box<Callback>, Malformed>,
     permit: Option<&Arc<Permit>>,
     started_at: Timestamp,
 ) -> (Attempt, Reach) {
-    let letter = match callback {
-        Ok(callback) => Letter::write(
+    let request = match callback {
+        Ok(callback) => SignedRequest::sign(
             &callback.message,
-            &terms.keyring,
-            &terms.convention,
+            &policy.keyring,
+            &policy.convention,
             started_at,
         )
         .map_err(|why| why.to_string()),
         Err(malformed) => Err(malformed.to_string()),
     };
-    match (callback, letter) {
-        (Ok(callback), Ok(letter)) => {
+    match (callback, request) {
+        (Ok(callback), Ok(request)) => {
             failpoint::here!("send-before-first-byte");
-            let (url, body) = (&callback.callback_url, letter.body);
-            let report = terms
+            let (url, body) = (&callback.callback_url, request.body);
+            let report = policy
                 .post
                 .post_with_cache(cache, url, body, permit.cloned())
                 .await;
@@ -155,7 +124,7 @@ async fn attempt(
             if let Some(refusal) = permit.and_then(|permit| permit.refusal()) {
                 let (detail, sent) = match refusal {
                     Refusal::NothingWritten => (TOO_LATE, None),
-                    Refusal::WrittenBefore => (TOO_LATE_TO_RESEND, Some(letter.sent)),
+                    Refusal::WrittenBefore => (TOO_LATE_TO_RESEND, Some(request.sent)),
                 };
                 let attempt = Attempt {
                     sent,
@@ -168,13 +137,13 @@ async fn attempt(
             let was_sent = report.resent || !matches!(report.exchange, Exchange::Blocked { .. });
             let attempt = Attempt {
                 phases: report.phases,
-                sent: was_sent.then_some(letter.sent),
+                sent: was_sent.then_some(request.sent),
                 ..ended(report.exchange, started_at)
             };
             (attempt, reach)
         }
-        (_, letter) => {
-            let why = letter.err().unwrap_or_default();
+        (_, request) => {
+            let why = request.err().unwrap_or_default();
             let attempt = unsent(Outcome::Unsignable, why, started_at);
             (attempt, Reach::NotTried)
         }
@@ -231,18 +200,4 @@ fn panicked(id: domain::CallbackId, started_at: Timestamp) -> Attempt {
     tracing::error!(callback_id = id.0, "an attempt panicked; please report it");
     let detail = "the attempt panicked; perhaps sent, answer unknown";
     unsent(Outcome::Interrupted, detail.to_owned(), started_at)
-}
-
-fn next(terms: &Terms, attempt: &Attempt, attempts: u32, now: Timestamp) -> Next {
-    let started_at = attempt.started_at;
-    match attempt.verdict.outcome {
-        // We are alive, so this was a panic: it would come again at once.
-        Outcome::Interrupted => {
-            let counted_before = usize::try_from(attempts).unwrap_or(usize::MAX);
-            Next::RetryAt(started_at.after(terms.schedule.current_wait(counted_before)))
-        }
-        _ => terms
-            .schedule
-            .next(&attempt.verdict, attempts, started_at, now),
-    }
 }

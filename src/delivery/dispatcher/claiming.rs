@@ -1,0 +1,109 @@
+//! Claims, and the workers that send what was claimed.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::{DispatchLoop, TaskResult};
+use crate::delivery::worker;
+use crate::failpoint;
+use crate::store::{Claim, ClaimRequest, ClaimResult, StoreError};
+
+impl DispatchLoop {
+    /// Claims what the scheduler plans, if a free slot can be filled.
+    pub(super) fn claim(&mut self) {
+        let (now, steady) = (self.context.clock.now(), self.context.clock.steady());
+        let mut state = self.shared.lock();
+        if state.is_claiming || self.is_resting() {
+            return;
+        }
+        let rules = state.rules(now);
+        let is_hungry = state.scheduler.is_hungry(rules);
+        let may_claim =
+            !self.drain.is_under_way() && state.outage.may_claim(steady) && state.can_record_more();
+        if !may_claim || !is_hungry {
+            return;
+        }
+        let requests = state.scheduler.plan(rules);
+        if requests.is_empty() {
+            return;
+        }
+        state.outage.claims(steady);
+        state.is_claiming = true;
+        let lease = state.policy.lease();
+        drop(state);
+        self.shared.share_commit();
+        let queue = Arc::clone(&self.context.queue);
+        let claim = Claim {
+            requests,
+            now,
+            lease,
+        };
+        self.tasks.spawn(async move {
+            let requests = claim.requests.clone();
+            let results = queue.claim(claim).await;
+            failpoint::here!("claim-after-commit");
+            TaskResult::Claimed(requests, results)
+        });
+    }
+
+    pub(super) fn on_claimed(
+        &mut self,
+        requests: Vec<ClaimRequest>,
+        results: Result<Vec<ClaimResult>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let now = self.context.clock.now();
+        let mut state = self.shared.lock();
+        state.is_claiming = false;
+        let rules = state.rules(now);
+        match results {
+            Ok(results) => {
+                for (request, result) in requests.iter().zip(results) {
+                    let ClaimResult {
+                        callbacks,
+                        then_due,
+                    } = result;
+                    state
+                        .scheduler
+                        .claimed(&request.endpoint, callbacks, then_due, rules);
+                }
+                drop(state);
+                self.failed = None;
+                if self.drain.is_under_way() {
+                    self.release_prefetched();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                for request in requests {
+                    state.scheduler.unclaimed(&request.endpoint, rules);
+                }
+                drop(state);
+                self.store_failed(error, "claim")
+            }
+        }
+    }
+
+    /// Starts workers for the slots that are free, if something was claimed for them.
+    pub(super) fn start_workers(&mut self) {
+        let Some(recorder) = &self.recorder else {
+            return;
+        };
+        let now = self.context.clock.now();
+        let mut state = self.shared.lock();
+        let mut policy = Arc::clone(&state.policy);
+        while let Some(job) = state.take(&mut policy, now) {
+            let worker = worker::run(
+                Arc::clone(&self.shared),
+                Arc::clone(&self.context.clock),
+                recorder.clone(),
+                Arc::clone(&policy),
+                job,
+            );
+            self.tasks.spawn(worker.map(|()| TaskResult::Worker));
+        }
+        let in_flight = state.scheduler.in_flight();
+        drop(state);
+        self.context.observer.in_flight(in_flight);
+    }
+}
