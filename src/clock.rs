@@ -28,6 +28,25 @@ pub trait Clock: Debug + Send + Sync + 'static {
     async fn sleep_until(&self, moment: Timestamp);
 }
 
+/// A moment by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall clock: by it callbacks are due.
+    pub now: Timestamp,
+    /// The time since some fixed moment: by it durations are measured.
+    pub steady: Duration,
+}
+
+impl dyn Clock {
+    /// Both times.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            now: self.now(),
+            steady: self.steady(),
+        }
+    }
+}
+
 /// A clock that several tasks read.
 pub type SharedClock = Arc<dyn Clock>;
 

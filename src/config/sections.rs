@@ -52,6 +52,7 @@ pub(super) fn delivery(reader: &mut Reader<'_>) -> Option<DeliverySettings> {
     let in_flight_range = 1..=IN_FLIGHT_MAX;
     let max_in_flight = reader.count("delivery.max_in_flight", &in_flight_range);
     let per_merchant = reader.count("delivery.max_in_flight_per_merchant", &in_flight_range);
+    let per_app = reader.count("delivery.max_in_flight_per_app", &in_flight_range);
     let connect_timeout = reader.positive_duration("delivery.connect_timeout");
     let timeout = reader.positive_duration("delivery.timeout");
     let max_response_bytes = reader.size("delivery.max_response_bytes", &(1..=RESPONSE_BYTES_MAX));
@@ -77,6 +78,7 @@ pub(super) fn delivery(reader: &mut Reader<'_>) -> Option<DeliverySettings> {
     Some(DeliverySettings {
         max_in_flight: max_in_flight?,
         max_in_flight_per_merchant: per_merchant?,
+        max_in_flight_per_app: per_app?,
         connect_timeout: connect_timeout?,
         timeout: timeout?,
         max_response_bytes: max_response_bytes?,

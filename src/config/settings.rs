@@ -66,6 +66,8 @@ pub struct DeliverySettings {
     pub max_in_flight: usize,
     /// The same for one origin of `callback_url`, 1 to 65536.
     pub max_in_flight_per_merchant: usize,
+    /// The same for one app, over all its origins, 1 to 65536.
+    pub max_in_flight_per_app: usize,
     /// Until the connection stands; above zero and not above `timeout`.
     pub connect_timeout: Duration,
     /// The whole exchange, body included; above zero.

@@ -3,7 +3,7 @@
 //! | what | does |
 //! |---|---|
 //! | [`Dispatcher`] | the dispatch loop: learns what is due, claims, starts workers |
-//! | `roster` | who may send how much: fairness by origin, pure |
+//! | `scheduler` | which endpoints may claim and send how much: fair by app, then by origin, pure |
 //! | `worker` | one attempt after the other: sign, POST, judge |
 //! | [`SignedRequest`] | a message, signed and ready to be sent |
 //! | `schedule` | what follows an attempt, and what an outage of our own changes |
@@ -22,8 +22,8 @@ pub mod observer;
 mod outage;
 mod policy;
 mod recorder;
-mod roster;
 mod schedule;
+mod scheduler;
 mod shared;
 mod signed_request;
 pub mod transport;

@@ -19,6 +19,8 @@ pub struct DeliveryPolicy {
     pub in_flight_max: usize,
     /// `delivery.max_in_flight_per_merchant`
     pub in_flight_per_origin_max: usize,
+    /// `delivery.max_in_flight_per_app`
+    pub in_flight_per_app_max: usize,
     /// `delivery.timeout`: an attempt takes no longer on the network.
     pub timeout: Duration,
     /// `shield.enabled`: failures of our own host are not charged to the merchant.

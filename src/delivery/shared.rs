@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 
 use super::outage::{Change, Observation, Outage, PROBES_MAX};
 use super::policy::DeliveryPolicy;
-use super::roster::{PlaceNumber, Roster, Rules, Turn};
 use super::schedule;
-use crate::domain::{Reach, Timestamp};
+use super::scheduler::{Assignment, Limits, Scheduler, Slot};
+use crate::clock::Moment;
+use crate::domain::Reach;
 use crate::store::{ChargedAttempt, ClaimedCallback, CompletedAttempt, EndpointDue, FleetPosition};
 
 /// Completed attempts that are worth a commit of their own.
@@ -26,7 +27,7 @@ const BATCH: usize = 256;
 const UNRECORDED_MAX: usize = 4096;
 
 /// A claimed callback to be sent.
-pub(super) type Job = Turn<ClaimedCallback>;
+pub(super) type Job = Assignment<ClaimedCallback>;
 
 /// A message to the recorder. The channel keeps the order in which attempts were completed.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(super) struct Shared {
 /// What the lock protects.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) scheduler: Roster<ClaimedCallback>,
+    pub(super) scheduler: Scheduler<ClaimedCallback>,
     pub(super) outage: Outage,
     /// What an attempt that begins now is made under.
     pub(super) policy: Arc<DeliveryPolicy>,
@@ -62,13 +63,15 @@ pub(super) struct State {
     pub(super) records_fail: bool,
     /// Whether callbacks are due sooner than the scheduler knows.
     pub(super) wants_survey: bool,
+    /// Whether more endpoints had something to send than the scheduler can hold.
+    has_overflowed: bool,
 }
 
 impl Shared {
     pub(super) fn new(policy: Arc<DeliveryPolicy>) -> Self {
         Self {
             state: Mutex::new(State {
-                scheduler: Roster::default(),
+                scheduler: Scheduler::default(),
                 outage: Outage::default(),
                 policy,
                 expired: Vec::new(),
@@ -77,6 +80,7 @@ impl Shared {
                 unrecorded: 0,
                 records_fail: false,
                 wants_survey: false,
+                has_overflowed: false,
             }),
             work_available: Notify::new(),
             batch_due: Notify::new(),
@@ -107,24 +111,24 @@ impl Shared {
     /// `policy` becomes that of the job.
     pub(super) fn complete(
         &self,
-        slot: PlaceNumber,
+        slot: Slot,
         mut attempt: CompletedAttempt,
         reach: Reach,
         recorder: mpsc::Permit<'_, Completion>,
         policy: &mut Arc<DeliveryPolicy>,
-        (now, steady): (Timestamp, Duration),
+        at: Moment,
     ) -> Option<Job> {
         let mut state = self.lock();
-        let change = state.observe(&attempt, reach, steady);
+        let change = state.observe(&attempt, reach, at.steady);
         let is_change = change != Change::Nothing;
         if is_change {
-            state.resettle(now);
+            state.requeue_all(at);
         }
         if state.outage.excuses(reach) {
-            schedule::uncount(&mut attempt, now);
+            schedule::uncount(&mut attempt, at.now);
         }
-        let rules = state.rules(now);
-        state.scheduler.finished(slot, rules);
+        let limits = state.limits(at);
+        state.scheduler.completed(slot, limits);
         state.unrecorded += 1;
         let uncount = match change {
             Change::Began { uncount } => uncount,
@@ -132,10 +136,12 @@ impl Shared {
         };
         // Under the lock: an attempt to be un-counted reaches the recorder before the order to do so.
         recorder.send(Completion { attempt, uncount });
-        let job = state.take(policy, now);
+        let job = state.take(policy, at);
         let is_batch_due = state.is_batch_due();
         let is_work_available = !state.is_claiming
-            && (is_change || !state.expired.is_empty() || state.scheduler.is_hungry(rules));
+            && (is_change
+                || !state.expired.is_empty()
+                || state.scheduler.has_use_for_a_claim(limits));
         drop(state);
         if is_batch_due {
             self.batch_due.notify_waiters();
@@ -147,16 +153,16 @@ impl Shared {
     }
 
     /// Attempts were recorded, and led to `retries`.
-    pub(super) fn recorded(&self, attempts: usize, retries: Vec<EndpointDue>, now: Timestamp) {
+    pub(super) fn recorded(&self, attempts: usize, retries: Vec<EndpointDue>, at: Moment) {
         let mut state = self.lock();
         state.unrecorded -= attempts;
-        let rules = state.rules(now);
+        let limits = state.limits(at);
         let next_due = state.scheduler.next_due();
         for retry in retries {
-            state.scheduler.heard(retry, rules);
+            state.became_due(retry, limits);
         }
         let is_work_available =
-            state.scheduler.next_due() != next_due || state.scheduler.is_hungry(rules);
+            state.scheduler.next_due() != next_due || state.scheduler.has_use_for_a_claim(limits);
         let wakes = is_work_available && !state.is_claiming;
         drop(state);
         if wakes {
@@ -182,20 +188,20 @@ impl Shared {
 
 impl State {
     /// The next job, if there is one and a slot for it. `policy` becomes that of the job.
-    pub(super) fn take(&mut self, policy: &mut Arc<DeliveryPolicy>, now: Timestamp) -> Option<Job> {
+    pub(super) fn take(&mut self, policy: &mut Arc<DeliveryPolicy>, at: Moment) -> Option<Job> {
         if self.records_fail {
             return None;
         }
-        let rules = self.rules(now);
+        let limits = self.limits(at);
         loop {
-            let job = self.scheduler.take(rules)?;
+            let job = self.scheduler.assign(limits)?;
             if job.claimed.lease.is_valid() {
                 if !Arc::ptr_eq(policy, &self.policy) {
                     *policy = Arc::clone(&self.policy);
                 }
                 return Some(job);
             }
-            self.scheduler.finished(job.place, rules);
+            self.scheduler.completed(job.slot, limits);
             self.expired.push(job.claimed);
         }
     }
@@ -223,38 +229,50 @@ impl State {
         self.scheduler.in_flight() == 0 || self.unrecorded >= BATCH
     }
 
+    /// A callback of an endpoint is due.
+    pub(super) fn became_due(&mut self, due: EndpointDue, limits: Limits) {
+        if !self.scheduler.became_due(due, limits) && !self.has_overflowed {
+            self.has_overflowed = true;
+            tracing::warn!(
+                "more endpoints have callbacks due than are scheduled at a time; the others follow as these are done"
+            );
+        }
+    }
+
     /// The limits have changed.
-    pub(super) fn resettle(&mut self, now: Timestamp) {
-        let rules = self.rules(now);
-        self.scheduler.resettle(rules);
+    pub(super) fn requeue_all(&mut self, at: Moment) {
+        let limits = self.limits(at);
+        self.scheduler.requeue_all(limits);
     }
 
     /// During an outage of our own, a few attempts find out whether it is over.
-    pub(super) fn rules(&self, now: Timestamp) -> Rules {
+    pub(super) fn limits(&self, at: Moment) -> Limits {
         let DeliveryPolicy {
             in_flight_max,
             in_flight_per_origin_max,
+            in_flight_per_app_max,
             ..
         } = *self.policy;
-        let in_flight_per_origin_max = self.position.split(in_flight_per_origin_max);
         match self.outage.is_on() {
-            false => Rules {
-                now,
-                in_flight_max,
-                in_flight_per_origin_max,
-                claims_ahead: true,
+            false => Limits {
+                at,
+                in_flight: in_flight_max,
+                in_flight_per_origin: self.position.split(in_flight_per_origin_max),
+                in_flight_per_app: self.position.split(in_flight_per_app_max),
+                prefetches: true,
             },
-            true => Rules {
-                now,
-                in_flight_max: in_flight_max.min(PROBES_MAX),
-                in_flight_per_origin_max: 1,
-                claims_ahead: false,
+            true => Limits {
+                at,
+                in_flight: in_flight_max.min(PROBES_MAX),
+                in_flight_per_origin: 1,
+                in_flight_per_app: PROBES_MAX,
+                prefetches: false,
             },
         }
     }
 
     /// Attempts under way, to begin, and to be recorded.
     pub(super) fn open(&self) -> usize {
-        self.scheduler.in_flight() + self.scheduler.stock() + self.unrecorded
+        self.scheduler.in_flight() + self.scheduler.prefetched() + self.unrecorded
     }
 }

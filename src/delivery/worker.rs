@@ -41,7 +41,7 @@ pub(super) async fn run(
     let mut cache = WorkerCache::default();
     let mut next = Some(first);
     while let Some(Job {
-        place: slot,
+        slot,
         endpoint,
         claimed,
     }) = next
@@ -52,8 +52,8 @@ pub(super) async fn run(
         let Ok(permit) = recorder.reserve().await else {
             return;
         };
-        let time = (clock.now(), clock.steady());
-        next = shared.complete(slot, attempt, reach, permit, &mut policy, time);
+        let at = clock.moment();
+        next = shared.complete(slot, attempt, reach, permit, &mut policy, at);
     }
 }
 

@@ -289,6 +289,7 @@ fn terms(settings: &Settings, keyring: Keyring) -> Result<DeliveryPolicy, Transp
         schedule: settings.retry.schedule.clone(),
         in_flight_max: settings.delivery.max_in_flight,
         in_flight_per_origin_max: settings.delivery.max_in_flight_per_merchant,
+        in_flight_per_app_max: settings.delivery.max_in_flight_per_app,
         timeout: settings.delivery.timeout,
         local_fault_protection: settings.shield.enabled,
         post: Arc::new(transport(settings)?),

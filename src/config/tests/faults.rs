@@ -68,6 +68,8 @@ delivery.max_in_flight = "8"
   expected a whole number, found a text
 delivery.max_in_flight_per_merchant = 65537
   65537 is out of range; write 1 to 65536
+delivery.max_in_flight_per_app = 0
+  0 is out of range; write 1 to 65536
 delivery.max_in_flight = 99999999999999999999
   expected a whole number, found an integer out of range
 delivery.connect_timeout = "11s"

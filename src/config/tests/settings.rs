@@ -27,6 +27,7 @@ fn the_defaults_are_the_contract() {
     let delivery = &settings.delivery;
     assert_eq!(delivery.max_in_flight, 512);
     assert_eq!(delivery.max_in_flight_per_merchant, 64);
+    assert_eq!(delivery.max_in_flight_per_app, 65_536);
     assert_eq!(delivery.connect_timeout, seconds(3));
     assert_eq!(delivery.timeout, seconds(10));
     assert_eq!(delivery.max_response_bytes, 64 * 1024);

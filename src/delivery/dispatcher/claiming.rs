@@ -12,23 +12,23 @@ use crate::store::{Claim, ClaimRequest, ClaimResult, StoreError};
 impl DispatchLoop {
     /// Claims what the scheduler plans, if a free slot can be filled.
     pub(super) fn claim(&mut self) {
-        let (now, steady) = (self.context.clock.now(), self.context.clock.steady());
+        let at = self.context.clock.moment();
         let mut state = self.shared.lock();
         if state.is_claiming || self.is_resting() {
             return;
         }
-        let rules = state.rules(now);
-        let is_hungry = state.scheduler.is_hungry(rules);
-        let may_claim =
-            !self.drain.is_under_way() && state.outage.may_claim(steady) && state.can_record_more();
-        if !may_claim || !is_hungry {
+        let limits = state.limits(at);
+        let may_claim = !self.drain.is_under_way()
+            && state.outage.may_claim(at.steady)
+            && state.can_record_more();
+        if !may_claim || !state.scheduler.has_use_for_a_claim(limits) {
             return;
         }
-        let requests = state.scheduler.plan(rules);
+        let requests = state.scheduler.plan(limits);
         if requests.is_empty() {
             return;
         }
-        state.outage.claims(steady);
+        state.outage.claims(at.steady);
         state.is_claiming = true;
         let lease = state.policy.lease();
         drop(state);
@@ -36,7 +36,7 @@ impl DispatchLoop {
         let queue = Arc::clone(&self.context.queue);
         let claim = Claim {
             requests,
-            now,
+            now: at.now,
             lease,
         };
         self.tasks.spawn(async move {
@@ -52,10 +52,10 @@ impl DispatchLoop {
         requests: Vec<ClaimRequest>,
         results: Result<Vec<ClaimResult>, StoreError>,
     ) -> Result<(), StoreError> {
-        let now = self.context.clock.now();
+        let at = self.context.clock.moment();
         let mut state = self.shared.lock();
         state.is_claiming = false;
-        let rules = state.rules(now);
+        let limits = state.limits(at);
         match results {
             Ok(results) => {
                 for (request, result) in requests.iter().zip(results) {
@@ -65,7 +65,7 @@ impl DispatchLoop {
                     } = result;
                     state
                         .scheduler
-                        .claimed(&request.endpoint, callbacks, then_due, rules);
+                        .claimed(&request.endpoint, callbacks, then_due, limits);
                 }
                 drop(state);
                 self.failed = None;
@@ -76,7 +76,7 @@ impl DispatchLoop {
             }
             Err(error) => {
                 for request in requests {
-                    state.scheduler.unclaimed(&request.endpoint, rules);
+                    state.scheduler.claim_failed(&request.endpoint, limits);
                 }
                 drop(state);
                 self.store_failed(error, "claim")
@@ -89,10 +89,10 @@ impl DispatchLoop {
         let Some(recorder) = &self.recorder else {
             return;
         };
-        let now = self.context.clock.now();
+        let at = self.context.clock.moment();
         let mut state = self.shared.lock();
         let mut policy = Arc::clone(&state.policy);
-        while let Some(job) = state.take(&mut policy, now) {
+        while let Some(job) = state.take(&mut policy, at) {
             let worker = worker::run(
                 Arc::clone(&self.shared),
                 Arc::clone(&self.context.clock),

@@ -23,7 +23,10 @@ impl DispatchLoop {
 
     /// Gives back what was claimed and has no slot yet.
     pub(super) fn release_prefetched(&mut self) {
-        let prefetched = self.shared.lock().scheduler.give_up_stock();
+        let mut state = self.shared.lock();
+        let limits = state.limits(self.context.clock.moment());
+        let prefetched = state.scheduler.give_up_prefetched(limits);
+        drop(state);
         self.release(prefetched);
     }
 
@@ -56,7 +59,7 @@ impl DispatchLoop {
     pub(super) fn close_recorder_if_drained(&mut self) {
         let state = self.shared.lock();
         let is_busy =
-            state.is_claiming || state.scheduler.in_flight() + state.scheduler.stock() > 0;
+            state.is_claiming || state.scheduler.in_flight() + state.scheduler.prefetched() > 0;
         drop(state);
         if self.drain.is_under_way() && !is_busy && self.drain.releasing() == 0 {
             self.recorder = None;
@@ -86,7 +89,7 @@ impl DispatchLoop {
             "the number of dispatchers has changed; limits by merchant are split accordingly"
         );
         state.position = position;
-        state.resettle(self.context.clock.now());
+        state.requeue_all(self.context.clock.moment());
     }
 
     /// Looks for expired leases of other dispatchers, if it is time.

@@ -258,13 +258,13 @@ impl DispatchLoop {
     /// Judges how fast the endpoints are that have an attempt under way, and whether an outage of our
     /// own has ended.
     fn review(&self) {
-        let (now, steady) = (self.context.clock.now(), self.context.clock.steady());
+        let at = self.context.clock.moment();
         let mut state = self.shared.lock();
-        if state.outage.review(steady) != Change::Nothing {
-            state.resettle(now);
+        if state.outage.review(at.steady) != Change::Nothing {
+            state.requeue_all(at);
         }
-        let rules = state.rules(now);
-        state.scheduler.review(rules);
+        let limits = state.limits(at);
+        state.scheduler.review(limits);
     }
 
     fn reload(&self) {
@@ -273,7 +273,7 @@ impl DispatchLoop {
         if !state.policy.local_fault_protection {
             state.outage.disregard();
         }
-        state.resettle(self.context.clock.now());
+        state.requeue_all(self.context.clock.moment());
     }
 
     fn store_failed(&mut self, error: StoreError, what: &'static str) -> Result<(), StoreError> {

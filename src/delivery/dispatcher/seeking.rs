@@ -62,8 +62,8 @@ impl DispatchLoop {
             Err(error) => return self.store_failed(error, "survey the endpoints"),
         }
         if is_last {
-            let now = self.context.clock.now();
-            self.shared.lock().scheduler.forget(now);
+            let at = self.context.clock.moment();
+            self.shared.lock().scheduler.forget(at);
         } else {
             self.survey();
         }
@@ -72,9 +72,9 @@ impl DispatchLoop {
 
     fn all_due(&self, due: Vec<EndpointDue>) {
         let mut state = self.shared.lock();
-        let rules = state.rules(self.context.clock.now());
+        let limits = state.limits(self.context.clock.moment());
         for due in due {
-            state.scheduler.heard(due, rules);
+            state.became_due(due, limits);
         }
     }
 

@@ -256,11 +256,11 @@ async fn record(
 ) -> Result<(), Unrecorded> {
     let recorded = context.queue.record(attempts).await?;
     failpoint::here!("record-after-commit");
-    let now = context.clock.now();
+    let at = context.clock.moment();
     let mut finished = Vec::with_capacity(recorded.len());
     for recorded in &recorded {
         match recorded.recorded {
-            Recorded::Applied => finished.push(FinishedAttempt::new(recorded, now)),
+            Recorded::Applied => finished.push(FinishedAttempt::new(recorded, at.now)),
             Recorded::LeaseLost => tracing::warn!(
                 callback_id = recorded.id.0,
                 outcome = recorded.attempt.verdict.outcome.as_str(),
@@ -270,7 +270,7 @@ async fn record(
     }
     context.observer.attempts_finished(&finished);
     let retries = recorded.iter().filter_map(retry).collect();
-    shared.recorded(recorded.len(), retries, now);
+    shared.recorded(recorded.len(), retries, at);
     Ok(())
 }
 

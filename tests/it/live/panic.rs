@@ -67,6 +67,7 @@ pub(super) fn terms(place: &Place, post: impl Post) -> DeliveryPolicy {
         schedule: configuration.settings.retry.schedule,
         in_flight_max: 8,
         in_flight_per_origin_max: 8,
+        in_flight_per_app_max: 65_536,
         timeout: Duration::from_secs(10),
         local_fault_protection: true,
         post: Arc::new(post),

@@ -94,6 +94,7 @@ impl Generation {
             schedule: Schedule::new(self.waits.clone()),
             in_flight_max: self.in_flight_max,
             in_flight_per_origin_max: self.in_flight_per_origin_max,
+            in_flight_per_app_max: 65_536,
             timeout: TIMEOUT,
             local_fault_protection: self.shield,
             post,

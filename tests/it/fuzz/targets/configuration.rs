@@ -61,6 +61,7 @@ fn check_settings(settings: &Settings) {
     let delivery = &settings.delivery;
     assert!((1..=65_536).contains(&delivery.max_in_flight));
     assert!((1..=65_536).contains(&delivery.max_in_flight_per_merchant));
+    assert!((1..=65_536).contains(&delivery.max_in_flight_per_app));
     assert!((1..=16 << 20).contains(&delivery.max_response_bytes));
     assert!(delivery.connect_timeout <= delivery.timeout);
     for network in &settings.egress.allow_networks {
