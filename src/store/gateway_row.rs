@@ -8,8 +8,9 @@ use crate::domain::{
     Settlement,
 };
 use crate::store::Malformed;
+use crate::store::session::Value;
 
-/// What the gateway writes, in the order in which [`GatewayRow`] and [`NewRow`] have it.
+/// What the gateway writes, in the order in which [`GatewayRow`] and [`values`] have it.
 pub(super) const GATEWAY_COLUMNS: &str = "kind, callback_url, app_id, pay_method, amount, currency, \
      newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra, result, \
      trans_info, settlement_status";
@@ -108,63 +109,43 @@ impl<R: GatewayRow> Columns<'_, R> {
     }
 }
 
-/// A new callback, column by column.
-pub(super) struct NewRow<'a> {
-    pub(super) kind: &'static str,
-    pub(super) callback_url: &'a str,
-    pub(super) app_id: &'a str,
-    pub(super) pay_method: i64,
-    pub(super) amount: &'a str,
-    pub(super) currency: &'static str,
-    pub(super) newpay_order_no: &'a str,
-    pub(super) order_no: &'a str,
-    pub(super) newpay_refund_order_no: Option<&'a str>,
-    pub(super) refund_order_no: Option<&'a str>,
-    pub(super) subject: &'a str,
-    pub(super) extra: &'a str,
-    pub(super) result: &'static str,
-    pub(super) trans_info: &'a str,
-    pub(super) settlement_status: Option<i64>,
-}
-
-impl<'a> NewRow<'a> {
-    pub(super) fn of(callback: &'a NewCallback) -> Self {
-        let callback_url = callback.callback_url.as_str();
-        match &callback.message {
-            Message::Payment(payment) => Self {
-                kind: Kind::Payment.as_str(),
-                callback_url,
-                app_id: &payment.app_id,
-                pay_method: payment.pay_method.code(),
-                amount: payment.amount.as_str(),
-                currency: payment.currency.as_str(),
-                newpay_order_no: &payment.newpay_order_no,
-                order_no: &payment.order_no,
-                newpay_refund_order_no: None,
-                refund_order_no: None,
-                subject: &payment.subject,
-                extra: &payment.extra,
-                result: payment.result.as_str(),
-                trans_info: &payment.trans_info,
-                settlement_status: Some(payment.settlement.code()),
-            },
-            Message::Refund(refund) => Self {
-                kind: Kind::Refund.as_str(),
-                callback_url,
-                app_id: &refund.app_id,
-                pay_method: refund.pay_method.code(),
-                amount: refund.amount.as_str(),
-                currency: refund.currency.as_str(),
-                newpay_order_no: &refund.newpay_order_no,
-                order_no: &refund.order_no,
-                newpay_refund_order_no: Some(&refund.newpay_refund_order_no),
-                refund_order_no: Some(&refund.refund_order_no),
-                subject: "",
-                extra: "",
-                result: refund.result.as_str(),
-                trans_info: &refund.trans_info,
-                settlement_status: None,
-            },
-        }
+/// The values of a new callback, in the order of [`GATEWAY_COLUMNS`].
+pub(super) fn values(callback: &NewCallback) -> [Value; 15] {
+    let callback_url = callback.callback_url.as_str();
+    match &callback.message {
+        Message::Payment(payment) => [
+            Kind::Payment.as_str().into(),
+            callback_url.into(),
+            payment.app_id.as_str().into(),
+            payment.pay_method.code().into(),
+            payment.amount.as_str().into(),
+            payment.currency.as_str().into(),
+            payment.newpay_order_no.as_str().into(),
+            payment.order_no.as_str().into(),
+            Value::Null,
+            Value::Null,
+            payment.subject.as_str().into(),
+            payment.extra.as_str().into(),
+            payment.result.as_str().into(),
+            payment.trans_info.as_str().into(),
+            payment.settlement.code().into(),
+        ],
+        Message::Refund(refund) => [
+            Kind::Refund.as_str().into(),
+            callback_url.into(),
+            refund.app_id.as_str().into(),
+            refund.pay_method.code().into(),
+            refund.amount.as_str().into(),
+            refund.currency.as_str().into(),
+            refund.newpay_order_no.as_str().into(),
+            refund.order_no.as_str().into(),
+            refund.newpay_refund_order_no.as_str().into(),
+            refund.refund_order_no.as_str().into(),
+            "".into(),
+            "".into(),
+            refund.result.as_str().into(),
+            refund.trans_info.as_str().into(),
+            Value::Null,
+        ],
     }
 }

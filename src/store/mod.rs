@@ -20,6 +20,7 @@
 mod attempt;
 mod command;
 mod endpoint;
+mod enqueue;
 mod error;
 mod gateway_row;
 mod inspection;
@@ -27,8 +28,12 @@ mod lease;
 mod ledger;
 mod observer;
 pub mod postgres;
+mod prune;
+mod reading;
+mod session;
 pub mod sqlite;
 pub mod transfer;
+mod uncount;
 
 use std::fmt;
 use std::time::Duration;
@@ -244,6 +249,20 @@ pub struct Refund {
     pub reason: &'static str,
     /// When a callback is due whose newest attempt is among them.
     pub due: Timestamp,
+}
+
+impl Refund {
+    /// The same in parts, each small enough for one transaction, in the order of the ids.
+    fn batches(mut self) -> Vec<Self> {
+        self.attempts.sort_unstable_by_key(|key| (key.id, key.seq));
+        let batches = self.attempts.chunks(uncount::UNCOUNT_MAX);
+        batches
+            .map(|attempts| Self {
+                attempts: attempts.to_vec(),
+                ..self
+            })
+            .collect()
+    }
 }
 
 /// Rows to remove in one small batch.

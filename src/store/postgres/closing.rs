@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use tokio::sync::Mutex;
 
 use super::connection::Pool;
-use super::ledger::LINK_COLUMNS;
 use crate::domain::{Day, Link, Timestamp};
+use crate::store::reading::LINK_COLUMNS;
 use crate::store::{LedgerEntry, LeftOpen, StoreError};
 
 /// Callbacks that are noted by one statement.

@@ -225,7 +225,7 @@ pub(super) type Connection = tokio_postgres::Connection<
 
 /// Connections that are used one after the other.
 #[derive(Clone)]
-pub(super) struct Pool {
+pub(in crate::store) struct Pool {
     inner: deadpool_postgres::Pool,
 }
 

@@ -31,19 +31,16 @@ mod claim;
 mod closing;
 mod commands;
 mod connection;
-mod enqueue;
 mod error;
 mod fleet;
-mod glance;
 mod inspection;
-mod ledger;
 mod listener;
 mod marks;
 mod prune;
 mod record;
-mod refund;
 mod rows;
 mod schema;
+mod session;
 mod transfer;
 
 use std::sync::Arc;
@@ -51,6 +48,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::enqueue::enqueue;
+use super::uncount::uncount;
 use super::{
     Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, CompletedAttempt,
     Endpoint, EnqueueError, FleetPosition, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt,
@@ -176,7 +175,7 @@ impl PostgresProducer {
         callbacks: &[NewCallback],
         now: Timestamp,
     ) -> Result<Vec<CallbackId>, EnqueueError> {
-        enqueue::enqueue(&self.pool, callbacks, now).await
+        enqueue_all(&self.pool, callbacks, now).await
     }
 
     /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
@@ -187,6 +186,18 @@ impl PostgresProducer {
     pub async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
         prune::prune(&self.pool, &retention).await
     }
+}
+
+async fn enqueue_all(
+    pool: &Pool,
+    callbacks: &[NewCallback],
+    now: Timestamp,
+) -> Result<Vec<CallbackId>, EnqueueError> {
+    let mut client = pool.client().await?;
+    let transaction = client.transaction().await.map_err(StoreError::from)?;
+    let ids = enqueue(&transaction, callbacks, now).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    Ok(ids)
 }
 
 #[async_trait]
@@ -234,7 +245,14 @@ impl Queue for PostgresQueue {
     }
 
     async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
-        refund::refund(&self.pool, &refund).await
+        let mut unknown = Vec::new();
+        for refund in refund.batches() {
+            let mut client = self.pool.client().await?;
+            let transaction = client.transaction().await?;
+            unknown.extend(uncount(&transaction, &refund).await?);
+            transaction.commit().await?;
+        }
+        Ok(unknown)
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
@@ -253,7 +271,7 @@ impl Queue for PostgresQueue {
         callbacks: Vec<NewCallback>,
         now: Timestamp,
     ) -> Result<Vec<CallbackId>, EnqueueError> {
-        enqueue::enqueue(&self.pool, &callbacks, now).await
+        enqueue_all(&self.pool, &callbacks, now).await
     }
 
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {

@@ -5,28 +5,15 @@ use deadpool_postgres::Client;
 use super::connection::Pool;
 use super::error::store_error;
 use crate::domain::Timestamp;
-use crate::failpoint;
+use crate::store::prune::prune as remove_finished;
 use crate::store::{Retention, StoreError};
 
-/// The attempts go along by a trigger; those in a month of their own stay until the month goes.
-const REMOVE: &str = "
-DELETE FROM callback_queue WHERE id = ANY (ARRAY(
-  SELECT id FROM callback_queue
-  WHERE state = $1 AND finished_at IS NOT NULL AND finished_at < $2
-  ORDER BY finished_at LIMIT $3
-  FOR UPDATE SKIP LOCKED))";
-
 pub(super) async fn prune(pool: &Pool, retention: &Retention) -> Result<usize, StoreError> {
-    let kinds = [
-        ("delivered", retention.delivered_before),
-        ("cancelled", retention.delivered_before),
-        ("exhausted", retention.exhausted_before),
-    ];
-    let mut removed = 0;
-    for (state, before) in kinds {
-        removed += remove(pool, state, before, retention.limit - removed).await?;
-    }
-    failpoint::here!("prune-after-commit");
+    let mut client = pool.client().await?;
+    let transaction = client.transaction().await?;
+    let removed = remove_finished(&transaction, retention).await?;
+    transaction.commit().await?;
+    drop(client);
     if removed < retention.limit {
         turn_months(pool, retention.delivered_before).await?;
     }
@@ -62,22 +49,4 @@ async fn turned(client: &mut Client, passed: Timestamp) -> Result<String, tokio_
     let turned = transaction.query_one(turn, &[&passed.as_millis()]).await?;
     transaction.commit().await?;
     Ok(turned.get(0))
-}
-
-async fn remove(
-    pool: &Pool,
-    state: &str,
-    before: Timestamp,
-    limit: usize,
-) -> Result<usize, StoreError> {
-    let client = pool.client().await?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let removing = async {
-        let statement = client.prepare_cached(REMOVE).await?;
-        client
-            .execute(&statement, &[&state, &before.as_millis(), &limit])
-            .await
-    };
-    let removed = removing.await.map_err(|error| store_error(&error))?;
-    Ok(usize::try_from(removed).unwrap_or(usize::MAX))
 }

@@ -1,9 +1,8 @@
-//! A row of `callback_queue` as tokio-postgres gives it, and a new one as it takes it.
+//! A row of `callback_queue` as tokio-postgres gives it.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
-use crate::store::gateway_row::{GatewayRow, NewRow};
+use crate::store::gateway_row::GatewayRow;
 use crate::store::{Endpoint, StoreError};
 
 /// The gateway's columns of a row, from column `first` on.
@@ -29,26 +28,4 @@ pub(super) fn endpoint(row: &Row, column: usize) -> Result<Endpoint, StoreError>
     let app_id: &str = row.try_get(column)?;
     let origin: &str = row.try_get(column + 1)?;
     Ok(Endpoint::new(app_id, origin))
-}
-
-/// The gateway's columns, and after them the moment.
-pub(super) fn values<'a>(row: &'a NewRow<'_>, now: &'a i64) -> [&'a (dyn ToSql + Sync); 16] {
-    [
-        &row.kind,
-        &row.callback_url,
-        &row.app_id,
-        &row.pay_method,
-        &row.amount,
-        &row.currency,
-        &row.newpay_order_no,
-        &row.order_no,
-        &row.newpay_refund_order_no,
-        &row.refund_order_no,
-        &row.subject,
-        &row.extra,
-        &row.result,
-        &row.trans_info,
-        &row.settlement_status,
-        now,
-    ]
 }

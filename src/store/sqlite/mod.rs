@@ -28,22 +28,20 @@ mod claim;
 mod commands;
 mod commit_watcher;
 mod connection;
-mod enqueue;
-mod glance;
 mod inspection;
 mod ledger;
 mod lock;
 mod lock_backoff;
+mod maintenance;
 mod marks;
 mod payments;
 #[cfg(test)]
 mod plans;
-mod prune;
 mod record;
-mod refund;
 mod rows;
 mod schema;
 mod scratch;
+mod session;
 mod transfer;
 mod wal_watch;
 mod writer;
@@ -54,6 +52,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
+use super::enqueue::enqueue;
+use super::prune::prune;
+use super::session::at_once;
+use super::uncount::uncount;
 use super::{
     Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, CompletedAttempt,
     Endpoint, EnqueueError, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt, Refund,
@@ -191,7 +193,7 @@ impl SqliteProducer {
         now: Timestamp,
     ) -> Result<Vec<CallbackId>, EnqueueError> {
         connection::in_transaction(&mut self.connection, |db| {
-            enqueue::enqueue(db, callbacks, now)
+            at_once(enqueue(db, callbacks, now))
         })
     }
 }
@@ -203,7 +205,7 @@ impl SqliteProducer {
     ///
     /// What the database said; nothing was removed.
     pub fn prune(&mut self, retention: Retention) -> Result<usize, StoreError> {
-        connection::in_transaction(&mut self.connection, |db| prune::prune(db, &retention))
+        connection::in_transaction(&mut self.connection, |db| at_once(prune(db, &retention)))
     }
 }
 
@@ -266,7 +268,14 @@ impl Queue for SqliteQueue {
     }
 
     async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
-        self.writer.write(refund, refund::refund).await.1
+        let mut unknown = Vec::new();
+        for refund in refund.batches() {
+            let uncounting = self
+                .writer
+                .write(refund, |db, refund| at_once(uncount(db, refund)));
+            unknown.extend(uncounting.await.1?);
+        }
+        Ok(unknown)
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
@@ -286,14 +295,17 @@ impl Queue for SqliteQueue {
             .writer
             .write((callbacks, now), |db, (callbacks, now)| {
                 // A refused row undoes the batch alone, not the group that it shares a commit with.
-                connection::in_savepoint(db, |db| enqueue::enqueue(db, callbacks, *now))
+                connection::in_savepoint(db, |db| at_once(enqueue(db, callbacks, *now)))
             })
             .await;
         result?
     }
 
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
-        self.writer.write(retention, prune::prune).await.1
+        self.writer
+            .write(retention, |db, retention| at_once(prune(db, retention)))
+            .await
+            .1
     }
 
     async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
@@ -301,7 +313,9 @@ impl Queue for SqliteQueue {
     }
 
     async fn maintain(&self) -> Result<(), StoreError> {
-        self.writer.read((), |db, ()| prune::maintain(db)).await
+        self.writer
+            .read((), |db, ()| maintenance::maintain(db))
+            .await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

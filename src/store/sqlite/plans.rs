@@ -4,9 +4,11 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::commands::{carry_out, search};
-use super::{arrivals, claim, connection, glance, prune, record, refund};
-use crate::domain::CallbackId;
-use crate::store::{Selectors, ShownState, StoredState};
+use super::{arrivals, claim, connection, record};
+use crate::domain::{CallbackId, Kind};
+use crate::store::reading::{newest_sql, results_sql};
+use crate::store::session::Dialect;
+use crate::store::{Selectors, ShownState, StoredState, prune, uncount};
 
 /// A queue in which a few rows were analysed, as an operator may do: to the planner every table
 /// is as small as that.
@@ -39,6 +41,12 @@ fn plan(db: &Connection, sql: &str) -> String {
 fn nothing_on_a_callbacks_way_scans_the_table() {
     let (_folder, db) = analysed();
     let due = format!("SELECT id {}", claim::DUE);
+    let give_back = Dialect::Sqlite.translate(uncount::GIVE_BACK);
+    let uncount = Dialect::Sqlite.translate(uncount::UNCOUNT);
+    let outdated = Dialect::Sqlite.translate(prune::OUTDATED);
+    let [payments, refunds] = [Kind::Payment, Kind::Refund].map(results_sql);
+    let payments = Dialect::Sqlite.translate(&payments);
+    let refunds = Dialect::Sqlite.translate(&refunds);
     for (sql, by) in [
         (due.as_str(), "INDEX callback_due"),
         (claim::THEN_DUE, "INDEX callback_due"),
@@ -47,8 +55,8 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (record::MOVE_ON, "INTEGER PRIMARY KEY"),
         (record::LOG_INTERRUPTED, "INDEX callback_in_flight"),
         (record::RELEASE_INTERRUPTED, "INDEX callback_in_flight"),
-        (refund::GIVE_BACK, "INTEGER PRIMARY KEY"),
-        (refund::UNCOUNT, "PRIMARY KEY"),
+        (&give_back, "INTEGER PRIMARY KEY"),
+        (&uncount, "PRIMARY KEY (callback_id=? AND seq=?)"),
         (arrivals::ARRIVALS, "INTEGER PRIMARY KEY"),
         (
             arrivals::NEXT_ENDPOINT,
@@ -56,8 +64,16 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         ),
         (arrivals::HAS_COMMANDS, "INDEX operator_command_open"),
         (carry_out::AWAITED, "INDEX operator_command_item_awaited"),
-        (prune::OUTDATED, "INDEX callback_finished"),
+        (&outdated, "INDEX callback_finished"),
         (prune::REMOVE, "INTEGER PRIMARY KEY"),
+        (
+            &payments,
+            "INDEX callback_one_per_payment (newpay_order_no=?)",
+        ),
+        (
+            &refunds,
+            "INDEX callback_one_per_refund (newpay_refund_order_no=?)",
+        ),
     ] {
         let plan = plan(&db, sql);
         assert!(plan.contains(by), "{sql}\n{plan}");
@@ -128,7 +144,7 @@ fn a_glance_is_by_index_and_sorts_nothing() {
         (ShownState::Exhausted, "INDEX callback_finished"),
         (ShownState::Cancelled, "INDEX callback_finished"),
     ] {
-        let plan = plan(&db, &glance::sql(state));
+        let plan = plan(&db, &Dialect::Sqlite.translate(&newest_sql(state)));
         assert!(plan.contains(by), "{state}\n{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{state}\n{plan}");
         assert!(

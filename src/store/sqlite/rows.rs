@@ -1,13 +1,13 @@
-//! A row of `callback_queue` as SQLite gives it, and a new one as it takes it.
+//! A row of `callback_queue` as SQLite gives it.
 //!
 //! SQLite does not check that text is UTF-8, nor types where checks are switched off.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Row, Statement, ToSql};
+use rusqlite::{Row, ToSql};
 
-use crate::domain::{NewCallback, Timestamp};
-use crate::store::gateway_row::{GatewayRow, NewRow};
-use crate::store::{Endpoint, Origin};
+use crate::domain::Timestamp;
+use crate::store::Endpoint;
+use crate::store::gateway_row::GatewayRow;
 
 /// The gateway's columns of a row, from column `first` on.
 pub(super) struct ReadRow<'a> {
@@ -40,35 +40,6 @@ impl ReadRow<'_> {
     }
 }
 
-/// Binds a new callback to parameters 1 to 15, in the order of the gateway's columns.
-pub(super) fn bind_new_callback(
-    statement: &mut Statement<'_>,
-    callback: &NewCallback,
-) -> rusqlite::Result<()> {
-    let row = NewRow::of(callback);
-    let values: [&dyn ToSql; 15] = [
-        &row.kind,
-        &row.callback_url,
-        &row.app_id,
-        &row.pay_method,
-        &row.amount,
-        &row.currency,
-        &row.newpay_order_no,
-        &row.order_no,
-        &row.newpay_refund_order_no,
-        &row.refund_order_no,
-        &row.subject,
-        &row.extra,
-        &row.result,
-        &row.trans_info,
-        &row.settlement_status,
-    ];
-    for (index, value) in values.into_iter().enumerate() {
-        statement.raw_bind_parameter(index + 1, value)?;
-    }
-    Ok(())
-}
-
 /// Bytes to be bound as text, UTF-8 or not. A CAST in the statement would keep SQLite from using all
 /// columns of an index for a row value.
 pub(super) struct Text<'a>(pub(super) &'a [u8]);
@@ -87,10 +58,6 @@ pub(super) fn endpoint(row: &Row<'_>, column: usize) -> rusqlite::Result<Endpoin
     ))
 }
 
-pub(super) fn origin(row: &Row<'_>, column: usize) -> rusqlite::Result<Origin> {
-    Ok(Origin::new(row.get_ref(column)?.as_bytes()?))
-}
-
 /// A column of Unix milliseconds.
 pub(super) fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
@@ -103,4 +70,16 @@ pub(super) fn timestamp_or_null(
 ) -> rusqlite::Result<Option<Timestamp>> {
     row.get::<_, Option<i64>>(column)
         .map(|millis| millis.map(Timestamp::from_millis))
+}
+
+/// People must be able to look at a text that is no UTF-8, too.
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(text_or_null(row, column)?.unwrap_or_default())
+}
+
+pub(super) fn text_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    let value = row.get_ref(column)?;
+    Ok(value
+        .as_bytes_or_null()?
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
 }

@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use super::connection::{Database, Pool, User};
 use super::schema;
 use crate::domain::{CallbackId, Timestamp};
+use crate::store::reading::pauses;
 use crate::store::{
     Command, CommandId, CommandNote, Commands, NewCommand, OpenError, Pause, StoreError,
 };
@@ -66,6 +67,6 @@ impl Commands for PostgresCommands {
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
-        pausing::standing(&self.pool.client().await?).await
+        pauses(&self.pool).await
     }
 }

@@ -5,7 +5,6 @@
 //! answered.
 
 use deadpool_postgres::{GenericClient, Transaction};
-use tokio_postgres::Row;
 
 use super::super::arrivals::endpoints;
 use super::carry_out::end;
@@ -13,9 +12,7 @@ use super::touching::Due;
 use crate::domain::Timestamp;
 use crate::store::command::pausing::{Decision, Paused, decide, subject};
 use crate::store::command::steps::Piece;
-use crate::store::{
-    Command, CommandId, CommandStatus, Endpoint, EndpointDue, Pause, PauseScope, StoreError,
-};
+use crate::store::{Command, CommandStatus, Endpoint, EndpointDue, PauseScope, StoreError};
 
 /// Endpoints that are read at a time.
 const ENDPOINTS_MAX: usize = 1000;
@@ -33,35 +30,6 @@ pub(in super::super) async fn read(client: &impl GenericClient) -> Result<Paused
         );
     }
     Ok(paused)
-}
-
-/// What is paused now, with who asked for it.
-pub(in super::super) async fn standing(
-    client: &impl GenericClient,
-) -> Result<Vec<Pause>, StoreError> {
-    let statement = client
-        .prepare_cached(
-            "SELECT p.scope, p.name, p.since, p.command_id, coalesce(c.actor, ''),
-                    coalesce(c.reason, '')
-             FROM paused p LEFT JOIN operator_command c ON c.id = p.command_id
-             ORDER BY p.scope, p.name",
-        )
-        .await?;
-    let rows = client.query(&statement, &[]).await?;
-    let pause = |row: &Row| {
-        Ok(Pause {
-            scope: match row.try_get(0)? {
-                "origin" => PauseScope::Origin,
-                _ => PauseScope::App,
-            },
-            name: row.try_get(1)?,
-            since: Timestamp::from_millis(row.try_get(2)?),
-            command_id: CommandId(row.try_get(3)?),
-            actor: row.try_get(4)?,
-            reason: row.try_get(5)?,
-        })
-    };
-    rows.iter().map(pause).collect()
 }
 
 /// Conflicts with the lock that claims take by their `FOR KEY SHARE`, but not with plain readers.

@@ -18,13 +18,14 @@ mod rows;
 pub(super) mod search;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::connection::{self, store_error};
+use super::session::SharedConnection;
 use crate::domain::{CallbackId, Timestamp};
+use crate::store::reading::pauses;
 use crate::store::{
     Command, CommandId, CommandNote, Commands, NewCommand, OpenError, Pause, StoreError,
 };
@@ -32,7 +33,7 @@ use crate::store::{
 /// The people's side of commands, for any process beside the dispatcher or the same one.
 #[derive(Clone, Debug)]
 pub struct SqliteCommands {
-    connection: Arc<Mutex<Connection>>,
+    connection: SharedConnection,
 }
 
 impl SqliteCommands {
@@ -43,9 +44,8 @@ impl SqliteCommands {
     /// What the file or the database said.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let path = connection::canonical(path)?;
-        let connection = connection::open_current(&path)?;
         Ok(Self {
-            connection: Arc::new(Mutex::new(connection)),
+            connection: SharedConnection::new(connection::open_current(&path)?),
         })
     }
 
@@ -53,14 +53,9 @@ impl SqliteCommands {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let connection = Arc::clone(&self.connection);
-        tokio::task::spawn_blocking(move || {
-            // Whatever panicked before has left no transaction: each statement is its own.
-            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&connection).map_err(|error| store_error(&error))
-        })
-        .await
-        .unwrap_or_else(|error| Err(StoreError::Other(format!("a call was ended: {error}"))))
+        self.connection
+            .run(|db| work(db).map_err(|error| store_error(&error)))
+            .await
     }
 }
 
@@ -83,6 +78,6 @@ impl Commands for SqliteCommands {
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
-        self.run(pausing::standing).await
+        pauses(&self.connection).await
     }
 }

@@ -6,14 +6,12 @@
 use rusqlite::Connection;
 
 use super::super::arrivals::next_endpoint;
-use super::super::inspection::text;
-use super::super::rows::timestamp;
 use super::carry_out::{answer, end, refuse};
 use super::rows;
 use crate::domain::Timestamp;
 use crate::store::command::pausing::{Decision, Paused, decide, subject};
 use crate::store::command::steps::Piece;
-use crate::store::{CommandId, Endpoint, EndpointDue, Pause, PauseScope};
+use crate::store::{CommandId, Endpoint, EndpointDue, PauseScope};
 
 /// What claims, surveys and arrivals pass over.
 pub(in super::super) fn read(db: &Connection) -> rusqlite::Result<Paused> {
@@ -24,30 +22,6 @@ pub(in super::super) fn read(db: &Connection) -> rusqlite::Result<Paused> {
         paused.add(row.get_ref(0)?.as_bytes()?, row.get_ref(1)?.as_bytes()?);
     }
     Ok(paused)
-}
-
-/// What is paused now, with who asked for it.
-pub(in super::super) fn standing(db: &Connection) -> rusqlite::Result<Vec<Pause>> {
-    db.prepare_cached(
-        "SELECT p.scope, p.name, p.since, p.command_id, coalesce(c.actor, ''),
-                coalesce(c.reason, '')
-         FROM paused p LEFT JOIN operator_command c ON c.id = p.command_id
-         ORDER BY p.scope, p.name",
-    )?
-    .query_map([], |row| {
-        Ok(Pause {
-            scope: match row.get_ref(0)?.as_bytes()? {
-                b"origin" => PauseScope::Origin,
-                _ => PauseScope::App,
-            },
-            name: text(row, 1)?,
-            since: timestamp(row, 2)?,
-            command_id: CommandId(row.get(3)?),
-            actor: text(row, 4)?,
-            reason: text(row, 5)?,
-        })
-    })?
-    .collect()
 }
 
 /// Pauses or resumes.

@@ -5,8 +5,7 @@ use std::str::FromStr;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::inspection::{text, text_or_null};
-use super::super::rows::{timestamp, timestamp_or_null};
+use super::super::rows::{text, text_or_null, timestamp, timestamp_or_null};
 use crate::domain::{CallbackId, InvalidValue, Timestamp};
 use crate::store::{Command, CommandId, CommandNote, CommandStatus, NewCommand, Selectors};
 

@@ -1,0 +1,215 @@
+//! Reads the queue for people and auditors, the same way in both databases.
+//!
+//! Each statement runs by itself, never inside a long transaction.
+
+mod audit;
+mod callbacks;
+mod newest;
+mod pauses;
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::session::{Row, Session, Value};
+use super::{
+    AttemptRow, CallbackRow, Filter, Glance, Inspection, MerchantRow, ShownState, Stats, StoreError,
+};
+use crate::domain::{CallbackId, Timestamp};
+
+pub(super) use audit::LINK_COLUMNS;
+#[cfg(test)]
+pub(super) use audit::results_sql;
+#[cfg(test)]
+pub(super) use newest::sql as newest_sql;
+pub(super) use pauses::pauses;
+
+use callbacks::{COLUMNS, PENDING, in_state, read};
+
+/// More than this many callbacks with one order number are not worth a page.
+const FOUND_MAX: usize = 100;
+
+/// What a database's reader adds to the rules.
+pub(super) trait Reader: std::fmt::Debug + Send + Sync + 'static {
+    type Session: Session + Sync;
+
+    fn session(&self) -> &Self::Session;
+
+    /// The write-ahead log beside the database, if it has a file of its own.
+    fn wal(&self) -> Option<&Path>;
+
+    /// The earliest moment at which a callback that waits, and is not paused, is due.
+    fn oldest_due(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
+}
+
+#[async_trait]
+impl<R: Reader> Inspection for R {
+    async fn find(&self, order: &str) -> Result<Vec<CallbackRow>, StoreError> {
+        if !R::Session::DIALECT.can_hold(order) {
+            return Ok(Vec::new());
+        }
+        // A UNION of searches by index; one OR over the columns might scan.
+        let sql = format!(
+            "SELECT {COLUMNS} FROM callback_queue WHERE id IN (
+               SELECT id FROM callback_queue WHERE id = ?2
+               UNION SELECT id FROM callback_queue WHERE order_no = ?1
+               UNION SELECT id FROM callback_queue WHERE newpay_order_no = ?1
+               UNION SELECT id FROM callback_queue WHERE refund_order_no = ?1
+               UNION SELECT id FROM callback_queue
+                     WHERE kind = 'refund' AND newpay_refund_order_no = ?1)
+             ORDER BY id DESC LIMIT {FOUND_MAX}"
+        );
+        let id: Option<i64> = order.parse().ok();
+        rows(self, &sql, &[order.into(), id.into()], read).await
+    }
+
+    async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM callback_queue WHERE id = ?1");
+        Ok(rows(self, &sql, &[id.into()], read).await?.pop())
+    }
+
+    async fn glance(&self, glance: Glance) -> Result<Vec<CallbackRow>, StoreError> {
+        newest::glance(self.session(), &glance).await
+    }
+
+    async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError> {
+        let sql = "SELECT callback_id, seq, started_at, duration_ms, outcome, counted, \
+                     http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, \
+                     key_id, body_sha256, phase, phases \
+                   FROM callback_attempt WHERE callback_id = ?1 ORDER BY seq";
+        rows(self, sql, &[id.into()], attempt).await
+    }
+
+    async fn list(&self, filter: Filter) -> Result<Vec<CallbackRow>, StoreError> {
+        let texts = [&filter.app_id, &filter.outcome];
+        let dialect = R::Session::DIALECT;
+        if texts
+            .into_iter()
+            .flatten()
+            .any(|text| !dialect.can_hold(text))
+        {
+            return Ok(Vec::new());
+        }
+        let (conditions, values) = conditions(filter);
+        let sql = format!(
+            "SELECT {COLUMNS} FROM callback_queue WHERE {conditions} ORDER BY id DESC LIMIT ?1"
+        );
+        rows(self, &sql, &values, read).await
+    }
+
+    async fn stats(&self) -> Result<Stats, StoreError> {
+        let mut depth = Vec::with_capacity(ShownState::ALL.len());
+        for state in ShownState::ALL {
+            let sql = format!(
+                "SELECT count(*) AS callbacks FROM ({}) counted",
+                in_state(state)
+            );
+            let count = rows(self, &sql, &[], |row| row.get::<u64>("callbacks")).await?;
+            depth.push((state, count.into_iter().sum()));
+        }
+        Ok(Stats {
+            depth,
+            oldest_due: self.oldest_due().await?,
+            paused: pauses(self.session()).await?,
+        })
+    }
+
+    async fn wal_bytes(&self) -> Result<u64, StoreError> {
+        let Some(wal) = self.wal().map(Path::to_owned) else {
+            return Ok(0);
+        };
+        // Its metadata only: no file of a database is opened past SQLite.
+        let size = tokio::task::spawn_blocking(move || match wal.metadata() {
+            Ok(metadata) => Ok(metadata.len()),
+            // The last connection that closes removes it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(format!("{} can't be measured: {error}", wal.display())),
+        });
+        let size = size.await.unwrap_or_else(|error| Err(error.to_string()));
+        size.map_err(StoreError::Other)
+    }
+
+    async fn merchants(&self) -> Result<Vec<MerchantRow>, StoreError> {
+        let sql = "SELECT app_id, pending, retrying, delivered_24h, exhausted_24h, \
+                     delivered_percent_24h, mean_lag_seconds_24h, last_delivered_at, \
+                     oldest_pending_created_at FROM merchant_health ORDER BY app_id";
+        rows(self, sql, &[], merchant).await
+    }
+}
+
+async fn rows<T>(
+    reader: &impl Reader,
+    sql: &str,
+    values: &[Value],
+    read: impl FnMut(&Row) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let found = reader.session().query(sql, values).await?;
+    found.iter().map(read).collect()
+}
+
+/// The WHERE clause of a filter, with its values in order.
+fn conditions(filter: Filter) -> (String, Vec<Value>) {
+    let mut conditions = vec!["TRUE".to_owned()];
+    let mut values: Vec<Value> = vec![filter.limit.into()];
+    match filter.state {
+        Some(ShownState::InFlight) => conditions.push("leased_until IS NOT NULL".to_owned()),
+        Some(ShownState::Pending) => conditions.push(format!("id IN ({PENDING})")),
+        Some(state) => {
+            conditions.push(format!("state = '{state}' AND finished_at IS NOT NULL"));
+        }
+        None => {}
+    }
+    let compared = [
+        ("app_id =", filter.app_id.map(Value::from)),
+        ("created_at >=", filter.since.map(Value::from)),
+        ("last_outcome =", filter.outcome.map(Value::from)),
+    ];
+    for (comparison, value) in compared {
+        if let Some(value) = value {
+            values.push(value);
+            conditions.push(format!("{comparison} ?{}", values.len()));
+        }
+    }
+    (conditions.join(" AND "), values)
+}
+
+fn attempt(row: &Row) -> Result<AttemptRow, StoreError> {
+    let phases: Option<String> = row.get("phases")?;
+    Ok(AttemptRow {
+        callback_id: row.get("callback_id")?,
+        seq: row.get("seq")?,
+        started_at: row.get("started_at")?,
+        duration_ms: row.get("duration_ms")?,
+        outcome: row.get("outcome")?,
+        counted: row.get("counted")?,
+        http_status: row.get("http_status")?,
+        detail: row.get("detail")?,
+        response_excerpt: row.get("response_excerpt")?,
+        remote_addr: row.get("remote_addr")?,
+        sent_timestamp: row.get("sent_timestamp")?,
+        sign: row.get("sign")?,
+        key_id: row.get("key_id")?,
+        body_sha256: row.get("body_sha256")?,
+        phase: row.get("phase")?,
+        // Milliseconds by the phase; none if nothing was measured.
+        phases: phases
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
+    })
+}
+
+fn merchant(row: &Row) -> Result<MerchantRow, StoreError> {
+    Ok(MerchantRow {
+        app_id: row.get("app_id")?,
+        pending: row.get("pending")?,
+        retrying: row.get("retrying")?,
+        delivered_24h: row.get("delivered_24h")?,
+        exhausted_24h: row.get("exhausted_24h")?,
+        delivered_percent_24h: row.get("delivered_percent_24h")?,
+        mean_lag_seconds_24h: row.get("mean_lag_seconds_24h")?,
+        last_delivered_at: row.get("last_delivered_at")?,
+        oldest_pending_created_at: row.get("oldest_pending_created_at")?,
+    })
+}
