@@ -6,6 +6,13 @@ use callback_dispatcher::store::{
 };
 
 use super::Backend;
+use crate::store_kind::{StoreKind, on_both};
+
+on_both!(
+    each_state_is_listed_in_an_order_of_its_own,
+    lists_begin_with_the_newest,
+    the_oldest_due_ignores_paused_callbacks,
+);
 
 /// Both at the same moment.
 const DELIVERED: &str = "state = 'delivered', next_attempt_at = NULL, finished_at = 60,
@@ -66,115 +73,109 @@ fn glance(state: ShownState) -> Glance {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_of_a_state_come_in_the_order_of_their_turn() {
-    for backend in Backend::both() {
-        fill(&backend);
-        let inspection = backend.inspection().await;
-        for (state, expected) in [
-            (ShownState::Pending, vec![2, 1, 4, 8, 3, 7]),
-            (ShownState::InFlight, vec![6, 5]),
-            (ShownState::Delivered, vec![10, 9]),
-            (ShownState::Exhausted, vec![]),
-        ] {
-            let seen = inspection.glance(glance(state)).await.expect("seen");
-            assert_eq!(ids(&seen), expected, "{state}");
-            assert!(seen.iter().all(|row| row.state == state), "{seen:?}");
-        }
-        let of_an_app = Glance {
-            app_id: Some("7".to_owned()),
-            limit: 1,
-            ..glance(ShownState::Pending)
-        };
-        let seen = inspection.glance(of_an_app).await.expect("seen");
-        assert_eq!(ids(&seen), [8]);
-        let with_outcome = |outcome: &str| Glance {
-            outcome: Some(outcome.to_owned()),
-            ..glance(ShownState::Delivered)
-        };
-        for (outcome, expected) in [
-            ("acknowledged", vec![10, 9]),
-            ("refused", vec![]),
-            ("acknowledged\0", vec![]),
-        ] {
-            let seen = inspection.glance(with_outcome(outcome)).await;
-            assert_eq!(ids(&seen.expect("seen")), expected, "{outcome:?}");
-        }
+async fn each_state_is_listed_in_an_order_of_its_own(kind: StoreKind) {
+    let backend = Backend::new(kind);
+    fill(&backend);
+    let inspection = backend.inspection().await;
+    for (state, expected) in [
+        (ShownState::Pending, vec![2, 1, 4, 8, 3, 7]),
+        (ShownState::InFlight, vec![6, 5]),
+        (ShownState::Delivered, vec![10, 9]),
+        (ShownState::Exhausted, vec![]),
+    ] {
+        let seen = inspection.glance(glance(state)).await.expect("seen");
+        assert_eq!(ids(&seen), expected, "{state}");
+        assert!(seen.iter().all(|row| row.state == state), "{seen:?}");
+    }
+    let of_an_app = Glance {
+        app_id: Some("7".to_owned()),
+        limit: 1,
+        ..glance(ShownState::Pending)
+    };
+    let seen = inspection.glance(of_an_app).await.expect("seen");
+    assert_eq!(ids(&seen), [8]);
+    let with_outcome = |outcome: &str| Glance {
+        outcome: Some(outcome.to_owned()),
+        ..glance(ShownState::Delivered)
+    };
+    for (outcome, expected) in [
+        ("acknowledged", vec![10, 9]),
+        ("refused", vec![]),
+        ("acknowledged\0", vec![]),
+    ] {
+        let seen = inspection.glance(with_outcome(outcome)).await;
+        assert_eq!(ids(&seen.expect("seen")), expected, "{outcome:?}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_list_is_the_newest_first() {
-    for backend in Backend::both() {
-        fill(&backend);
-        let inspection = backend.inspection().await;
-        let all = Filter {
-            limit: 100,
-            ..Filter::default()
-        };
-        let of_state = |state| Filter {
-            state: Some(state),
-            ..all.clone()
-        };
-        let of_app = |app: &str| Filter {
-            app_id: Some(app.to_owned()),
-            ..all.clone()
-        };
-        let since = Filter {
-            since: Some(Timestamp::from_millis(9)),
-            ..all.clone()
-        };
-        for (filter, expected) in [
-            (of_state(ShownState::Pending), vec![8, 7, 4, 3, 2, 1]),
-            (of_state(ShownState::InFlight), vec![6, 5]),
-            (of_state(ShownState::Delivered), vec![10, 9]),
-            (of_state(ShownState::Cancelled), vec![]),
-            (of_app("7"), vec![8, 3]),
-            (of_app("7\0"), vec![]),
-            (of_app("' OR 1 = 1 --"), vec![]),
-            (since, vec![10, 9]),
-            (Filter { limit: 2, ..all }, vec![10, 9]),
-        ] {
-            let listed = inspection.list(filter.clone()).await.expect("listed");
-            assert_eq!(ids(&listed), expected, "{filter:?}");
-        }
+async fn lists_begin_with_the_newest(kind: StoreKind) {
+    let backend = Backend::new(kind);
+    fill(&backend);
+    let inspection = backend.inspection().await;
+    let all = Filter {
+        limit: 100,
+        ..Filter::default()
+    };
+    let of_state = |state| Filter {
+        state: Some(state),
+        ..all.clone()
+    };
+    let of_app = |app: &str| Filter {
+        app_id: Some(app.to_owned()),
+        ..all.clone()
+    };
+    let since = Filter {
+        since: Some(Timestamp::from_millis(9)),
+        ..all.clone()
+    };
+    for (filter, expected) in [
+        (of_state(ShownState::Pending), vec![8, 7, 4, 3, 2, 1]),
+        (of_state(ShownState::InFlight), vec![6, 5]),
+        (of_state(ShownState::Delivered), vec![10, 9]),
+        (of_state(ShownState::Cancelled), vec![]),
+        (of_app("7"), vec![8, 3]),
+        (of_app("7\0"), vec![]),
+        (of_app("' OR 1 = 1 --"), vec![]),
+        (since, vec![10, 9]),
+        (Filter { limit: 2, ..all }, vec![10, 9]),
+    ] {
+        let listed = inspection.list(filter.clone()).await.expect("listed");
+        assert_eq!(ids(&listed), expected, "{filter:?}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_numbers_leave_out_what_is_paused_where_they_say_what_is_late() {
-    for backend in Backend::both() {
-        fill(&backend);
-        let inspection = backend.inspection().await;
-        let pause = |scope, name: &str, since, command, by: [&str; 2]| Pause {
-            scope,
-            name: name.to_owned(),
-            since: Timestamp::from_millis(since),
-            command_id: CommandId(command),
-            actor: by[0].to_owned(),
-            reason: by[1].to_owned(),
-        };
-        let two = "https://two.example";
-        let expected = Stats {
-            depth: vec![
-                (ShownState::Pending, 6),
-                (ShownState::InFlight, 2),
-                (ShownState::Delivered, 2),
-                (ShownState::Exhausted, 0),
-                (ShownState::Cancelled, 0),
-            ],
-            oldest_due: Some(Timestamp::from_millis(9)),
-            paused: vec![
-                // Its command is not there: it is told of nevertheless.
-                pause(PauseScope::App, "7", 6, 99, ["", ""]),
-                pause(PauseScope::Origin, two, 5, 1, ["operator", "their request"]),
-            ],
-        };
-        assert_eq!(inspection.stats().await, Ok(expected));
-        backend.sql("DELETE FROM paused WHERE scope = 'origin'");
-        let stats = inspection.stats().await.expect("counted");
-        assert_eq!(stats.oldest_due, Some(Timestamp::from_millis(5)));
-    }
+async fn the_oldest_due_ignores_paused_callbacks(kind: StoreKind) {
+    let backend = Backend::new(kind);
+    fill(&backend);
+    let inspection = backend.inspection().await;
+    let pause = |scope, name: &str, since, command, by: [&str; 2]| Pause {
+        scope,
+        name: name.to_owned(),
+        since: Timestamp::from_millis(since),
+        command_id: CommandId(command),
+        actor: by[0].to_owned(),
+        reason: by[1].to_owned(),
+    };
+    let two = "https://two.example";
+    let expected = Stats {
+        depth: vec![
+            (ShownState::Pending, 6),
+            (ShownState::InFlight, 2),
+            (ShownState::Delivered, 2),
+            (ShownState::Exhausted, 0),
+            (ShownState::Cancelled, 0),
+        ],
+        oldest_due: Some(Timestamp::from_millis(9)),
+        paused: vec![
+            // Its command is not there: it is told of nevertheless.
+            pause(PauseScope::App, "7", 6, 99, ["", ""]),
+            pause(PauseScope::Origin, two, 5, 1, ["operator", "their request"]),
+        ],
+    };
+    assert_eq!(inspection.stats().await, Ok(expected));
+    backend.sql("DELETE FROM paused WHERE scope = 'origin'");
+    let stats = inspection.stats().await.expect("counted");
+    assert_eq!(stats.oldest_due, Some(Timestamp::from_millis(5)));
 }
 
 /// The planner works out for itself that a day's callbacks are few.

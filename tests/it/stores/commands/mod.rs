@@ -15,6 +15,7 @@ use callback_dispatcher::store::{
 };
 
 use super::Backend;
+use crate::store_kind::StoreKind;
 
 const ONE: &str = "https://one.example";
 const TWO: &str = "https://two.example";
@@ -37,6 +38,10 @@ impl Desk {
             desks.push(Self::of(backend).await);
         }
         desks
+    }
+
+    async fn on(kind: StoreKind) -> Self {
+        Self::of(Backend::new(kind)).await
     }
 
     async fn of(backend: Backend) -> Self {

@@ -4,9 +4,15 @@ use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::store::{Action, Selectors, StoredState};
 
 use super::{Desk, ONE, TWO, app, at};
+use crate::store_kind::{StoreKind, on_both};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_selector_chooses_what_it_says() {
+on_both!(
+    each_selector_chooses_its_callbacks,
+    a_refund_is_found_by_each_of_its_numbers,
+    callbacks_with_ids_below_one_are_found,
+);
+
+async fn each_selector_chooses_its_callbacks(kind: StoreKind) {
     let rows = [
         ("a", "exhausted", "6", ONE),
         ("b", "cancelled", "6", TWO),
@@ -81,55 +87,50 @@ async fn each_selector_chooses_what_it_says() {
         ),
     ];
     for (selectors, expected) in table {
-        for desk in Desk::both().await {
-            desk.insert(&rows);
-            let chosen = selectors.clone();
-            desk.answered(Action::Resend, |command| command.selectors = chosen)
-                .await;
-            assert_eq!(desk.orders("pending"), expected, "{selectors:?}");
-        }
+        let desk = Desk::on(kind).await;
+        desk.insert(&rows);
+        let chosen = selectors.clone();
+        desk.answered(Action::Resend, |command| command.selectors = chosen)
+            .await;
+        assert_eq!(desk.orders("pending"), expected, "{selectors:?}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refund_is_found_by_each_of_its_numbers() {
-    for desk in Desk::both().await {
-        desk.sql(
-            "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-               newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, result, state,
-               next_attempt_at, finished_at)
-             VALUES ('refund', 'https://one.example/', '6', 1, '1', 'LAK', 'n', 'o', 'nr', 'r',
-               'success', 'exhausted', NULL, 1)",
-        );
-        for number in ["n", "o", "nr", "r"] {
-            let found = desk
-                .answered(Action::Resend, |command| {
-                    command.selectors.order_number = Some(number.to_owned());
-                    command.dry_run = true;
-                })
-                .await;
-            let expected = "done|1|1|0|{}|would resend 1 of 1 callback";
-            assert_eq!(found, expected, "{number}");
-        }
+async fn a_refund_is_found_by_each_of_its_numbers(kind: StoreKind) {
+    let desk = Desk::on(kind).await;
+    desk.sql(
+        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+           newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, result, state,
+           next_attempt_at, finished_at)
+         VALUES ('refund', 'https://one.example/', '6', 1, '1', 'LAK', 'n', 'o', 'nr', 'r',
+           'success', 'exhausted', NULL, 1)",
+    );
+    for number in ["n", "o", "nr", "r"] {
+        let found = desk
+            .answered(Action::Resend, |command| {
+                command.selectors.order_number = Some(number.to_owned());
+                command.dry_run = true;
+            })
+            .await;
+        let expected = "done|1|1|0|{}|would resend 1 of 1 callback";
+        assert_eq!(found, expected, "{number}");
     }
 }
 
 /// Versions before 6 let them in.
-#[tokio::test(flavor = "multi_thread")]
-async fn callbacks_with_ids_below_one_are_found() {
-    for desk in Desk::both().await {
-        for id in [-7, 0] {
-            desk.sql(&format!(
-                "INSERT INTO queue_arriving (source, from_name, at, copying) VALUES ('s', 'f', 1, 1);
-                 INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, currency,
-                   newpay_order_no, order_no, result, settlement_status)
-                 VALUES ({id}, 'payment', '{ONE}/', '6', 1, '1', 'LAK', 'N{id}', 'M', 'success', 1);
-                 DELETE FROM queue_arriving"
-            ));
-        }
-        assert_eq!(
-            desk.answered(Action::Cancel, app("6")).await,
-            "done|2|2|0|{}|cancelled 2 of 2 callbacks"
-        );
+async fn callbacks_with_ids_below_one_are_found(kind: StoreKind) {
+    let desk = Desk::on(kind).await;
+    for id in [-7, 0] {
+        desk.sql(&format!(
+            "INSERT INTO queue_arriving (source, from_name, at, copying) VALUES ('s', 'f', 1, 1);
+             INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, currency,
+               newpay_order_no, order_no, result, settlement_status)
+             VALUES ({id}, 'payment', '{ONE}/', '6', 1, '1', 'LAK', 'N{id}', 'M', 'success', 1);
+             DELETE FROM queue_arriving"
+        ));
     }
+    assert_eq!(
+        desk.answered(Action::Cancel, app("6")).await,
+        "done|2|2|0|{}|cancelled 2 of 2 callbacks"
+    );
 }
