@@ -259,14 +259,14 @@ impl State {
                 in_flight: in_flight_max,
                 in_flight_per_origin: self.position.split(in_flight_per_origin_max),
                 in_flight_per_app: self.position.split(in_flight_per_app_max),
-                prefetches: true,
+                is_probing: false,
             },
             true => Limits {
                 at,
                 in_flight: in_flight_max.min(PROBES_MAX),
                 in_flight_per_origin: 1,
                 in_flight_per_app: PROBES_MAX,
-                prefetches: false,
+                is_probing: true,
             },
         }
     }

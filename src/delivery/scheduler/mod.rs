@@ -80,16 +80,16 @@ pub(super) struct Limits {
     pub(super) in_flight_per_origin: usize,
     /// `delivery.max_in_flight_per_app`
     pub(super) in_flight_per_app: usize,
-    /// Whether more may be claimed than there are slots.
-    pub(super) prefetches: bool,
+    /// Whether an outage of our own is probed: nothing is claimed ahead, and latency says nothing.
+    pub(super) is_probing: bool,
 }
 
 impl Limits {
     /// How much may be claimed ahead when `completed` attempts have ended since the last plan.
     fn ahead(self, completed: usize) -> usize {
-        match self.prefetches {
-            true => (PREFETCH_FACTOR * completed).min(PREFETCHED_MAX),
-            false => 0,
+        match self.is_probing {
+            false => (PREFETCH_FACTOR * completed).min(PREFETCHED_MAX),
+            true => 0,
         }
     }
 }

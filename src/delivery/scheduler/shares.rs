@@ -3,6 +3,9 @@
 //! Slow endpoints hold at most half of all slots together, and with those that have not answered
 //! yet at most three quarters: when many merchants hang at once, those that answer have the rest.
 //!
+//! While an outage of our own is probed, only the ceilings hold: few attempts are made, and which
+//! endpoint answers first is what is to be found out.
+//!
 //! Of these parts one app takes at most [`APP_FACTOR`] times what it leaves free. So however many
 //! endpoints of an app hang, the first endpoint of another app finds a slot, and so does the next
 //! app's after that; an app alone still gets most of the part. (The rule is that of dynamic
@@ -69,6 +72,7 @@ impl Load {
             LatencyClass::Unproven => (max - max / 4).saturating_sub(held),
             LatencyClass::Fast => max + ahead,
         };
+        let room = if limits.is_probing { max } else { room };
         room.min(self.left(ahead, limits))
     }
 
@@ -87,6 +91,7 @@ impl Load {
         };
         let below_ceiling = (limits.in_flight_per_app + ahead_of_app).saturating_sub(self.held());
         let share = match class {
+            _ if limits.is_probing => usize::MAX,
             LatencyClass::Fast => usize::MAX,
             LatencyClass::Slow | LatencyClass::Unproven => {
                 let free = whole.room(class, ahead, limits);

@@ -15,7 +15,7 @@ fn at(millis: i64) -> Limits {
         in_flight: 8,
         in_flight_per_origin: 4,
         in_flight_per_app: 8,
-        prefetches: true,
+        is_probing: false,
     }
 }
 
@@ -188,7 +188,7 @@ fn apps_that_share_an_origin_share_its_limit_in_turn() {
     let names = ["a@platform", "b@platform", "c@platform"];
     let mut scheduler = proven(&names);
     let limits = Limits {
-        prefetches: false,
+        is_probing: true,
         ..at(100)
     };
     due(&mut scheduler, &names, limits);
@@ -340,6 +340,21 @@ fn an_app_alone_gets_three_quarters_of_what_the_unproven_may_hold() {
         due(&mut scheduler, &[&format!("a@{origin}")], limits);
     }
     assert_eq!(saturate(&mut scheduler, limits).len(), 288);
+}
+
+#[test]
+fn probes_of_an_outage_are_limited_by_the_ceilings_alone() {
+    let mut scheduler = Scheduler::<u32>::default();
+    let limits = Limits {
+        in_flight_per_origin: 1,
+        is_probing: true,
+        ..at(0)
+    };
+    for origin in 0..20 {
+        due(&mut scheduler, &[&format!("a@{origin}")], limits);
+    }
+    assert_eq!(saturate(&mut scheduler, limits).len(), 8);
+    assert!(!scheduler.has_use_for_a_claim(limits));
 }
 
 #[test]
