@@ -18,7 +18,7 @@
 //! | the others | one kind of page each |
 //!
 //! - A page costs by what it shows, never by the size of the queue: searches and lists go by index and
-//!   have limits, plots come from [`History`], counts from the newest run of the housekeeping job that counts.
+//!   have limits, plots come from [`History`](crate::admin::history::History), counts from the newest run of the housekeeping job that counts.
 //!   Only the health of merchants is a walk over a day, made at most every quarter of a minute and
 //!   shown with its time.
 //! - An action is a row in `operator_command` with the name of who is signed in. The dispatcher carries
