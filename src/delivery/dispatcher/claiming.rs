@@ -18,10 +18,13 @@ impl DispatchLoop {
             return;
         }
         let limits = state.limits(at);
+        // Asked first: what is due no longer wakes the loop after this, whether or not a claim may be
+        // made now. Otherwise the loop would spin until it may.
+        let has_use = state.scheduler.has_use_for_a_claim(limits);
         let may_claim = !self.drain.is_under_way()
             && state.outage.may_claim(at.steady)
             && state.can_record_more();
-        if !may_claim || !state.scheduler.has_use_for_a_claim(limits) {
+        if !has_use || !may_claim {
             return;
         }
         let requests = state.scheduler.plan(limits);

@@ -1,10 +1,10 @@
 //! A dispatcher's life, from the opening of the queue to its end.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use callback_dispatcher::clock::ManualClock;
+use callback_dispatcher::clock::{ManualClock, Stopwatch};
 use callback_dispatcher::delivery::{DeliveryPolicy, Dispatcher, FinishedAttempt, Observer};
 use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::{Queue, StoreError};
@@ -25,18 +25,43 @@ pub(super) struct Process {
     running: JoinHandle<Result<usize, StoreError>>,
 }
 
-/// Does not care.
-#[derive(Debug)]
-struct Deaf;
+/// Rounds of the dispatch loop within one moment that can't come from events: all that a step of the
+/// simulation sets off is some hundred.
+const ROUNDS_MAX: u64 = 10_000;
 
-impl Observer for Deaf {
+/// Ends a dispatcher whose loop spins: that would use up a core while nothing happens.
+#[derive(Debug)]
+struct SpinGuard {
+    started: Stopwatch,
+    /// The newest moment, and the rounds within it.
+    rounds: Mutex<(Duration, u64)>,
+}
+
+impl Default for SpinGuard {
+    fn default() -> Self {
+        Self {
+            started: Stopwatch::start(),
+            rounds: Mutex::new((Duration::ZERO, 0)),
+        }
+    }
+}
+
+impl Observer for SpinGuard {
     fn attempt_finished(&self, _: &FinishedAttempt<'_>) {}
 
     fn in_flight(&self, _: usize) {}
 
     fn own_outage(&self, _: bool) {}
 
-    fn beat(&self, _: Timestamp) {}
+    fn beat(&self, _: Timestamp) {
+        let now = self.started.elapsed();
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        *rounds = match *rounds {
+            (moment, count) if moment == now => (moment, count + 1),
+            _ => (now, 1),
+        };
+        assert!(rounds.1 <= ROUNDS_MAX, "the dispatch loop spins");
+    }
 }
 
 impl Process {
@@ -51,7 +76,7 @@ impl Process {
         let dispatcher = Dispatcher::new(
             Arc::clone(&queue) as Arc<dyn Queue>,
             Arc::new(clock),
-            Arc::new(Deaf),
+            Arc::new(SpinGuard::default()),
             terms,
         );
         let running = tokio::spawn(dispatcher.run(stopping, DRAIN_TIMEOUT));
