@@ -1,4 +1,4 @@
-//! PostgreSQL's row locks: who waits for whom.
+//! PostgreSQL's row locks: which statement waits for which.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -25,13 +25,13 @@ const fn at(seconds: i64) -> Timestamp {
 }
 
 /// A queue, one of its dispatchers, and those who ask.
-struct Desk {
+struct Fixture {
     backend: Backend,
     queue: Arc<dyn Queue>,
     commands: Arc<dyn Commands>,
 }
 
-impl Desk {
+impl Fixture {
     async fn both() -> Vec<Self> {
         let mut desks = Vec::new();
         for backend in Backend::both() {
@@ -197,18 +197,19 @@ fn origin(url: &str) -> impl FnOnce(&mut NewCommand) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_left_alone_unless_it_is_asked_for() {
-    for desk in Desk::both().await {
-        desk.insert(&[
+    for fixture in Fixture::both().await {
+        fixture.insert(&[
             ("a", "exhausted", "6", ONE),
             ("b", "delivered", "6", ONE),
             ("c", "pending", "6", TWO),
         ]);
         // Acknowledged in the round before this one.
-        for claimed in desk.claim(TWO, 1, at(5)).await {
-            desk.record(claimed, Outcome::Acknowledged, Next::RetryAt(at(500)))
+        for claimed in fixture.claim(TWO, 1, at(5)).await {
+            fixture
+                .record(claimed, Outcome::Acknowledged, Next::RetryAt(at(500)))
                 .await;
         }
-        let dry = desk
+        let dry = fixture
             .answered(Action::Resend, |command| {
                 command.selectors.app_id = Some("6".to_owned());
                 command.dry_run = true;
@@ -218,12 +219,16 @@ async fn what_was_acknowledged_is_left_alone_unless_it_is_asked_for() {
             dry,
             "done|3|1|2|{\"acknowledged\":2}|would resend 1 of 3 callbacks; left as they are: 2 acknowledged"
         );
-        assert_eq!(desk.orders("exhausted"), "a", "a dry run changes nothing");
         assert_eq!(
-            desk.answered(Action::Resend, app("6")).await,
+            fixture.orders("exhausted"),
+            "a",
+            "a dry run changes nothing"
+        );
+        assert_eq!(
+            fixture.answered(Action::Resend, app("6")).await,
             "done|3|1|2|{\"acknowledged\":2}|resent 1 of 3 callbacks; left as they are: 2 acknowledged"
         );
-        let all = desk
+        let all = fixture
             .answered(Action::Resend, |command| {
                 command.selectors.app_id = Some("6".to_owned());
                 command.include_acknowledged = true;
@@ -233,33 +238,37 @@ async fn what_was_acknowledged_is_left_alone_unless_it_is_asked_for() {
             all,
             "done|3|2|1|{\"due already\":1}|resent 2 of 3 callbacks; left as they are: 1 due already"
         );
-        assert_eq!(desk.orders("pending"), "a b c");
+        assert_eq!(fixture.orders("pending"), "a b c");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resend_is_paced_and_says_who_is_due() {
-    for desk in Desk::both().await {
-        desk.insert(&[
+    for fixture in Fixture::both().await {
+        fixture.insert(&[
             ("a", "exhausted", "6", ONE),
             ("b", "exhausted", "6", TWO),
             ("c", "exhausted", "6", ONE),
         ]);
-        let id = desk
+        let id = fixture
             .ask(Action::Resend, |command| {
                 command.selectors.app_id = Some("6".to_owned());
                 command.rate = Some(2);
             })
             .await;
-        let due = desk.carry_out(at(10)).await;
+        let due = fixture.carry_out(at(10)).await;
         assert_eq!(due, BTreeSet::from([ONE.to_owned(), TWO.to_owned()]));
         assert_eq!(
-            desk.answer(id).await,
+            fixture.answer(id).await,
             "done|3|3|0|{}|resent 3 of 3 callbacks"
         );
         let waits = "SELECT next_attempt_at - 1700000010000 FROM callback_queue ORDER BY id";
-        assert_eq!(desk.sql(waits), "0\n500\n1000");
-        let notes = desk.commands.notes(CallbackId(2)).await.expect("readable");
+        assert_eq!(fixture.sql(waits), "0\n500\n1000");
+        let notes = fixture
+            .commands
+            .notes(CallbackId(2))
+            .await
+            .expect("readable");
         let [note] = &notes[..] else {
             panic!("{notes:?}")
         };
@@ -277,41 +286,47 @@ async fn a_resend_is_paced_and_says_who_is_due() {
 /// One that fails is cancelled, one that is acknowledged meanwhile is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_flight_is_settled_when_its_attempt_has_ended() {
-    for desk in Desk::both().await {
-        desk.insert(&[("a", "pending", "6", ONE), ("b", "pending", "6", ONE)]);
-        let claimed = desk.claim(ONE, 2, at(5)).await;
-        let id = desk.ask(Action::Cancel, app("6")).await;
-        let piece = desk.queue.carry_out(at(10)).await.expect("carried out");
+    for fixture in Fixture::both().await {
+        fixture.insert(&[("a", "pending", "6", ONE), ("b", "pending", "6", ONE)]);
+        let claimed = fixture.claim(ONE, 2, at(5)).await;
+        let id = fixture.ask(Action::Cancel, app("6")).await;
+        let piece = fixture.queue.carry_out(at(10)).await.expect("carried out");
         assert_eq!(piece.remaining, Remaining::Attempts);
-        assert_eq!(desk.answer(id).await, "running|2|0|0|{}|");
+        assert_eq!(fixture.answer(id).await, "running|2|0|0|{}|");
         // Nor does it hold up a younger one.
         assert_eq!(
-            desk.answered(Action::Resend, |command| {
-                command.selectors.order_number = Some("nobody".to_owned());
-            })
-            .await,
+            fixture
+                .answered(Action::Resend, |command| {
+                    command.selectors.order_number = Some("nobody".to_owned());
+                })
+                .await,
             "done|0|0|0|{}|no callback matches"
         );
         let [one, other] = <[_; 2]>::try_from(claimed).expect("two");
-        desk.record(one, Outcome::Timeout, Next::RetryAt(at(300)))
+        fixture
+            .record(one, Outcome::Timeout, Next::RetryAt(at(300)))
             .await;
-        desk.carry_out(at(11)).await;
-        assert_eq!(desk.answer(id).await, "running|2|1|0|{}|");
-        desk.record(other, Outcome::Acknowledged, Next::Delivered)
+        fixture.carry_out(at(11)).await;
+        assert_eq!(fixture.answer(id).await, "running|2|1|0|{}|");
+        fixture
+            .record(other, Outcome::Acknowledged, Next::Delivered)
             .await;
-        desk.carry_out(at(12)).await;
+        fixture.carry_out(at(12)).await;
         assert_eq!(
-            desk.answer(id).await,
+            fixture.answer(id).await,
             "done|2|1|1|{\"acknowledged\":1}|cancelled 1 of 2 callbacks; left as they are: 1 acknowledged"
         );
         let items = "SELECT callback_id, what, why, at - 1700000000000 FROM operator_command_item
                      ORDER BY callback_id";
         assert_eq!(
-            desk.sql(items),
+            fixture.sql(items),
             "1|cancelled||11000\n2|skipped|acknowledged|12000"
         );
         assert_eq!(
-            (&desk.orders("cancelled")[..], &desk.orders("delivered")[..]),
+            (
+                &fixture.orders("cancelled")[..],
+                &fixture.orders("delivered")[..]
+            ),
             ("a", "b")
         );
     }
@@ -319,45 +334,45 @@ async fn what_is_in_flight_is_settled_when_its_attempt_has_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_younger_command_has_the_last_word() {
-    for desk in Desk::both().await {
-        desk.insert(&[("a", "exhausted", "6", ONE)]);
-        let resend = desk.ask(Action::Resend, app("6")).await;
-        let cancel = desk.ask(Action::Cancel, app("6")).await;
-        desk.carry_out(at(10)).await;
+    for fixture in Fixture::both().await {
+        fixture.insert(&[("a", "exhausted", "6", ONE)]);
+        let resend = fixture.ask(Action::Resend, app("6")).await;
+        let cancel = fixture.ask(Action::Cancel, app("6")).await;
+        fixture.carry_out(at(10)).await;
         assert_eq!(
-            desk.answer(resend).await,
+            fixture.answer(resend).await,
             "done|1|1|0|{}|resent 1 of 1 callback"
         );
         assert_eq!(
-            desk.answer(cancel).await,
+            fixture.answer(cancel).await,
             "done|1|1|0|{}|cancelled 1 of 1 callback"
         );
-        assert_eq!(desk.orders("cancelled"), "a");
-        let newest = desk.commands.commands(1).await.expect("readable");
+        assert_eq!(fixture.orders("cancelled"), "a");
+        let newest = fixture.commands.commands(1).await.expect("readable");
         assert_eq!(newest[0].id, cancel);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_done_is_refused_in_words() {
-    for desk in Desk::both().await {
+    for fixture in Fixture::both().await {
         let delivered = |command: &mut NewCommand| {
             command.selectors.state = Some(StoredState::Delivered);
         };
         assert_eq!(
-            desk.answered(Action::Cancel, delivered).await,
+            fixture.answered(Action::Cancel, delivered).await,
             "refused|0|0|0|{}|only pending callbacks can be cancelled, not delivered ones"
         );
         assert_eq!(
-            desk.answered(Action::Pause, origin("one.example")).await,
+            fixture.answered(Action::Pause, origin("one.example")).await,
             "refused|0|0|0|{}|\"one.example\" is no origin; write scheme and host, for instance https://merchant.example"
         );
         assert_eq!(
-            desk.answered(Action::Resume, app("6")).await,
+            fixture.answered(Action::Resume, app("6")).await,
             "refused|1|0|0|{}|app 6 is not paused"
         );
         let nothing = NewCommand::new(Action::Resend, "support", "all of them");
-        let refused = desk.commands.submit(nothing, at(0)).await;
+        let refused = fixture.commands.submit(nothing, at(0)).await;
         let refused = refused.expect_err("no selector").to_string();
         assert!(
             refused.contains("a_resend_or_cancel_has_a_selector"),

@@ -3,7 +3,7 @@
 use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::store::{Action, Selectors, StoredState};
 
-use super::{Desk, ONE, TWO, app, at};
+use super::{Fixture, ONE, TWO, app, at};
 use crate::store_kind::{StoreKind, on_both};
 
 on_both!(
@@ -87,18 +87,19 @@ async fn each_selector_chooses_its_callbacks(kind: StoreKind) {
         ),
     ];
     for (selectors, expected) in table {
-        let desk = Desk::on(kind).await;
-        desk.insert(&rows);
+        let fixture = Fixture::on(kind).await;
+        fixture.insert(&rows);
         let chosen = selectors.clone();
-        desk.answered(Action::Resend, |command| command.selectors = chosen)
+        fixture
+            .answered(Action::Resend, |command| command.selectors = chosen)
             .await;
-        assert_eq!(desk.orders("pending"), expected, "{selectors:?}");
+        assert_eq!(fixture.orders("pending"), expected, "{selectors:?}");
     }
 }
 
 async fn a_refund_is_found_by_each_of_its_numbers(kind: StoreKind) {
-    let desk = Desk::on(kind).await;
-    desk.sql(
+    let fixture = Fixture::on(kind).await;
+    fixture.sql(
         "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
            newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, result, state,
            next_attempt_at, finished_at)
@@ -106,7 +107,7 @@ async fn a_refund_is_found_by_each_of_its_numbers(kind: StoreKind) {
            'success', 'exhausted', NULL, 1)",
     );
     for number in ["n", "o", "nr", "r"] {
-        let found = desk
+        let found = fixture
             .answered(Action::Resend, |command| {
                 command.selectors.order_number = Some(number.to_owned());
                 command.dry_run = true;
@@ -119,9 +120,9 @@ async fn a_refund_is_found_by_each_of_its_numbers(kind: StoreKind) {
 
 /// Versions before 6 let them in.
 async fn callbacks_with_ids_below_one_are_found(kind: StoreKind) {
-    let desk = Desk::on(kind).await;
+    let fixture = Fixture::on(kind).await;
     for id in [-7, 0] {
-        desk.sql(&format!(
+        fixture.sql(&format!(
             "INSERT INTO queue_arriving (source, from_name, at, copying) VALUES ('s', 'f', 1, 1);
              INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, currency,
                newpay_order_no, order_no, result, settlement_status)
@@ -130,7 +131,7 @@ async fn callbacks_with_ids_below_one_are_found(kind: StoreKind) {
         ));
     }
     assert_eq!(
-        desk.answered(Action::Cancel, app("6")).await,
+        fixture.answered(Action::Cancel, app("6")).await,
         "done|2|2|0|{}|cancelled 2 of 2 callbacks"
     );
 }

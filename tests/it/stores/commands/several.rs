@@ -6,29 +6,29 @@ use std::time::Duration;
 use callback_dispatcher::store::{Action, Endpoint, Remaining};
 
 use super::super::Backend;
-use super::{Desk, ONE, TWO, app, at};
+use super::{Fixture, ONE, TWO, app, at};
 use crate::live::until;
 
 /// Several at once, each in pieces of its own: nobody does what another has done.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_dispatchers_do_each_callback_once() {
     const ROWS: usize = 2345;
-    let desk = Desk::of(Backend::postgres()).await;
+    let fixture = Fixture::of(Backend::postgres()).await;
     let orders: Vec<String> = (0..ROWS).map(|n| n.to_string()).collect();
     let rows: Vec<_> = orders
         .iter()
         .map(|n| (&n[..], "exhausted", "6", ONE))
         .collect();
-    desk.insert(&rows);
-    let resend = desk.ask(Action::Resend, app("6")).await;
-    let cancel = desk
+    fixture.insert(&rows);
+    let resend = fixture.ask(Action::Resend, app("6")).await;
+    let cancel = fixture
         .ask(Action::Cancel, |command| {
             command.selectors.until = Some(at(2000));
         })
         .await;
     let mut working = tokio::task::JoinSet::new();
     for _ in 0..3 {
-        let queue = desk.backend.queue().await;
+        let queue = fixture.backend.queue().await;
         working.spawn(async move {
             loop {
                 let piece = queue.carry_out(at(10)).await.expect("carried out");
@@ -41,29 +41,29 @@ async fn several_dispatchers_do_each_callback_once() {
     }
     working.join_all().await;
     assert_eq!(
-        desk.answer(resend).await,
+        fixture.answer(resend).await,
         "done|2345|2345|0|{}|resent 2345 of 2345 callbacks"
     );
     assert_eq!(
-        desk.answer(cancel).await,
+        fixture.answer(cancel).await,
         "done|2000|2000|0|{}|cancelled 2000 of 2000 callbacks"
     );
     let items = "SELECT what, count(*), count(DISTINCT callback_id) FROM operator_command_item
                  GROUP BY what ORDER BY what";
-    assert_eq!(desk.sql(items), "cancelled|2000|2000\nresent|2345|2345");
+    assert_eq!(fixture.sql(items), "cancelled|2000|2000\nresent|2345|2345");
     let states = "SELECT state, count(*) FROM callback_queue GROUP BY state ORDER BY state";
-    assert_eq!(desk.sql(states), "cancelled|2000\npending|345");
+    assert_eq!(fixture.sql(states), "cancelled|2000\npending|345");
 }
 
 /// Who did not carry it out hears of what has become due.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_dispatchers_hear_of_what_is_resent() {
-    let desk = Desk::of(Backend::postgres()).await;
-    desk.insert(&[("a", "exhausted", "6", TWO)]);
-    let other = desk.backend.queue().await;
+    let fixture = Fixture::of(Backend::postgres()).await;
+    fixture.insert(&[("a", "exhausted", "6", TWO)]);
+    let other = fixture.backend.queue().await;
     let newest = other.newest().await.expect("readable");
-    desk.ask(Action::Resend, app("6")).await;
-    desk.carry_out(at(10)).await;
+    fixture.ask(Action::Resend, app("6")).await;
+    fixture.carry_out(at(10)).await;
     let hearing = async {
         loop {
             other.changed().await;
@@ -82,9 +82,9 @@ async fn the_other_dispatchers_hear_of_what_is_resent() {
 /// the pause is answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_waits_for_the_claims_that_have_begun() {
-    let desk = Arc::new(Desk::of(Backend::postgres()).await);
-    desk.insert(&[("a", "pending", "7", ONE), ("b", "pending", "7", ONE)]);
-    desk.sql(
+    let fixture = Arc::new(Fixture::of(Backend::postgres()).await);
+    fixture.insert(&[("a", "pending", "7", ONE), ("b", "pending", "7", ONE)]);
+    fixture.sql(
         "CREATE TABLE gate (is_open boolean);
          INSERT INTO gate VALUES (false);
          CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -103,16 +103,16 @@ async fn a_pause_waits_for_the_claims_that_have_begun() {
             "SELECT count(*) FROM pg_stat_activity
              WHERE datname = current_database() AND wait_event = '{event}'"
         );
-        desk.sql(&sql) == "1"
+        fixture.sql(&sql) == "1"
     };
-    let (claimant, operator) = (Arc::clone(&desk), Arc::clone(&desk));
+    let (claimant, operator) = (Arc::clone(&fixture), Arc::clone(&fixture));
     let claiming = tokio::spawn(async move { claimant.claim_of("7", ONE, 1, at(20)).await });
     until("the claim has begun", async || waits("PgSleep")).await;
     let asking = tokio::spawn(async move { operator.answered(Action::Pause, app("7")).await });
     until("the command waits", async || waits("relation")).await;
-    desk.sql("UPDATE gate SET is_open = true");
+    fixture.sql("UPDATE gate SET is_open = true");
     asking.await.expect("answered");
     let in_flight = "SELECT count(leased_until) FROM callback_queue";
-    assert_eq!(desk.sql(in_flight), "1");
+    assert_eq!(fixture.sql(in_flight), "1");
     claiming.await.expect("claimed");
 }
