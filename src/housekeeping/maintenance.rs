@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use super::HousekeepingJob;
 use crate::store::{Queue, StoreError};
 
-/// Checkpoints the write-ahead log and gives free pages back, every five minutes.
+/// Checkpoints the write-ahead log and gives free pages back, at the start and every five
+/// minutes.
 #[derive(Debug)]
 pub struct Maintenance {
     /// The queue to maintain.
@@ -22,6 +23,10 @@ impl HousekeepingJob for Maintenance {
 
     fn cron(&self) -> &'static str {
         "40 */5 * * * *"
+    }
+
+    fn runs_at_start(&self) -> bool {
+        true
     }
 
     async fn run(&self) -> Result<(), StoreError> {

@@ -5,10 +5,10 @@
 //! cron scheduler does nothing but trigger, so a trigger that is late, doubled or lost does no harm,
 //! and a job never overlaps itself.
 //!
-//! Two jobs also run when the daemon starts. Days are closed, because a daemon that restarts more
-//! often than the job's period would never close one. Callbacks are counted, so that the first
-//! scrape of the metrics finds the gauges. Pruning deletes, so it keeps to the hour that the
-//! operator chose.
+//! Three jobs also run when the daemon starts. Days are closed and the file is maintained, because a
+//! daemon that restarts more often than the job's period would never do so. Callbacks are counted,
+//! so that the first scrape of the metrics finds the gauges. Pruning deletes, so it keeps to the
+//! hour that the operator chose.
 //!
 //! Deliberately absent: deliveries. They depend on `next_attempt_at` and the dispatcher's timer.
 
