@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::fault::{ConfigFault, Problem};
-use super::keys::Source;
+use super::keys_file::KeysFile;
 use super::suggestion::nearest;
 use crate::domain::Secret;
 
@@ -14,17 +14,17 @@ const FIELD: &str = "token";
 /// The shortest token that can't be guessed, if it was made as we advise.
 const TOKEN_BYTES_MIN: usize = 20;
 
-/// Reads the token from the section `value` of `source`, whose content is `text`. Quotes nothing of
+/// Reads the token from the section `value` of `file`, whose content is `text`. Quotes nothing of
 /// it.
 pub(super) fn read(
-    source: &Source,
+    file: &KeysFile,
     text: &str,
     offset: usize,
     value: &Spanned<DeValue<'_>>,
 ) -> Result<Secret, Vec<ConfigFault>> {
     let fault = |offset, problem| {
         let subject = Some("console".to_owned());
-        source.fault_at(text, offset, subject, problem)
+        file.fault_at(text, offset, subject, problem)
     };
     let advice = "write token = \"...\" with what `openssl rand -hex 24` prints";
     let invalid = |offset, what: &str| fault(offset, Problem::Invalid(format!("{what}; {advice}")));

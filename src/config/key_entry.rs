@@ -5,7 +5,7 @@ use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
 use super::fault::{ConfigFault, Problem};
-use super::keys::Source;
+use super::keys_file::KeysFile;
 use super::reader::choice;
 use super::secret_file;
 use super::settings::SigningSettings;
@@ -23,7 +23,7 @@ const FIELDS: [&str; 6] = [
 
 /// Reads the fields of one entry, and collects what is wrong with them.
 pub(super) struct KeyReader<'a> {
-    source: &'a Source,
+    file: &'a KeysFile,
     text: &'a str,
     fields: &'a DeTable<'a>,
     /// Where the entry begins.
@@ -34,9 +34,9 @@ pub(super) struct KeyReader<'a> {
 }
 
 impl<'a> KeyReader<'a> {
-    /// A reader of `fields`, the `number`th entry of `source`, at `offset` in its `text`.
+    /// A reader of `fields`, the `number`th entry of `file`, at `offset` in its `text`.
     pub(super) fn new(
-        source: &'a Source,
+        file: &'a KeysFile,
         text: &'a str,
         number: usize,
         fields: &'a DeTable<'a>,
@@ -56,7 +56,7 @@ impl<'a> KeyReader<'a> {
             false => format!("key {number} ({})", names.join(", ")),
         };
         Self {
-            source,
+            file,
             text,
             fields,
             offset,
@@ -201,7 +201,7 @@ impl<'a> KeyReader<'a> {
                 "not a file name; put the PEM key into a file of its own and name that".to_owned(),
             );
         }
-        let (path, access) = self.source.private_key(file);
+        let (path, access) = self.file.private_key(file);
         let shown = path.display();
         let key = secret_file::read(&path, access)
             .map_err(|problem| format!("{shown}: {problem}"))
@@ -241,7 +241,7 @@ impl<'a> KeyReader<'a> {
 
     fn fault_at(&mut self, offset: usize, problem: Problem) {
         let subject = Some(self.subject.clone());
-        let fault = self.source.fault_at(self.text, offset, subject, problem);
+        let fault = self.file.fault_at(self.text, offset, subject, problem);
         self.faults.push(fault);
     }
 }

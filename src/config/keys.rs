@@ -11,14 +11,12 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::console_entry;
-use super::fault::{ConfigFault, Invalid, Place, Problem};
+use super::fault::{ConfigFault, Invalid, Problem};
 use super::key_entry::KeyReader;
-use super::secret_file::{self, Access};
+use super::keys_file::KeysFile;
+use super::secret_file;
 use super::settings::SigningSettings;
 use crate::domain::{KeyEntry, Keyring, Secret};
-
-/// Its name in the credentials directory.
-const FILE_NAME: &str = "keys.toml";
 
 /// The keys, and where they came from.
 #[derive(Debug)]
@@ -43,33 +41,33 @@ impl Keys {
         signing: &SigningSettings,
         credentials_directory: Option<&Path>,
     ) -> Result<Self, Invalid> {
-        let source = Source::of(signing, credentials_directory);
-        let content = match secret_file::read(&source.path, source.access) {
+        let file = KeysFile::of(signing, credentials_directory);
+        let content = match secret_file::read(&file.path, file.access) {
             Ok(content) => content,
-            Err(problem) => return Err(source.invalid(vec![source.fault(problem)])),
+            Err(problem) => return Err(file.invalid(vec![file.fault(problem)])),
         };
         let Ok(text) = std::str::from_utf8(&content) else {
             let problem = Problem::Invalid("not UTF-8 text; save it as UTF-8".to_owned());
-            return Err(source.invalid(vec![source.fault(problem)]));
+            return Err(file.invalid(vec![file.fault(problem)]));
         };
         let Found {
             entries,
             console_token,
             mut faults,
-        } = source.entries(text, signing);
+        } = entries(&file, text, signing);
         let keyring = Keyring::new(entries).unwrap_or_else(|errors| {
             let clashes = errors.iter().map(ToString::to_string);
-            faults.extend(clashes.map(|clash| source.fault(Problem::Invalid(clash))));
+            faults.extend(clashes.map(|clash| file.fault(Problem::Invalid(clash))));
             Keyring::default()
         });
         if faults.is_empty() {
             Ok(Self {
                 keyring,
                 console_token,
-                path: source.path,
+                path: file.path,
             })
         } else {
-            Err(source.invalid(faults))
+            Err(file.invalid(faults))
         }
     }
 }
@@ -82,149 +80,73 @@ struct Found {
     faults: Vec<ConfigFault>,
 }
 
-/// The file to read, and how closed it has to be.
-#[derive(Debug)]
-pub(super) struct Source {
-    pub(super) path: PathBuf,
-    /// What it demands goes for the private keys in the same directory too.
-    access: Access,
+/// Every entry that is in order, and the faults of the others.
+fn entries(file: &KeysFile, text: &str, signing: &SigningSettings) -> Found {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let faults = errors.iter().map(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let problem = "the line is not shown, as it may hold a secret".to_owned();
+            file.fault_at(text, offset, None, Problem::Syntax(problem))
+        });
+        return Found {
+            faults: faults.collect(),
+            ..Found::default()
+        };
+    }
+    let mut faults = Vec::new();
+    let mut entries = Vec::new();
+    let mut console_token = None;
+    let mut count = 0;
+    for (name, value) in table.get_ref() {
+        if name.get_ref() == "console" {
+            match console_entry::read(file, text, name.span().start, value) {
+                Ok(token) => console_token = Some(token),
+                Err(found) => faults.extend(found),
+            }
+            continue;
+        }
+        if name.get_ref() != "key" {
+            let problem = Problem::Unknown {
+                what: "name at the top of the file".to_owned(),
+                suggestion: Some("[[key]]".to_owned()),
+            };
+            faults.push(file.fault_at(text, name.span().start, None, problem));
+            continue;
+        }
+        for item in value.get_ref().as_array().into_iter().flatten() {
+            count += 1;
+            match item.get_ref() {
+                DeValue::Table(fields) => {
+                    let reader = KeyReader::new(file, text, count, fields, item.span().start);
+                    match reader.read(signing) {
+                        Ok(entry) => entries.push(entry),
+                        Err(found) => faults.extend(found),
+                    }
+                }
+                _ => faults.push(not_entries(file, text, item.span().start)),
+            }
+        }
+        if !value.get_ref().is_array() {
+            faults.push(not_entries(file, text, name.span().start));
+            count += 1;
+        }
+    }
+    if count == 0 && faults.is_empty() {
+        faults.push(file.fault(Problem::Invalid(
+            "no key in it; add a [[key]] with app_id, id and secret".to_owned(),
+        )));
+    }
+    Found {
+        entries,
+        console_token,
+        faults,
+    }
 }
 
-impl Source {
-    fn of(signing: &SigningSettings, credentials_directory: Option<&Path>) -> Self {
-        credentials_directory
-            .map(|directory| directory.join(FILE_NAME))
-            // One that can't be looked at is taken, to say so rather than sign with other keys.
-            .filter(|path| path.try_exists().unwrap_or(true))
-            .map_or_else(
-                || Self {
-                    path: signing.keys_file.clone(),
-                    access: Access::OwnerOnly,
-                },
-                |path| Self {
-                    path,
-                    access: Access::NotOthers,
-                },
-            )
-    }
-
-    fn directory(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new(""))
-    }
-
-    /// The path of a private key that an entry names, and how closed it has to be.
-    pub(super) fn private_key(&self, name: &str) -> (PathBuf, Access) {
-        let path = self.directory().join(name);
-        let access = match path.parent() {
-            Some(directory) if directory == self.directory() => self.access,
-            _ => Access::OwnerOnly,
-        };
-        (path, access)
-    }
-
-    /// Every entry that is in order, and the faults of the others.
-    fn entries(&self, text: &str, signing: &SigningSettings) -> Found {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
-            let faults = errors.iter().map(|error| {
-                let offset = error.span().map_or(0, |span| span.start);
-                let problem = "the line is not shown, as it may hold a secret".to_owned();
-                self.fault_at(text, offset, None, Problem::Syntax(problem))
-            });
-            return Found {
-                faults: faults.collect(),
-                ..Found::default()
-            };
-        }
-        let mut faults = Vec::new();
-        let mut entries = Vec::new();
-        let mut console_token = None;
-        let mut count = 0;
-        for (name, value) in table.get_ref() {
-            if name.get_ref() == "console" {
-                match console_entry::read(self, text, name.span().start, value) {
-                    Ok(token) => console_token = Some(token),
-                    Err(found) => faults.extend(found),
-                }
-                continue;
-            }
-            if name.get_ref() != "key" {
-                let problem = Problem::Unknown {
-                    what: "name at the top of the file".to_owned(),
-                    suggestion: Some("[[key]]".to_owned()),
-                };
-                faults.push(self.fault_at(text, name.span().start, None, problem));
-                continue;
-            }
-            for item in value.get_ref().as_array().into_iter().flatten() {
-                count += 1;
-                match item.get_ref() {
-                    DeValue::Table(fields) => {
-                        let reader = KeyReader::new(self, text, count, fields, item.span().start);
-                        match reader.read(signing) {
-                            Ok(entry) => entries.push(entry),
-                            Err(found) => faults.extend(found),
-                        }
-                    }
-                    _ => faults.push(self.not_entries(text, item.span().start)),
-                }
-            }
-            if !value.get_ref().is_array() {
-                faults.push(self.not_entries(text, name.span().start));
-                count += 1;
-            }
-        }
-        if count == 0 && faults.is_empty() {
-            faults.push(self.fault(Problem::Invalid(
-                "no key in it; add a [[key]] with app_id, id and secret".to_owned(),
-            )));
-        }
-        Found {
-            entries,
-            console_token,
-            faults,
-        }
-    }
-
-    fn not_entries(&self, text: &str, offset: usize) -> ConfigFault {
-        let problem = Problem::Invalid(
-            "a key is a table of its own; write [[key]] and its fields below it".to_owned(),
-        );
-        self.fault_at(text, offset, None, problem)
-    }
-
-    fn fault(&self, problem: Problem) -> ConfigFault {
-        ConfigFault {
-            place: Place::file(&self.path),
-            subject: None,
-            problem,
-        }
-    }
-
-    pub(super) fn fault_at(
-        &self,
-        text: &str,
-        offset: usize,
-        subject: Option<String>,
-        problem: Problem,
-    ) -> ConfigFault {
-        ConfigFault {
-            place: Place::line_of(&self.path, text, offset),
-            subject,
-            problem,
-        }
-    }
-
-    /// Adds what to do when the file itself is missing.
-    fn invalid(&self, mut faults: Vec<ConfigFault>) -> Invalid {
-        for fault in &mut faults {
-            if let Problem::Unreadable { remedy, .. } = &mut fault.problem
-                && fault.place == Place::file(&self.path)
-            {
-                "create it with a [[key]] for each app, or set signing.keys_file"
-                    .clone_into(remedy);
-            }
-        }
-        Invalid { faults }
-    }
+fn not_entries(file: &KeysFile, text: &str, offset: usize) -> ConfigFault {
+    let problem = Problem::Invalid(
+        "a key is a table of its own; write [[key]] and its fields below it".to_owned(),
+    );
+    file.fault_at(text, offset, None, problem)
 }

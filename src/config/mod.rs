@@ -21,6 +21,7 @@ mod fault;
 mod inputs;
 mod key_entry;
 mod keys;
+mod keys_file;
 mod layers;
 mod log_level;
 mod reader;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
-use super::store_url::StoreUrl;
+use super::store_url::{StoreUrl, without_password};
 use crate::domain::{Algorithm, Convention, Schedule};
 
 /// Everything that `dispatcher.toml` and the environment say.
@@ -100,14 +100,6 @@ impl fmt::Debug for EgressSettings {
             .field("proxy", &self.proxy.as_ref().map(without_password))
             .finish()
     }
-}
-
-/// `url` as it may be shown: neither user nor password nor query, where drivers take passwords too.
-pub(super) fn without_password(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port().map(|port| format!(":{port}"));
-    let port = port.unwrap_or_default();
-    format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
 /// `[signing]`: how texts are signed, and where the keys are.

@@ -7,7 +7,6 @@ use url::Url;
 
 use super::fault::Problem;
 use super::inputs::Inputs;
-use super::settings::without_password;
 use crate::store::postgres::Database;
 
 /// The database that holds the queue.
@@ -72,6 +71,14 @@ impl fmt::Debug for StoreUrl {
             Self::Postgres(_) => f.debug_tuple("Postgres").field(&self.name()).finish(),
         }
     }
+}
+
+/// `url` as it may be shown: neither user nor password nor query, where drivers take passwords too.
+pub(super) fn without_password(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}"));
+    let port = port.unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use thiserror::Error;
 use super::callback::{Message, NewCallback};
 use super::payment::Payment;
 use super::refund::Refund;
-use super::value::{Amount, Currency, InvalidValue, PayMethod, Settlement, TransactionResult};
+use super::value::{Amount, Currency, PayMethod, Settlement, TransactionResult};
+use super::words::InvalidValue;
 
 /// Why a line is not a callback.
 #[derive(Debug, Error)]

@@ -47,7 +47,6 @@ pub use signature::{
     Algorithm, Convention, EmptyValues, Encoding, InvalidKey, Secret, SigningKey, Unsignable,
 };
 pub use timestamp::Timestamp;
-pub use value::{
-    Amount, CallbackId, Currency, InvalidValue, Kind, PayMethod, Settlement, TransactionResult,
-};
+pub use value::{Amount, CallbackId, Currency, Kind, PayMethod, Settlement, TransactionResult};
 pub use wire::{Member, Value, body, body_sha256};
+pub use words::InvalidValue;

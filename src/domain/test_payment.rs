@@ -2,7 +2,8 @@
 
 use super::payment::Payment;
 use super::timestamp::Timestamp;
-use super::value::{Amount, Currency, InvalidValue, PayMethod, Settlement, TransactionResult};
+use super::value::{Amount, Currency, PayMethod, Settlement, TransactionResult};
+use super::words::InvalidValue;
 
 /// What its order numbers begin with.
 const TEST_ORDER_PREFIX: &str = "TEST-";

@@ -4,9 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use thiserror::Error;
 
-use super::words::{codes, words};
+use super::words::{InvalidValue, codes, words};
 
 /// The row of `callback_queue` that a callback came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -16,32 +15,6 @@ pub struct CallbackId(pub i64);
 impl fmt::Display for CallbackId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A value that is not among those that the document or the contract allows.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{name} is {found:?}; use {expected}")]
-pub struct InvalidValue {
-    /// What was read.
-    pub name: &'static str,
-    /// What stood there.
-    pub found: String,
-    /// What may stand there.
-    pub expected: &'static str,
-}
-
-impl InvalidValue {
-    pub(crate) fn new(
-        name: &'static str,
-        found: impl fmt::Display,
-        expected: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            found: found.to_string(),
-            expected,
-        }
     }
 }
 

@@ -1,5 +1,35 @@
 //! Enums whose values have a word in the queue or a code on the wire.
 
+use std::fmt;
+
+use thiserror::Error;
+
+/// A value that is not among those that the document or the contract allows.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{name} is {found:?}; use {expected}")]
+pub struct InvalidValue {
+    /// What was read.
+    pub name: &'static str,
+    /// What stood there.
+    pub found: String,
+    /// What may stand there.
+    pub expected: &'static str,
+}
+
+impl InvalidValue {
+    pub(crate) fn new(
+        name: &'static str,
+        found: impl fmt::Display,
+        expected: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            found: found.to_string(),
+            expected,
+        }
+    }
+}
+
 /// Gives an enum `ALL`, `as_str`, `Display` and `FromStr` from one table of its words.
 macro_rules! words {
     ($type:ident, $name:literal, $expected:literal, { $($variant:ident => $word:literal,)+ }) => {

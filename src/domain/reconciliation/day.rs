@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::super::timestamp::Timestamp;
-use super::super::value::InvalidValue;
+use super::super::words::InvalidValue;
 
 const DAY_MS: i64 = 86_400_000;
 

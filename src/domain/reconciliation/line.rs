@@ -7,7 +7,8 @@ use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::super::timestamp::Timestamp;
-use super::super::value::{CallbackId, InvalidValue};
+use super::super::value::CallbackId;
+use super::super::words::InvalidValue;
 
 /// How a callback stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

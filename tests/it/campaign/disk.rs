@@ -242,7 +242,7 @@ async fn a_file_system_that_turns_read_only_stops_the_sending() {
     daemon.halts().await;
     mount.breaks();
     daemon.signal("CONT");
-    daemon.says("until it works again").await;
+    daemon.says("nothing is claimed").await;
     silence(&world).await;
     assert_eq!(daemon.ended(), None, "{}", daemon.said());
     let status = daemon.stops().await;

@@ -48,7 +48,17 @@ async fn until(what: &str, holds: impl FnMut() -> bool) {
 }
 
 /// Asks until `holds` says yes, `patience` long.
-pub(crate) async fn until_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until_within(patience: Duration, what: &str, holds: impl FnMut() -> bool) {
+    let holds = holds_within(patience, holds).await;
+    assert!(holds, "not within {patience:?}: {what}");
+}
+
+/// Asks until `holds` says yes, at most [`PATIENCE`] long; returns whether it did.
+async fn has_happened(holds: impl FnMut() -> bool) -> bool {
+    holds_within(PATIENCE, holds).await
+}
+
+async fn holds_within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let mut again = tokio::time::interval(Duration::from_millis(10));
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let asking = async {
@@ -56,8 +66,7 @@ pub(crate) async fn until_within(patience: Duration, what: &str, mut holds: impl
             again.tick().await;
         }
     };
-    let waited = tokio::time::timeout(patience, asking).await;
-    assert!(waited.is_ok(), "not within {patience:?}: {what}");
+    tokio::time::timeout(patience, asking).await.is_ok()
 }
 
 /// Numbers that look random and follow from a seed (SplitMix64).

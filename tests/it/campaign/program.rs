@@ -6,8 +6,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use super::until;
 use super::world::World;
+use super::{has_happened, until};
 
 /// The build that ships; without it, the one that the tests were built with.
 const SHIPPED: &str = "CRASH_PROGRAM";
@@ -123,14 +123,18 @@ impl Daemon {
 
     /// Returns when it has said `words`.
     pub(super) async fn says(&mut self, words: &str) {
-        until(&format!("the program says {words:?}"), || {
+        let said = has_happened(|| {
             let ended = self.ended();
             let said = self.said();
             let has_said_it = said.contains(words);
             assert!(has_said_it || ended.is_none(), "{ended:?}: {said}");
             has_said_it
-        })
-        .await;
+        });
+        assert!(
+            said.await,
+            "the program has not said {words:?}:\n{}",
+            self.said()
+        );
     }
 
     /// Sends a signal, for instance `TERM`.
@@ -172,14 +176,10 @@ impl Daemon {
 
     /// Waits for its end.
     pub(super) async fn ends(&mut self) -> ExitStatus {
-        let mut status = None;
-        let child = &mut self.child;
-        until("the program ends", || {
-            status = child.try_wait().expect("our child");
-            status.is_some()
-        })
-        .await;
-        status.expect("that was waited for")
+        if has_happened(|| self.ended().is_some()).await {
+            return self.ended().expect("that was waited for");
+        }
+        panic!("the program has not ended:\n{}", self.said());
     }
 
     /// SIGTERM, and its end.
