@@ -72,7 +72,7 @@ END $$;
 CREATE FUNCTION queue_refuse_unless_copying() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-  IF EXISTS (SELECT 1 FROM queue_arriving WHERE copying = 1) THEN
+  IF EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1) THEN
     RETURN NEW;
   END IF;
   RAISE EXCEPTION USING
@@ -591,30 +591,29 @@ COMMENT ON COLUMN dispatcher.started_at IS 'When it began, in Unix milliseconds'
 COMMENT ON COLUMN dispatcher.seen_at IS
   'Refreshed by the dispatcher every two seconds, in Unix milliseconds; one that is much older is of a dead one';
 
--- This queue has been moved to another database, see docs/transfer.md: at most one row. Beside it
--- stand triggers, which `transfer` makes because their text tells where to, and which refuse every
--- change of callback_queue and operator_command.
-CREATE TABLE queue_moved (
-  one         BIGINT NOT NULL UNIQUE DEFAULT 1,
-  source      TEXT   NOT NULL, -- names this transfer; random
+-- The mark of a transfer that moves this queue to another database, see docs/transfer.md: at most one
+-- row. With it `transfer` makes triggers that refuse every change of callback_queue and
+-- operator_command; their text tells where the queue has moved.
+CREATE TABLE internal_transfer_out (
+  id          BIGINT PRIMARY KEY DEFAULT 1,
+  transfer_id TEXT   NOT NULL, -- random
   to_name     TEXT   NOT NULL,
-  at          BIGINT NOT NULL,
+  marked_at   BIGINT NOT NULL,
   verified_at BIGINT,          -- since then the other database is the queue
-  CONSTRAINT a_queue_moves_once
-    CHECK (one = 1)
+  CONSTRAINT transfer_out_is_one_row
+    CHECK (id = 1)
 );
 
--- This queue is being filled from another database, and is none before this row is gone: at most
--- one row. Beside it stand triggers, which `transfer` makes and removes, and which let nobody else
--- change callback_queue and operator_command.
-CREATE TABLE queue_arriving (
-  one       BIGINT NOT NULL UNIQUE DEFAULT 1,
-  source    TEXT   NOT NULL,           -- as in queue_moved over there
-  from_name TEXT   NOT NULL,
-  at        BIGINT NOT NULL,
-  copying   BIGINT NOT NULL DEFAULT 0, -- 1 inside the transactions of `transfer`, and so for it alone
-  CONSTRAINT a_queue_arrives_once
-    CHECK (one = 1)
+-- The mark of a transfer that fills this queue from another database: at most one row. Until it is gone,
+-- this is no queue: triggers that `transfer` makes with it refuse every change but its own.
+CREATE TABLE internal_transfer_in (
+  id          BIGINT PRIMARY KEY DEFAULT 1,
+  transfer_id TEXT   NOT NULL,           -- as in internal_transfer_out of the other database
+  from_name   TEXT   NOT NULL,
+  marked_at   BIGINT NOT NULL,
+  copying     BIGINT NOT NULL DEFAULT 0, -- 1 inside the transactions of `transfer`, and so for it alone
+  CONSTRAINT transfer_in_is_one_row
+    CHECK (id = 1)
 );
 
 -- Which of these scripts it was.
@@ -745,7 +744,7 @@ COMMIT;
 --   ON callback_queue TO gateway;
 --
 -- GRANT SELECT ON callback_queue, callback_attempt, operator_command, operator_command_item, paused,
---   reconciliation, reconciliation_open, dispatcher, queue_moved, queue_arriving, queue_schema,
+--   reconciliation, reconciliation_open, dispatcher, internal_transfer_out, internal_transfer_in, queue_schema,
 --   callback_status, callback_stuck, callback_exhausted, merchant_health TO operator;
 -- GRANT INSERT (action, callback_id, order_number, app_id, origin, state, since, until,
 --   include_acknowledged, dry_run, rate, actor, reason) ON operator_command TO operator;

@@ -156,7 +156,7 @@ CREATE TRIGGER callback_queue_set_origin
 AFTER INSERT ON callback_queue
 BEGIN
   -- A CHECK would also condemn rows that older versions let in, and a transfer brings.
-  SELECT RAISE(ABORT, 'callback_queue: id_is_positive') WHERE NEW.id <= 0 AND NOT EXISTS (SELECT 1 FROM queue_arriving);
+  SELECT RAISE(ABORT, 'callback_queue: id_is_positive') WHERE NEW.id <= 0 AND NOT EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1);
   UPDATE callback_queue
   SET origin = (
     SELECT rtrim(replace(authority || '/', CASE WHEN authority LIKE 'https:%' THEN ':443/' ELSE ':80/' END, '/'), '/')
@@ -326,7 +326,7 @@ CREATE INDEX operator_command_open ON operator_command (id) WHERE finished_at IS
 
 CREATE TRIGGER operator_command_begins_waiting
 BEFORE INSERT ON operator_command
-WHEN (NEW.status <> 'waiting' AND NOT EXISTS (SELECT 1 FROM queue_arriving))
+WHEN (NEW.status <> 'waiting' AND NOT EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1))
   OR EXISTS (SELECT 1 FROM operator_command WHERE id = NEW.id)
 BEGIN
   SELECT RAISE(ABORT, 'operator_command: a new row waits; the dispatcher carries it out and answers');
@@ -480,44 +480,30 @@ BEGIN
   SELECT RAISE(ABORT, 'reconciliation_open: this day is closed');
 END;
 
--- This queue has been moved to another database, see docs/transfer.md: at most one row. Beside it
--- stand triggers, which `transfer` makes because their text tells where to, and which refuse every
--- change of callback_queue and operator_command.
-CREATE TABLE queue_moved (
-  one         INTEGER NOT NULL UNIQUE DEFAULT 1,
-  source      TEXT    NOT NULL, -- names this transfer; random
+-- The mark of a transfer that moves this queue to another database, see docs/transfer.md: at most one
+-- row. With it `transfer` makes triggers that refuse every change of callback_queue and
+-- operator_command; their text tells where the queue has moved.
+CREATE TABLE internal_transfer_out (
+  id          INTEGER PRIMARY KEY,
+  transfer_id TEXT    NOT NULL, -- random
   to_name     TEXT    NOT NULL,
-  at          INTEGER NOT NULL,
+  marked_at   INTEGER NOT NULL,
   verified_at INTEGER,          -- since then the other database is the queue
-  CONSTRAINT a_queue_moves_once
-    CHECK (one = 1)
+  CONSTRAINT transfer_out_is_one_row
+    CHECK (id = 1)
 ) STRICT;
 
--- This queue is being filled from another database, and is none before this row is gone: at most
--- one row.
-CREATE TABLE queue_arriving (
-  one       INTEGER NOT NULL UNIQUE DEFAULT 1,
-  source    TEXT    NOT NULL,           -- as in queue_moved over there
-  from_name TEXT    NOT NULL,
-  at        INTEGER NOT NULL,
-  copying   INTEGER NOT NULL DEFAULT 0, -- 1 inside the transactions of `transfer`, and so for it alone
-  CONSTRAINT a_queue_arrives_once
-    CHECK (one = 1)
+-- The mark of a transfer that fills this queue from another database: at most one row. Until it is gone,
+-- this is no queue: triggers that `transfer` makes with it refuse every change but its own.
+CREATE TABLE internal_transfer_in (
+  id          INTEGER PRIMARY KEY,
+  transfer_id TEXT    NOT NULL,           -- as in internal_transfer_out of the other database
+  from_name   TEXT    NOT NULL,
+  marked_at   INTEGER NOT NULL,
+  copying     INTEGER NOT NULL DEFAULT 0, -- 1 inside the transactions of `transfer`, and so for it alone
+  CONSTRAINT transfer_in_is_one_row
+    CHECK (id = 1)
 ) STRICT;
-
-CREATE TRIGGER callback_queue_waits_for_its_transfer
-BEFORE INSERT ON callback_queue
-WHEN EXISTS (SELECT 1 FROM queue_arriving WHERE copying = 0)
-BEGIN
-  SELECT RAISE(ABORT, 'callback_queue: a transfer into this queue is not finished; run it again');
-END;
-
-CREATE TRIGGER operator_command_waits_for_its_transfer
-BEFORE INSERT ON operator_command
-WHEN EXISTS (SELECT 1 FROM queue_arriving WHERE copying = 0)
-BEGIN
-  SELECT RAISE(ABORT, 'operator_command: a transfer into this queue is not finished; run it again');
-END;
 
 -- Views for people. Their "now" is the clock of whoever asks.
 

@@ -123,7 +123,7 @@ fn open_exit(error: &OpenError) -> Exit {
         | OpenError::Older { .. }
         | OpenError::Moving { .. }
         | OpenError::Moved { .. }
-        | OpenError::Arriving { .. }
+        | OpenError::Incomplete { .. }
         | OpenError::File { .. } => Exit::Unusable,
         OpenError::Database { .. } => Exit::Failed,
     }

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use crate::config::StoreUrl;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 use crate::store::postgres::{
-    self, Database, FleetTiming, PostgresCommands, PostgresInspection, PostgresMovable,
-    PostgresProducer, PostgresQueue,
+    self, Database, FleetTiming, PostgresCommands, PostgresInspection, PostgresProducer,
+    PostgresQueue,
 };
-use crate::store::sqlite::{
-    self, SqliteCommands, SqliteInspection, SqliteMovable, SqliteProducer, SqliteQueue,
-};
-use crate::store::transfer::Movable;
+use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteProducer, SqliteQueue};
+use crate::store::transfer::TransferEnd;
 use crate::store::{
     Commands, CommitObserver, EnqueueError, Inspection, Ledger, OpenError, Queue, Retention,
     StoreError, Unobserved,
@@ -149,20 +147,20 @@ pub(super) fn name(url: &StoreUrl) -> Result<String, OpenError> {
 }
 
 /// Holds the queue that a transfer takes out of a database.
-pub(super) async fn source(url: &StoreUrl, now: Timestamp) -> Result<Box<dyn Movable>, OpenError> {
+pub(super) async fn source(url: &StoreUrl, now: Timestamp) -> Result<TransferEnd, OpenError> {
     let holder = format!("a transfer by {}", holder(now));
     Ok(match store(url)? {
-        Store::Sqlite(path) => Box::new(SqliteMovable::source(path, &holder)?),
-        Store::Postgres(database) => Box::new(PostgresMovable::source(&database).await?),
+        Store::Sqlite(path) => sqlite::transfer_source(path, &holder)?,
+        Store::Postgres(database) => postgres::transfer_source(&database).await?,
     })
 }
 
 /// Holds the queue that a transfer fills; makes it if it is missing.
-pub(super) async fn target(url: &StoreUrl, now: Timestamp) -> Result<Box<dyn Movable>, OpenError> {
+pub(super) async fn target(url: &StoreUrl, now: Timestamp) -> Result<TransferEnd, OpenError> {
     let holder = format!("a transfer by {}", holder(now));
     Ok(match store(url)? {
-        Store::Sqlite(path) => Box::new(SqliteMovable::target(path, &holder)?),
-        Store::Postgres(database) => Box::new(PostgresMovable::target(&database).await?),
+        Store::Sqlite(path) => sqlite::transfer_target(path, &holder)?,
+        Store::Postgres(database) => postgres::transfer_target(&database).await?,
     })
 }
 

@@ -85,7 +85,7 @@ pub enum OpenError {
         "{database} is not complete: a transfer into it from {from} is not finished; run \
          `callback-dispatcher transfer` again"
     )]
-    Arriving {
+    Incomplete {
         /// The database.
         database: String,
         /// Where from.

@@ -38,26 +38,26 @@ impl Comparison {
         }
     }
 
-    /// Takes the next page of both ends, each behind the same key.
+    /// Takes the next page of both ends, each after the same key.
     pub(super) fn add(&mut self, sent: &[Row], taken: &[Row]) -> Result<(), Difference> {
         for at in 0..sent.len().max(taken.len()) {
             let (key, how) = match (sent.get(at), taken.get(at)) {
-                (Some(sent), Some(taken)) => match self.key(sent).cmp(self.key(taken)) {
-                    Ordering::Equal if sent == taken => {
-                        self.sent.add(sent);
-                        self.taken.add(taken);
-                        continue;
-                    }
-                    Ordering::Equal => (sent, "the two rows are not the same"),
-                    Ordering::Less => (sent, "the copy lacks this row"),
-                    Ordering::Greater => (taken, "only the copy has this row"),
+                (Some(sent), Some(taken)) if sent == taken => {
+                    self.sent.add(sent);
+                    self.taken.add(taken);
+                    continue;
+                }
+                (Some(sent), Some(taken)) => match self.order(sent, taken) {
+                    Some(Ordering::Less) => (sent, "the copy lacks this row"),
+                    Some(Ordering::Greater) => (taken, "only the copy has this row"),
+                    _ => (sent, "the two rows are not the same"),
                 },
                 (Some(sent), None) => (sent, "the copy lacks this row"),
                 (None, Some(taken)) => (taken, "only the copy has this row"),
                 (None, None) => continue,
             };
             return Err(Difference {
-                key: self.table.key_of(key),
+                key: self.table.name_of(key),
                 how,
             });
         }
@@ -79,8 +79,10 @@ impl Comparison {
         }
     }
 
-    fn key<'a>(&self, row: &'a Row) -> &'a [crate::store::transfer::Value] {
-        &row[..self.table.key_columns]
+    fn order(&self, sent: &Row, taken: &Row) -> Option<Ordering> {
+        self.table
+            .key_of(sent)
+            .partial_cmp(self.table.key_of(taken))
     }
 }
 

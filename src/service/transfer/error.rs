@@ -67,7 +67,7 @@ pub enum TransferError {
         /// The row.
         key: String,
         /// The column.
-        column: &'static str,
+        column: String,
         /// What is wrong with it.
         fault: &'static str,
         /// Where it can't be held.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`PostgresQueue`] | the side of a dispatcher, one of several |
 //! | [`PostgresProducer`] | queues and prunes rows from a command |
-//! | [`PostgresMovable`] | a queue at either end of a transfer |
+//! | `transfer` | holds the queue at either end of a transfer |
 //! | [`PostgresCommands`] | what operators ask for |
 //! | [`PostgresInspection`] | reads, for people and auditors |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
@@ -35,7 +35,6 @@ mod error;
 mod fleet;
 mod inspection;
 mod listener;
-mod marks;
 mod prune;
 mod record;
 mod rows;
@@ -62,9 +61,8 @@ pub use commands::PostgresCommands;
 pub use connection::{Database, UrlError};
 pub use fleet::FleetTiming;
 pub use inspection::PostgresInspection;
-pub use marks::check_in_use;
 pub use schema::{SCHEMA, SCHEMA_VERSION, has_dispatchers, init};
-pub use transfer::PostgresMovable;
+pub use transfer::{check_in_use, transfer_source, transfer_target};
 
 use closing::Closing;
 use connection::{Pool, User};
@@ -107,7 +105,7 @@ impl PostgresQueue {
             .await
             .map_err(failed)?;
         // After it has joined: see `transfer`.
-        if let Err(error) = marks::require_in_use(database, &pool).await {
+        if let Err(error) = transfer::require_in_use(database, &pool).await {
             fleet.leave().await;
             return Err(error);
         }
@@ -140,7 +138,7 @@ impl PostgresQueue {
 pub async fn check(database: &Database) -> Result<String, OpenError> {
     let pool = database.pool(User::People);
     schema::require_current(database, &pool).await?;
-    marks::require_in_use(database, &pool).await?;
+    transfer::require_in_use(database, &pool).await?;
     schema::check_writable(&pool)
         .await
         .map_err(|error| database.open_error(error))
@@ -161,7 +159,7 @@ impl PostgresProducer {
     pub async fn open(database: &Database) -> Result<Self, OpenError> {
         let pool = database.pool(User::People);
         schema::require_current(database, &pool).await?;
-        marks::require_in_use(database, &pool).await?;
+        transfer::require_in_use(database, &pool).await?;
         Ok(Self { pool })
     }
 

@@ -101,6 +101,18 @@ impl Session for Transaction<'_> {
     }
 }
 
+impl Session for Client {
+    const DIALECT: Dialect = Dialect::Postgres;
+
+    async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
+        query(self, sql, values).await
+    }
+
+    async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, StoreError> {
+        execute(self, sql, values).await
+    }
+}
+
 /// Each statement by itself, on any connection.
 impl Session for Pool {
     const DIALECT: Dialect = Dialect::Postgres;

@@ -16,7 +16,9 @@ use futures_util::FutureExt as _;
 
 use super::StoreError;
 
-pub(super) use value::{Row, Value};
+pub use value::Value;
+
+pub(super) use value::Row;
 
 /// Runs statements, each with a value for every `?n`. Statements stay prepared.
 pub(super) trait Session {

@@ -7,8 +7,8 @@ use crate::domain::{CallbackId, Timestamp};
 use crate::store::{Origin, StoreError};
 
 /// A value of a row or of a parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::store) enum Value {
+#[derive(Clone, Debug, PartialEq, PartialOrd)]
+pub enum Value {
     /// None.
     Null,
     /// A number, or a truth value as 0 or 1.
@@ -177,6 +177,11 @@ impl Row {
             values,
             next: Cell::new(0),
         }
+    }
+
+    /// The names of the columns, and the values.
+    pub(in crate::store) fn into_parts(self) -> (Arc<[String]>, Vec<Value>) {
+        (self.columns, self.values)
     }
 
     /// Reads a column.

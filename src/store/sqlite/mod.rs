@@ -6,7 +6,7 @@
 //! | [`SqliteProducer`] | queues rows from a command, beside a running dispatcher |
 //! | [`SqliteInspection`] | reads, on connections of its own |
 //! | [`SqliteCommands`] | takes operators' commands, beside a running dispatcher |
-//! | [`SqliteMovable`] | a queue at either end of a transfer |
+//! | `transfer` | holds the queue at either end of a transfer |
 //! | `writer` | the one thread that writes for this process, in groups |
 //! | `lock_backoff` | leaves the lock to other processes in turn |
 //! | `wal_watch` | the inotify watch, and when it is masked |
@@ -33,7 +33,6 @@ mod ledger;
 mod lock;
 mod lock_backoff;
 mod maintenance;
-mod marks;
 mod payments;
 #[cfg(test)]
 mod plans;
@@ -65,11 +64,10 @@ use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use commands::SqliteCommands;
 pub use inspection::SqliteInspection;
-pub use marks::check_in_use;
 pub use payments::{PaymentsQuery, QueryError};
 pub use schema::{SCHEMA, SCHEMA_VERSION};
 pub use scratch::KnownResults;
-pub use transfer::SqliteMovable;
+pub use transfer::{check_in_use, transfer_source, transfer_target};
 
 use commit_watcher::CommitWatcher;
 use lock::InstanceLock;
@@ -109,7 +107,7 @@ impl SqliteQueue {
         let path = connection::canonical(path)?;
         let lock = InstanceLock::acquire(&path, holder)?;
         let connection = connection::open_or_create(&path)?;
-        marks::require_in_use(&connection, &path)?;
+        transfer::require_in_use(&connection, &path)?;
         let reader = SqliteInspection::open(&path)?;
         let wal_watch = Arc::new(WalWatch::default());
         let writer = Writer::start(path.clone(), connection, observer, Arc::clone(&wal_watch))?;
@@ -159,7 +157,7 @@ pub fn true_path(path: &Path) -> Result<PathBuf, OpenError> {
 pub fn check(path: &Path) -> Result<(), OpenError> {
     let path = connection::canonical(path)?;
     let connection = connection::open_current(&path)?;
-    marks::require_in_use(&connection, &path)?;
+    transfer::require_in_use(&connection, &path)?;
     connection::check_writable(&connection, &path)
 }
 
@@ -178,7 +176,7 @@ impl SqliteProducer {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let path = connection::canonical(path)?;
         let connection = connection::open_current(&path)?;
-        marks::require_in_use(&connection, &path)?;
+        transfer::require_in_use(&connection, &path)?;
         Ok(Self { connection })
     }
 

@@ -1,76 +1,56 @@
-//! The marks of a transfer, and what is refused while they stand. What a transfer does with them:
-//! `binary/transfer`.
+//! The marks of a transfer. What a transfer does with them: `binary/transfer`.
 
-use super::{CLIENTS, Client, FILE_CLIENTS, Queue, Row, plain};
+use super::{CLIENTS, Client, Queue, plain};
 
-const ARRIVING: &str = "INSERT INTO queue_arriving (source, from_name, at) VALUES ('a', 'b', 1)";
-const MOVED: &str = "INSERT INTO queue_moved (source, to_name, at) VALUES ('a', 'b', 1)";
-const COMMAND: &str = "INSERT INTO operator_command (action, callback_id, actor, reason) VALUES ('cancel', 1, 'a', 'b')";
+const IN: &str =
+    "INSERT INTO internal_transfer_in (transfer_id, from_name, marked_at) VALUES ('a', 'b', 1)";
+const OUT: &str =
+    "INSERT INTO internal_transfer_out (transfer_id, to_name, marked_at) VALUES ('a', 'b', 1)";
 const ANSWERED: &str = "INSERT INTO operator_command (action, callback_id, actor, reason, status, finished_at) \
      VALUES ('cancel', 1, 'a', 'b', 'done', 1)";
 
 #[test]
 fn a_queue_has_one_mark_of_a_kind() {
     for client in CLIENTS {
-        let (arriving, moved) = match client {
-            Client::Shell | Client::Python => ("queue_arriving.one", "queue_moved.one"),
-            Client::Psql => ("queue_arriving_one_key", "queue_moved_one_key"),
+        let rules = match client {
+            Client::Shell | Client::Python => ["transfer_in_is_one_row", "transfer_out_is_one_row"],
+            Client::Psql => ["internal_transfer_in_pkey", "internal_transfer_out_pkey"],
         };
-        let table = [
-            (ARRIVING, arriving),
-            (MOVED, moved),
-            (
-                "INSERT INTO queue_arriving (one, source, from_name, at) VALUES (2, 'a', 'b', 1)",
-                "a_queue_arrives_once",
-            ),
-            (
-                "INSERT INTO queue_moved (one, source, to_name, at) VALUES (2, 'a', 'b', 1)",
-                "a_queue_moves_once",
-            ),
-        ];
         let queue = Queue::of(client);
-        for answer in queue.ask(client, &[plain(ARRIVING), plain(MOVED)]) {
+        let marks = [plain(IN), plain(OUT)];
+        for answer in queue.ask(client, &marks) {
             answer.expect("the first one");
         }
-        let statements = table.map(|(sql, _)| plain(sql));
-        for ((sql, rule), answer) in table.iter().zip(queue.ask(client, &statements)) {
-            let error = answer.expect_err(sql);
-            assert!(error.contains(rule), "{client:?}: {sql}: {error}");
+        for (rule, answer) in rules.iter().zip(queue.ask(client, &marks)) {
+            let error = answer.expect_err(rule);
+            assert!(error.contains(rule), "{client:?}: {error}");
         }
     }
 }
 
-/// SQLite's alone: on PostgreSQL `transfer` makes the triggers that refuse the rest.
 #[test]
-fn an_unfinished_copy_takes_rows_of_its_transfer_alone() {
-    let not_finished = "a transfer into this queue is not finished";
-    for client in FILE_CLIENTS {
-        let queue = Queue::file();
-        let answers = queue.ask(
-            client,
-            &[
-                plain(ARRIVING),
-                Row::payment().insert(),
-                plain(COMMAND),
-                plain("UPDATE queue_arriving SET copying = 1"),
-                Row::payment().insert(),
-                plain(COMMAND),
-                plain(ANSWERED),
-                plain("DELETE FROM queue_arriving"),
-                Row::refund().insert(),
-                plain(ANSWERED),
-            ],
-        );
-        let refused: Vec<_> = answers
-            .iter()
-            .enumerate()
+fn a_command_that_is_answered_comes_with_a_transfer_alone() {
+    for client in CLIENTS {
+        let queue = Queue::of(client);
+        let copying = plain("UPDATE internal_transfer_in SET copying = 1");
+        let unmark = plain("DELETE FROM internal_transfer_in");
+        let answered = || plain(ANSWERED);
+        let statements = [
+            plain(IN),
+            answered(),
+            copying,
+            answered(),
+            unmark,
+            answered(),
+        ];
+        let answers = queue.ask(client, &statements);
+        let refused: Vec<_> = (answers.iter().enumerate())
             .filter_map(|(at, answer)| Some((at, answer.as_ref().err()?.as_str())))
             .collect();
-        let [(1, row), (2, command), (9, answered)] = refused[..] else {
+        let [(1, marked), (5, unmarked)] = refused[..] else {
             panic!("{client:?}: {refused:?}");
         };
-        assert!(row.contains(not_finished), "{row}");
-        assert!(command.contains(not_finished), "{command}");
-        assert!(answered.contains("a new row waits"), "{answered}");
+        assert!(marked.contains("a new row waits"), "{marked}");
+        assert!(unmarked.contains("a new row waits"), "{unmarked}");
     }
 }

@@ -99,6 +99,50 @@ fn an_older_file_becomes_what_a_new_one_is() {
     }
 }
 
+/// As version 5 marked a queue that moves to another database, and one that is being filled.
+const MARKED: &[&str] = &[
+    "INSERT INTO queue_moved (source, to_name, at) VALUES ('t', 'new.db', 1)",
+    "CREATE TRIGGER callback_queue_has_moved_insert BEFORE INSERT ON callback_queue \
+     BEGIN SELECT RAISE(ABORT, 'callback_queue: this queue has moved to new.db'); END",
+    "INSERT INTO queue_arriving (source, from_name, at) VALUES ('t', 'old.db', 1)",
+];
+
+#[tokio::test]
+async fn the_marks_of_a_transfer_are_migrated_with_their_triggers() {
+    let insert = || {
+        Row::payment()
+            .with("newpay_order_no", json!("new"))
+            .insert()
+    };
+    for (mark, words) in [
+        (&MARKED[..2], "has moved to new.db"),
+        (&MARKED[2..], "is not finished"),
+    ] {
+        let queue = older(OLDER[4].1);
+        for answer in queue.ask(
+            Client::Python,
+            &mark.iter().map(|sql| plain(sql)).collect::<Vec<_>>(),
+        ) {
+            answer.expect("marked");
+        }
+        sqlite::init(&queue.path()).expect("migrated");
+        let refused = queue.ask(Client::Python, &[insert()]).remove(0);
+        let refused = refused.expect_err("marked");
+        assert!(refused.contains(words), "{refused}");
+        let end = sqlite::transfer_source(&queue.path(), "a test").expect("held");
+        let out = end.transfer_out().await.expect("read");
+        assert_eq!(
+            out.map(|out| out.to),
+            mark.get(1).map(|_| "new.db".to_owned())
+        );
+        end.unmark_source().await.expect("no longer marked");
+        end.unmark_target().await.expect("no longer marked");
+        drop(end);
+        let taken = queue.ask(Client::Python, &[insert()]).remove(0);
+        taken.expect("no longer marked");
+    }
+}
+
 /// A newer program may record an outcome that this one does not know.
 #[test]
 fn a_migrated_file_takes_any_outcome() {
@@ -191,4 +235,37 @@ async fn an_older_postgresql_queue_becomes_what_a_new_one_is() {
         "1"
     );
     assert_eq!(older.value(grants), granted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_marks_of_a_transfer_are_migrated_with_their_triggers_on_postgresql() {
+    let insert =
+        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+        newpay_order_no, order_no, result, settlement_status)
+        VALUES ('payment', 'https://one.example/', '6', 1, '1', 'LAK', 'N', 'M', 'success', 1)";
+    for (mark, words) in [
+        (
+            "INSERT INTO queue_moved (source, to_name, at) VALUES ('t', 'new', 1);
+             CREATE TRIGGER callback_queue_has_moved BEFORE INSERT OR UPDATE OR DELETE ON callback_queue
+             FOR EACH STATEMENT EXECUTE FUNCTION callback_refuse('this queue has moved to new')",
+            "has moved to new",
+        ),
+        (
+            "INSERT INTO queue_arriving (source, from_name, at) VALUES ('t', 'old', 1);
+             CREATE TRIGGER callback_queue_waits_for_its_transfer BEFORE INSERT OR UPDATE OR DELETE
+             ON callback_queue FOR EACH STATEMENT
+             EXECUTE FUNCTION queue_refuse_unless_copying('a transfer is not finished')",
+            "is not finished",
+        ),
+    ] {
+        let (older, url) = postgres_of(include_str!("versions/postgres/1.sql"));
+        older.sql(mark);
+        postgres::init(&url).await.expect("migrated");
+        let refused = older.try_sql(insert).expect_err("marked");
+        assert!(refused.contains(words), "{refused}");
+        let end = postgres::transfer_source(&url).await.expect("held");
+        end.unmark_source().await.expect("no longer marked");
+        end.unmark_target().await.expect("no longer marked");
+        older.sql(insert);
+    }
 }

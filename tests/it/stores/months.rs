@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::domain::Timestamp;
-use callback_dispatcher::store::postgres::{self, PostgresMovable};
-use callback_dispatcher::store::transfer::{Movable as _, TABLES};
+use callback_dispatcher::store::postgres;
+use callback_dispatcher::store::transfer::TABLES;
 use callback_dispatcher::store::{Queue, Retention};
 
 use super::Backend;
@@ -204,10 +204,10 @@ async fn a_transfer_leaves_the_attempts_of_callbacks_that_are_gone() {
     let log = TABLES.iter().find(|table| table.name == "callback_attempt");
     let log = log.expect("a table that is moved");
     let at = postgres::Database::parse(&database.url()).expect("a good URL");
-    let mut source = PostgresMovable::source(&at).await.expect("held");
+    let source = postgres::transfer_source(&at).await.expect("held");
     assert_eq!(source.count(log).await, Ok(1));
     let page = source.page(log, None, 10).await.expect("a page");
-    assert_eq!(page.len(), 1);
+    assert_eq!(page.rows.len(), 1);
 }
 
 #[test]

@@ -3,9 +3,15 @@
 -- What it makes is what schema.postgres.sql has; a test compares the two. It runs in the transaction
 -- of whoever migrates, and no dispatcher is at work.
 
--- A resume that was putting callbacks back has nothing left to do.
-UPDATE operator_command SET status = 'done', done = 1, answer = 'resumed', finished_at = callback_now()
-WHERE action = 'resume' AND started_at IS NOT NULL AND finished_at IS NULL;
+-- A resume that was putting callbacks back has nothing left to do. A queue that a transfer has marked
+-- refuses even an UPDATE that finds no row.
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT 1 FROM queue_moved UNION ALL SELECT 1 FROM queue_arriving) THEN
+    UPDATE operator_command SET status = 'done', done = 1, answer = 'resumed', finished_at = callback_now()
+    WHERE action = 'resume' AND started_at IS NOT NULL AND finished_at IS NULL;
+  END IF;
+END $$;
 
 CREATE OR REPLACE FUNCTION callback_queue_notify() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -145,5 +151,50 @@ CREATE TRIGGER callback_queue_id_is_positive
 BEFORE INSERT ON callback_queue FOR EACH ROW
 WHEN (NEW.id <= 0)
 EXECUTE FUNCTION queue_refuse_unless_copying('callback_queue: id_is_positive');
+
+-- The marks of a transfer have new names, and so have the triggers that are made with them.
+CREATE TABLE internal_transfer_out (
+  id          BIGINT PRIMARY KEY DEFAULT 1,
+  transfer_id TEXT   NOT NULL, -- random
+  to_name     TEXT   NOT NULL,
+  marked_at   BIGINT NOT NULL,
+  verified_at BIGINT,          -- since then the other database is the queue
+  CONSTRAINT transfer_out_is_one_row
+    CHECK (id = 1)
+);
+
+CREATE TABLE internal_transfer_in (
+  id          BIGINT PRIMARY KEY DEFAULT 1,
+  transfer_id TEXT   NOT NULL,           -- as in internal_transfer_out of the other database
+  from_name   TEXT   NOT NULL,
+  marked_at   BIGINT NOT NULL,
+  copying     BIGINT NOT NULL DEFAULT 0, -- 1 inside the transactions of `transfer`, and so for it alone
+  CONSTRAINT transfer_in_is_one_row
+    CHECK (id = 1)
+);
+INSERT INTO internal_transfer_out SELECT 1, source, to_name, at, verified_at FROM queue_moved;
+INSERT INTO internal_transfer_in SELECT 1, source, from_name, at, copying FROM queue_arriving;
+DROP TABLE queue_moved, queue_arriving;
+DO $$
+DECLARE
+  trigger record;
+BEGIN
+  FOR trigger IN SELECT tgrelid::regclass AS marked, tgname AS name FROM pg_trigger
+    WHERE tgrelid IN ('callback_queue'::regclass, 'operator_command'::regclass)
+      AND tgname ~ '_(has_moved|waits_for_its_transfer)$' LOOP
+    EXECUTE format('ALTER TRIGGER %I ON %s RENAME TO %I', trigger.name, trigger.marked,
+      replace(replace(trigger.name, 'has_moved', 'transfer_out'), 'waits_for_its_transfer', 'transfer_in'));
+  END LOOP;
+END $$;
+CREATE OR REPLACE FUNCTION queue_refuse_unless_copying() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1) THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION USING
+    MESSAGE = TG_ARGV[0], ERRCODE = 'integrity_constraint_violation',
+    SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+END $$;
 
 UPDATE queue_schema SET version = 6;

@@ -2,9 +2,11 @@
 --
 -- What it makes is what schema.sql has; a test compares the two.
 
--- A resume that was putting callbacks back has nothing left to do.
+-- A resume that was putting callbacks back has nothing left to do. A queue that a transfer has marked
+-- is not changed.
 UPDATE operator_command SET status = 'done', done = 1, answer = 'resumed', finished_at = CAST(strftime('%s', 'now') AS INTEGER) * 1000
-WHERE action = 'resume' AND started_at IS NOT NULL AND finished_at IS NULL;
+WHERE action = 'resume' AND started_at IS NOT NULL AND finished_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM queue_moved UNION ALL SELECT 1 FROM queue_arriving);
 
 DROP VIEW callback_stuck;
 DROP VIEW merchant_health;
@@ -96,13 +98,57 @@ UPDATE sqlite_schema SET sql = replace(sql,
 WHERE type = 'table' AND name = 'callback_attempt';
 PRAGMA writable_schema = RESET;
 
+-- The marks of a transfer have new names, and so have the triggers that are made with them. Those of a
+-- queue that moves in stood without a mark as well.
+CREATE TABLE internal_transfer_out (
+  id          INTEGER PRIMARY KEY,
+  transfer_id TEXT    NOT NULL, -- random
+  to_name     TEXT    NOT NULL,
+  marked_at   INTEGER NOT NULL,
+  verified_at INTEGER,          -- since then the other database is the queue
+  CONSTRAINT transfer_out_is_one_row
+    CHECK (id = 1)
+) STRICT;
+
+CREATE TABLE internal_transfer_in (
+  id          INTEGER PRIMARY KEY,
+  transfer_id TEXT    NOT NULL,           -- as in internal_transfer_out of the other database
+  from_name   TEXT    NOT NULL,
+  marked_at   INTEGER NOT NULL,
+  copying     INTEGER NOT NULL DEFAULT 0, -- 1 inside the transactions of `transfer`, and so for it alone
+  CONSTRAINT transfer_in_is_one_row
+    CHECK (id = 1)
+) STRICT;
+INSERT INTO internal_transfer_out SELECT 1, source, to_name, at, verified_at FROM queue_moved;
+INSERT INTO internal_transfer_in SELECT 1, source, from_name, at, copying FROM queue_arriving;
+DROP TABLE queue_moved;
+DROP TABLE queue_arriving;
+DROP TRIGGER operator_command_begins_waiting;
+CREATE TRIGGER operator_command_begins_waiting
+BEFORE INSERT ON operator_command
+WHEN (NEW.status <> 'waiting' AND NOT EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1))
+  OR EXISTS (SELECT 1 FROM operator_command WHERE id = NEW.id)
+BEGIN
+  SELECT RAISE(ABORT, 'operator_command: a new row waits; the dispatcher carries it out and answers');
+END;
+
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET
+  name = replace(replace(name, 'waits_for_its_transfer', 'transfer_in_insert'), '_has_moved_', '_transfer_out_'),
+  sql = replace(replace(replace(sql, 'waits_for_its_transfer', 'transfer_in_insert'), '_has_moved_', '_transfer_out_'),
+    'queue_arriving', 'internal_transfer_in')
+WHERE type = 'trigger' AND (name LIKE '%_waits_for_its_transfer' OR name LIKE '%_has_moved_%');
+DELETE FROM sqlite_schema
+WHERE type = 'trigger' AND name LIKE '%_transfer_in_insert' AND NOT EXISTS (SELECT 1 FROM internal_transfer_in);
+PRAGMA writable_schema = RESET;
+
 DROP TRIGGER callback_queue_fills_in_whom_it_goes_to;
 DROP TRIGGER callback_queue_keeps_whom_it_goes_to;
 CREATE TRIGGER callback_queue_set_origin
 AFTER INSERT ON callback_queue
 BEGIN
   -- A CHECK would also condemn rows that older versions let in, and a transfer brings.
-  SELECT RAISE(ABORT, 'callback_queue: id_is_positive') WHERE NEW.id <= 0 AND NOT EXISTS (SELECT 1 FROM queue_arriving);
+  SELECT RAISE(ABORT, 'callback_queue: id_is_positive') WHERE NEW.id <= 0 AND NOT EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1);
   UPDATE callback_queue
   SET origin = (
     SELECT rtrim(replace(authority || '/', CASE WHEN authority LIKE 'https:%' THEN ':443/' ELSE ':80/' END, '/'), '/')

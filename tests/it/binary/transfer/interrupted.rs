@@ -42,8 +42,13 @@ async fn an_altered_copy_is_found_and_the_transfer_taken_back() {
     cut_off(&place, 5000).await;
     place.rows_of(
         "new.db",
-        "UPDATE callback_queue SET attempts = 2 WHERE id = 4321",
+        "UPDATE internal_transfer_in SET copying = 1;
+         UPDATE callback_queue SET attempts = 2 WHERE id = 4321;
+         UPDATE internal_transfer_in SET copying = 0",
     );
+    let error = place.sql_fails("new.db", "DELETE FROM callback_queue WHERE id = 1");
+    let not_finished = "a transfer into this queue is not finished";
+    assert!(error.contains(not_finished), "{error}");
     let words = [
         "table callback_queue differs at id 4321",
         "not the same",
@@ -91,8 +96,10 @@ async fn a_row_that_the_copy_lost_is_named() {
     cut_off(&place, 5000).await;
     place.rows_of(
         "new.db",
-        "UPDATE callback_queue SET state = 'cancelled', next_attempt_at = NULL, finished_at = 1 WHERE id = 7;
-         DELETE FROM callback_queue WHERE id = 7",
+        "UPDATE internal_transfer_in SET copying = 1;
+         UPDATE callback_queue SET state = 'cancelled', next_attempt_at = NULL, finished_at = 1 WHERE id = 7;
+         DELETE FROM callback_queue WHERE id = 7;
+         UPDATE internal_transfer_in SET copying = 0",
     );
     place.transfer(OLD, NEW).failed(
         1,
@@ -105,16 +112,17 @@ async fn a_row_that_the_copy_lost_is_named() {
 fn the_last_step_is_taken_again() {
     let place = with_rows(10);
     place.transfer(OLD, NEW).done();
-    let source = place.rows_of("queue.db", "SELECT source FROM queue_moved");
-    let source = source[0]["source"].as_str().expect("text");
-    let cut_off =
-        format!("INSERT INTO queue_arriving (source, from_name, at) VALUES ('{source}', 'x', 1)");
+    let source = place.rows_of("queue.db", "SELECT transfer_id FROM internal_transfer_out");
+    let source = source[0]["transfer_id"].as_str().expect("text");
+    let cut_off = format!(
+        "INSERT INTO internal_transfer_in (transfer_id, from_name, marked_at) VALUES ('{source}', 'x', 1)"
+    );
     place.rows_of("new.db", &cut_off);
     place
         .abandon(OLD, NEW)
         .failed(78, &["that one is complete"]);
     place.transfer(OLD, NEW).done();
-    assert_eq!(place.count("new.db", "queue_arriving"), 0);
+    assert_eq!(place.count("new.db", "internal_transfer_in"), 0);
     place.use_store(NEW);
     assert_eq!(place.enqueue(&[payment("http://127.0.0.1:9/", 11)]), [11]);
 }
@@ -124,7 +132,7 @@ fn the_last_step_is_taken_again() {
 fn the_second_mark_is_made_again() {
     let place = with_rows(10);
     place.transfer(OLD, NEW).done();
-    place.rows("UPDATE queue_moved SET verified_at = NULL");
+    place.rows("UPDATE internal_transfer_out SET verified_at = NULL");
     for suffix in ["", "-wal", "-shm"] {
         // Whichever of them the last connection has left.
         let _ = std::fs::remove_file(place.path(&format!("new.db{suffix}")));

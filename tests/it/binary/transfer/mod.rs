@@ -141,7 +141,10 @@ impl Place {
     /// Callbacks in a file that is perhaps just being made.
     fn callbacks_so_far(&self, database: &str) -> u64 {
         let is_there = self.path(database).exists()
-            && self.count(database, "sqlite_schema WHERE name = 'queue_arriving'") == 1;
+            && self.count(
+                database,
+                "sqlite_schema WHERE name = 'internal_transfer_in'",
+            ) == 1;
         match is_there {
             true => self.count(database, "callback_queue"),
             false => 0,

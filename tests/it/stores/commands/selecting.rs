@@ -123,11 +123,11 @@ async fn callbacks_with_ids_below_one_are_found(kind: StoreKind) {
     let fixture = Fixture::on(kind).await;
     for id in [-7, 0] {
         fixture.sql(&format!(
-            "INSERT INTO queue_arriving (source, from_name, at, copying) VALUES ('s', 'f', 1, 1);
+            "INSERT INTO internal_transfer_in (transfer_id, from_name, marked_at, copying) VALUES ('s', 'f', 1, 1);
              INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, currency,
                newpay_order_no, order_no, result, settlement_status)
              VALUES ({id}, 'payment', '{ONE}/', '6', 1, '1', 'LAK', 'N{id}', 'M', 'success', 1);
-             DELETE FROM queue_arriving"
+             DELETE FROM internal_transfer_in"
         ));
     }
     assert_eq!(
