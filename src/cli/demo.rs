@@ -210,7 +210,7 @@ async fn show(scene: &Scene, service: &Service, out: &mut dyn Write) -> Result<b
         out,
         "{}: {}\n",
         callback.state,
-        explanation::for_merchant(callback, &attempts, None)
+        explanation::for_merchant(callback, &attempts, None, SystemClock.now())
     )?;
     Ok(is_as_expected(scene, callback, &attempts))
 }

@@ -6,6 +6,7 @@ use super::colour;
 use super::exit::{CommandResult, Exit};
 use super::queue::{self, no_callback};
 use super::table::{self, visible};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
 use crate::domain::{Outcome, Timestamp};
 use crate::explanation::{AttemptReport, CallbackReport};
@@ -28,8 +29,9 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         let inspection = service::inspection(&settings.store.url).await?;
         let commands = service::commands(&settings.store.url).await?;
         let convention = &settings.signing.convention;
-        let found = CallbackReport::find(inspection.as_ref(), commands.as_ref(), order, convention);
-        Ok(found.await?)
+        let (inspection, commands) = (inspection.as_ref(), commands.as_ref());
+        let now = SystemClock.now();
+        Ok(CallbackReport::find(inspection, commands, order, convention, now).await?)
     })?;
     if reports.is_empty() {
         return Err(no_callback(order));
@@ -108,13 +110,14 @@ fn print_attempt(attempt: &AttemptReport, out: &mut dyn Write) -> std::io::Resul
     };
     field("phases", &attempt.timeline)?;
     if let Some(sent) = &attempt.sent {
-        field("sent", &sent.body)?;
+        let label = if attempt.was_sent { "sent" } else { "not sent" };
+        field(label, &sent.body)?;
         field("signed", &sent.canonical_form)?;
         field("key", &sent.key_id)?;
         if !sent.is_proven {
             field(
                 "beware",
-                "the row or the log was changed past its triggers: this is not what was sent",
+                "the row or the log was changed past its triggers: this is not the message of the attempt",
             )?;
         }
     }

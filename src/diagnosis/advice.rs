@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::finding::{Diagnosis, Probed, broke, chain, own_certificate, seconds_ahead};
 use crate::delivery::transport::{Certificate, Chain, Distrust, DistrustReason, ProbeReport};
-use crate::domain::{Cause, Outcome, Phase};
+use crate::domain::{Cause, Outcome, Phase, reason};
 
 /// Fewer days of a certificate than this are worth knowing: who renews by a machine has renewed by
 /// then, and who renews by hand still has the time.
@@ -81,7 +81,7 @@ fn unreadable(diagnosis: &Diagnosis) -> Vec<String> {
             "The answer must be one JSON object and nothing else, {{\"transResult\":\"SUCCESS\"}}. \
              What is wrong with it: {}. Look for output before or after it: warnings, debugging, \
              a second answer.",
-            diagnosis.detail
+            reason(&diagnosis.detail)
         )
     };
     vec![what]
@@ -132,7 +132,7 @@ fn http_status(diagnosis: &Diagnosis) -> String {
 }
 
 fn timeout(diagnosis: &Diagnosis, report: &ProbeReport) -> String {
-    let detail = &diagnosis.detail;
+    let detail = reason(&diagnosis.detail);
     let what = match broke(report).map(|(phase, _)| phase) {
         Some(Phase::Dns) => {
             "The name servers of your domain do not answer, or answer too slowly. Check each of \
@@ -165,7 +165,7 @@ fn connect(diagnosis: &Diagnosis) -> String {
     format!(
         "No connection to {whom}: {}. Check that a server listens there, on a public address and \
          not on localhost alone, and that the firewall lets our addresses in.",
-        diagnosis.detail
+        reason(&diagnosis.detail)
     )
 }
 
@@ -183,7 +183,7 @@ fn tls(diagnosis: &Diagnosis, report: &ProbeReport) -> String {
         _ => format!(
             "The TLS handshake fails: {}. Your server must offer TLS 1.2 or 1.3 with HTTP/1.1, a \
              modern cipher suite, and must not ask for a client certificate.",
-            diagnosis.detail
+            reason(&diagnosis.detail)
         ),
     }
 }
@@ -236,7 +236,7 @@ fn certificate(distrust: &Distrust, chain: &[Certificate]) -> String {
         }
         DistrustReason::Other => format!(
             "Your certificate is not accepted: {}. Get a new one.",
-            distrust.detail
+            reason(&distrust.detail)
         ),
     }
 }
@@ -246,7 +246,8 @@ fn protocol(diagnosis: &Diagnosis) -> Vec<String> {
         "The connection broke before a complete answer: {}. The process behind it may have \
          crashed or been restarted, or what answers does not speak HTTP/1.1. Look into the log of \
          your server around {}.",
-        diagnosis.detail, diagnosis.probed.sent_at
+        reason(&diagnosis.detail),
+        diagnosis.probed.sent_at
     )];
     if diagnosis.probed.url.starts_with("http:") {
         advice.push(
@@ -258,7 +259,7 @@ fn protocol(diagnosis: &Diagnosis) -> Vec<String> {
 }
 
 fn blocked(diagnosis: &Diagnosis) -> String {
-    let detail = &diagnosis.detail;
+    let detail = reason(&diagnosis.detail);
     if diagnosis.addresses.iter().any(|address| !address.allowed) {
         format!(
             "The callback URL leads to an address that is not public, and such addresses are not \

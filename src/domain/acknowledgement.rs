@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
+use serde_json::error::Category;
 
 /// What the body of a 2xx answer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,16 +43,38 @@ pub fn read_answer(body: &[u8]) -> Answer {
         return Answer::Unreadable("the body is empty".to_owned());
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    let read = json
-        .deserialize_map(ObjectVisitor)
-        .and_then(|member| json.end().map(|()| member));
-    match read {
-        Ok(Some(TransResult::Success)) => Answer::Acknowledged,
-        Ok(Some(TransResult::Other(found))) => {
+    let member = match json.deserialize_map(ObjectVisitor) {
+        Ok(member) => member,
+        Err(error) => return unreadable(fault(&error), &error),
+    };
+    if let Err(error) = json.end() {
+        return unreadable("something follows the object", &error);
+    }
+    match member {
+        Some(TransResult::Success) => Answer::Acknowledged,
+        Some(TransResult::Other(found)) => {
             Answer::Refused(format!("transResult is {found}, not \"SUCCESS\""))
         }
-        Ok(None) => Answer::Refused("the object has no transResult".to_owned()),
-        Err(error) => Answer::Unreadable(format!("not one JSON object: {error}")),
+        Some(TransResult::Twice) => {
+            Answer::Unreadable("transResult stands in the object twice".to_owned())
+        }
+        None => Answer::Refused("the object has no transResult".to_owned()),
+    }
+}
+
+fn unreadable(why: &str, error: &serde_json::Error) -> Answer {
+    let (line, column) = (error.line(), error.column());
+    Answer::Unreadable(format!(
+        "not one JSON object: {why} (line {line}, column {column})"
+    ))
+}
+
+/// Why a body is no JSON object, in our words instead of the parser's.
+fn fault(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        Category::Eof => "the text breaks off",
+        Category::Syntax | Category::Io => "the text is not JSON",
+        Category::Data => "the text is JSON of another kind",
     }
 }
 
@@ -59,6 +82,8 @@ pub fn read_answer(body: &[u8]) -> Answer {
 enum TransResult {
     Success,
     Other(String),
+    /// The member stands there more than once.
+    Twice,
 }
 
 struct ObjectVisitor;
@@ -75,10 +100,12 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         while let Some(is_trans_result) = map.next_key_seed(NameSeed)? {
             if !is_trans_result {
                 map.next_value::<IgnoredAny>()?;
-            } else if found.is_some() {
-                return Err(A::Error::custom("transResult stands there twice"));
             } else {
-                found = Some(map.next_value()?);
+                let value = map.next_value()?;
+                found = match found {
+                    None => Some(value),
+                    Some(_) => Some(TransResult::Twice),
+                };
             }
         }
         Ok(found)
@@ -129,7 +156,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
             return Ok(TransResult::Success);
         }
         let quote: String = text.chars().take(QUOTE_CHARS_MAX).collect();
-        Ok(TransResult::Other(format!("{quote:?}")))
+        Ok(TransResult::Other(
+            serde_json::Value::from(quote).to_string(),
+        ))
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<TransResult, E> {
@@ -223,8 +252,10 @@ mod tests {
         for (body, why) in [
             (&b"\xff"[..], "not UTF-8"),
             (b" \n", "empty"),
-            (b"[]", "expected an object"),
-            (b"{} {}", "trailing"),
+            (b"[]", "JSON of another kind (line 1, column 0)"),
+            (b"{} {}", "something follows the object (line 1, column 4)"),
+            (b"<html>", "not JSON (line 1, column 1)"),
+            (b"{\n\"transResult\":", "breaks off (line 2, column 14)"),
             (
                 br#"{"transResult":"SUCCESS","transResult":"SUCCESS"}"#,
                 "twice",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::acknowledgement::{Answer, read_answer};
 use super::outcome::Outcome;
+use super::reason::FOR_OPERATOR;
 
 /// How a POST went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,7 +225,9 @@ fn judge_answer(status: u16, body: &CappedBody) -> Verdict {
         let cap = body.bytes.len();
         return verdict(
             Outcome::Unreadable,
-            format!("the body is larger than {cap} bytes (delivery.max_response_bytes)"),
+            format!(
+                "the body is larger than {cap} bytes{FOR_OPERATOR}delivery.max_response_bytes sets the limit"
+            ),
         );
     }
     match read_answer(&body.bytes) {

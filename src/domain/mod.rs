@@ -16,6 +16,7 @@ mod intake;
 mod keyring;
 mod outcome;
 mod payment;
+mod reason;
 mod reconciliation;
 mod refund;
 mod schedule;
@@ -36,6 +37,7 @@ pub use intake::IntakeError;
 pub use keyring::{KeyEntry, KeyError, Keyring};
 pub use outcome::Outcome;
 pub use payment::Payment;
+pub use reason::{FOR_OPERATOR, reason, words_of_name};
 pub use reconciliation::{
     Counts, Day, Difference, Digest, Fate, FieldDifference, GatewayPayment, InvalidOffset, Lines,
     Link, LinkIds, NO_LINK, Offset, Period, QueuedResult, ReconciledCallback, ResultKey,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::sent::SentMessage;
-use crate::domain::{Convention, Phase};
+use crate::domain::{Convention, Outcome, Phase};
 use crate::store::{AttemptRow, CallbackRow};
 
 /// What is known of one attempt.
@@ -14,8 +14,10 @@ pub struct AttemptReport {
     /// The row.
     #[serde(flatten)]
     pub row: AttemptRow,
-    /// What was sent; `None`: nothing was, or the row can't be read as a message.
+    /// The message of the attempt; `None`: none was made, or the row can't be read as a message.
     pub sent: Option<SentMessage>,
+    /// Whether the attempt came as far as sending that message.
+    pub was_sent: bool,
     /// How long each phase took and where it broke, in words. The JSON of `show` calls it `course`.
     #[serde(rename = "course")]
     pub timeline: String,
@@ -26,9 +28,31 @@ impl AttemptReport {
     pub fn new(row: AttemptRow, callback: &CallbackRow, convention: &Convention) -> Self {
         Self {
             sent: SentMessage::of(&row, callback, convention),
+            was_sent: was_sent(&row),
             timeline: timeline(&row),
             row,
         }
+    }
+}
+
+/// Whether the request left, at least in part, as far as the log tells.
+pub(super) fn was_sent(row: &AttemptRow) -> bool {
+    let Ok(outcome) = row.outcome.parse::<Outcome>() else {
+        return false;
+    };
+    match outcome {
+        Outcome::Acknowledged
+        | Outcome::Refused
+        | Outcome::Unreadable
+        | Outcome::HttpStatus
+        | Outcome::Protocol => true,
+        Outcome::Timeout => {
+            let sends = [Phase::Head, Phase::Body].map(|phase| Some(phase.as_str()));
+            sends.contains(&row.phase.as_deref())
+        }
+        // A first sending that another forbade is recorded with its message.
+        Outcome::Blocked | Outcome::Interrupted => row.sign.is_some(),
+        Outcome::Dns | Outcome::Connect | Outcome::Tls | Outcome::Unsignable => false,
     }
 }
 

@@ -16,7 +16,7 @@ mod sent;
 
 use serde::Serialize;
 
-use crate::domain::{CallbackId, Convention};
+use crate::domain::{CallbackId, Convention, Timestamp};
 use crate::store::{
     AttemptRow, CallbackRow, CommandNote, Commands, Inspection, Pause, PauseScope, ShownState,
     StoreError,
@@ -45,7 +45,7 @@ pub struct CallbackReport {
 
 impl CallbackReport {
     /// The report on each callback with this id, or this order or refund number of either side;
-    /// newest first. Messages are made again as `convention` says.
+    /// newest first, as it is `now`. Messages are made again as `convention` says.
     ///
     /// # Errors
     ///
@@ -55,6 +55,7 @@ impl CallbackReport {
         commands: &dyn Commands,
         order: &str,
         convention: &Convention,
+        now: Timestamp,
     ) -> Result<Vec<Self>, StoreError> {
         let found = inspection.find(order).await?;
         let pauses = match found.is_empty() {
@@ -65,12 +66,13 @@ impl CallbackReport {
         for callback in found {
             let attempts = inspection.attempts(callback.id).await?;
             let notes = commands.notes(callback.id).await?;
-            reports.push(Self::new(callback, &attempts, notes, &pauses, convention));
+            let report = Self::new(callback, &attempts, notes, &pauses, convention, now);
+            reports.push(report);
         }
         Ok(reports)
     }
 
-    /// The report on the callback with this id.
+    /// The report on the callback with this id, as it is `now`.
     ///
     /// # Errors
     ///
@@ -80,6 +82,7 @@ impl CallbackReport {
         commands: &dyn Commands,
         id: CallbackId,
         convention: &Convention,
+        now: Timestamp,
     ) -> Result<Option<Self>, StoreError> {
         let Some(callback) = inspection.callback(id).await? else {
             return Ok(None);
@@ -88,21 +91,22 @@ impl CallbackReport {
         let notes = commands.notes(id).await?;
         let pauses = commands.pauses().await?;
         Ok(Some(Self::new(
-            callback, &attempts, notes, &pauses, convention,
+            callback, &attempts, notes, &pauses, convention, now,
         )))
     }
 
-    /// The report on `callback`.
+    /// The report on `callback`, as it is `now`.
     pub fn new(
         callback: CallbackRow,
         attempts: &[AttemptRow],
         commands: Vec<CommandNote>,
         pauses: &[Pause],
         convention: &Convention,
+        now: Timestamp,
     ) -> Self {
         let paused = pause_of(&callback, pauses).cloned();
         Self {
-            tell_merchant: for_merchant(&callback, attempts, paused.as_ref()),
+            tell_merchant: for_merchant(&callback, attempts, paused.as_ref(), now),
             next: next(&callback, paused.as_ref()),
             attempts: attempts
                 .iter()

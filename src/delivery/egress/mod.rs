@@ -26,6 +26,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use crate::domain::FOR_OPERATOR;
+
 /// The longest callback URL, in characters.
 pub const URL_CHARS_MAX: usize = 2048;
 
@@ -68,7 +70,7 @@ pub enum Forbidden {
     #[error("the callback URL is not valid: {0}; give one like https://merchant.example/callback")]
     Invalid(#[from] url::ParseError),
     /// `http:`, and the policy wants `https:`.
-    #[error("plain http is not allowed; use https or set egress.allow_http")]
+    #[error("plain http is not allowed, use https{FOR_OPERATOR}egress.allow_http allows it")]
     PlainHttp,
     /// Neither http nor https.
     #[error(
@@ -85,7 +87,9 @@ pub enum Forbidden {
     #[error("the callback URL's host has characters that no host name has; correct it")]
     HostName,
     /// An address that is not public.
-    #[error("{address} is {range} ({network}); add it to egress.allow_networks to allow it")]
+    #[error(
+        "{address} is {range} ({network}){FOR_OPERATOR}add it to egress.allow_networks to allow it"
+    )]
     Address {
         /// The address.
         address: IpAddr,

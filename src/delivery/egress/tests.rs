@@ -108,19 +108,19 @@ fn the_reason_names_the_range_and_the_setting() {
     let forbidden = Policy::default().check_address(ip("127.0.0.1"));
     assert_eq!(
         forbidden.expect_err("loopback").to_string(),
-        "127.0.0.1 is loopback (127.0.0.0/8); add it to egress.allow_networks to allow it"
+        "127.0.0.1 is loopback (127.0.0.0/8); operator: add it to egress.allow_networks to allow it"
     );
     let forbidden = Policy::default().check_address(ip("::ffff:10.0.0.1"));
     assert_eq!(
         forbidden.expect_err("private").to_string(),
         "::ffff:10.0.0.1 carries 10.0.0.1, and 10.0.0.1 is private (10.0.0.0/8); \
-         add it to egress.allow_networks to allow it"
+         operator: add it to egress.allow_networks to allow it"
     );
     let forbidden = Policy::default().check_address(ip("9000::1"));
     assert_eq!(
         forbidden.expect_err("unassigned").to_string(),
         "9000::1 is not global unicast (8000::/3); \
-         add it to egress.allow_networks to allow it"
+         operator: add it to egress.allow_networks to allow it"
     );
 }
 

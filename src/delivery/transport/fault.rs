@@ -4,15 +4,16 @@
 //! specific error it carries.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::iter::successors;
 use std::time::Duration;
 
 use rustls::CertificateError;
-use rustls::pki_types::InvalidDnsNameError;
+use rustls::pki_types::{InvalidDnsNameError, UnixTime};
 
 use crate::delivery::egress::Forbidden;
-use crate::domain::{Cause, Phase};
+use crate::domain::{Cause, FOR_OPERATOR, Phase, Timestamp, words_of_name};
 
 /// The longest detail; certificates bring long ones.
 const DETAIL_CHARS_MAX: usize = 300;
@@ -209,21 +210,85 @@ fn io_detail(error: &io::Error) -> String {
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable) => kind.to_string(),
-        _ => error.to_string(),
+        // Without the number: "Connection timed out (os error 110)".
+        _ => match error.to_string().split_once(" (os error ") {
+            Some((words, _)) => words.to_owned(),
+            None => error.to_string(),
+        },
     }
 }
 
+/// Why TLS failed, in words for people: rustls' own have Rust's types and Unix times in them.
 pub(super) fn tls_detail(error: &rustls::Error) -> String {
+    use rustls::Error;
+    let name = |why: &dyn fmt::Debug| words_of_name(&format!("{why:?}"));
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the certificate's issuer is not trusted; egress.extra_ca_file adds a private one"
-                .to_owned()
+        Error::InvalidCertificate(why) => certificate_detail(why),
+        Error::InvalidMessage(_) => "the server's answer is not TLS".to_owned(),
+        Error::AlertReceived(alert) => {
+            format!(
+                "the server ended the handshake with the alert: {}",
+                name(alert)
+            )
         }
-        rustls::Error::InvalidCertificate(why) => format!("invalid certificate: {why}"),
-        rustls::Error::InvalidMessage(_) => {
-            format!("the answer is not TLS: {error}")
+        Error::PeerIncompatible(why) => {
+            format!(
+                "the server offers nothing that is accepted here: {}",
+                name(why)
+            )
         }
-        _ => error.to_string(),
+        Error::PeerMisbehaved(why) => {
+            format!("the server does not keep to the protocol: {}", name(why))
+        }
+        Error::NoCertificatesPresented => "the server shows no certificate".to_owned(),
+        Error::NoApplicationProtocol => "the server does not offer HTTP/1.1".to_owned(),
+        Error::PeerSentOversizedRecord => "the server's answer is not TLS".to_owned(),
+        other => format!("the handshake failed: {}", name(other)),
+    }
+}
+
+fn certificate_detail(why: &CertificateError) -> String {
+    use CertificateError as Why;
+    let moment = |at: &UnixTime| {
+        let millis = i64::try_from(at.as_secs())
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1000);
+        Timestamp::from_millis(millis)
+    };
+    match why {
+        Why::Expired => "the certificate has expired".to_owned(),
+        Why::ExpiredContext { not_after, .. } => {
+            format!("the certificate expired on {}", moment(not_after))
+        }
+        Why::NotValidYet => "the certificate is not valid yet".to_owned(),
+        Why::NotValidYetContext { not_before, .. } => {
+            format!("the certificate is not valid before {}", moment(not_before))
+        }
+        Why::NotValidForName | Why::NotValidForNameContext { .. } => {
+            "the certificate is not valid for this host name".to_owned()
+        }
+        Why::UnknownIssuer => format!(
+            "the certificate's issuer is not trusted\
+             {FOR_OPERATOR}egress.extra_ca_file adds a private one"
+        ),
+        Why::BadSignature => "the certificate's signature does not hold".to_owned(),
+        Why::Revoked => "the certificate was revoked".to_owned(),
+        Why::InvalidPurpose | Why::InvalidPurposeContext { .. } => {
+            "the certificate is not for servers".to_owned()
+        }
+        // The verifier's own error, whose name is all there is.
+        Why::Other(inner) => {
+            format!(
+                "the certificate is not accepted: {}",
+                words_of_name(&inner.to_string())
+            )
+        }
+        other => {
+            format!(
+                "the certificate is not accepted: {}",
+                words_of_name(&format!("{other:?}"))
+            )
+        }
     }
 }
 

@@ -37,7 +37,7 @@ const CASES: [Case; 12] = [
         http_status: Some(200),
         detail: "transResult is \"FAIL\"",
         course: "answer 20 ms, body 1 ms",
-        tells: "your server answered, but not with {\"transResult\":\"SUCCESS\"}",
+        tells: "your server answered without acknowledging it",
     },
     Case {
         outcome: "unreadable",
@@ -64,7 +64,7 @@ const CASES: [Case; 12] = [
         http_status: None,
         detail: "no answer within 10s",
         course: "name 1 ms, connection 3 ms; broke off after 246 ms of waiting for the head of the answer",
-        tells: "your server did not answer in time",
+        tells: "your server did not answer within 0.2 seconds",
     },
     Case {
         outcome: "dns",
@@ -109,7 +109,7 @@ const CASES: [Case; 12] = [
         http_status: None,
         detail: "10.0.0.1 is a private address",
         course: "",
-        tells: "the callBackUrl points where we do not call",
+        tells: "the callBackUrl leads where we send no callbacks",
     },
     Case {
         outcome: "interrupted",

@@ -22,8 +22,8 @@ pub(super) async fn show(
 ) -> Result<Response, Response> {
     let id = CallbackId(id);
     let convention = (console.convention)();
-    let report =
-        CallbackReport::of(&*console.inspection, &*console.commands, id, &convention).await;
+    let (inspection, commands) = (&*console.inspection, &*console.commands);
+    let report = CallbackReport::of(inspection, commands, id, &convention, context.now).await;
     let report = report.map_err(|error| ErrorPage::from(error).answer(&context))?;
     let Some(report) = report else {
         let words =

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::admin::console::text::{Moment, Untrusted, duration, relative, visible};
 use crate::admin::console::{paths, show};
-use crate::domain::Timestamp;
+use crate::domain::{Outcome, Timestamp};
 use crate::explanation::{AttemptReport, CallbackReport, SentMessage};
 use crate::store::{AttemptRow, CallbackRow, CommandNote, ShownState, Touch};
 
@@ -122,15 +122,26 @@ fn answer(attempt: &AttemptRow) -> Markup {
     }
 }
 
-/// What was sent, made again from the row.
+/// The message of the attempt, made again from the row.
 fn sent(report: &AttemptReport) -> Markup {
     let attempt = &report.row;
     let Some(sent) = &report.sent else {
-        return html! { p .soft { "Nothing was sent." } };
+        let is_unknown = attempt.outcome == Outcome::Interrupted.as_str();
+        let words = if is_unknown {
+            "It is not known whether it was sent."
+        } else {
+            "Nothing was sent."
+        };
+        return html! { p .soft { (words) } };
+    };
+    let title = if report.was_sent {
+        "What was sent"
+    } else {
+        "What would have been sent"
     };
     html! {
         details {
-            summary { "What was sent" span .hidden { " in attempt " (attempt.seq) } }
+            summary { (title) span .hidden { " in attempt " (attempt.seq) } }
             (message(sent))
             dl .facts {
                 (show::fact("Signed with key", show::untrusted(&sent.key_id)))

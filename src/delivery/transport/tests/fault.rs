@@ -26,28 +26,16 @@ fn errno_tells_whose_fault_it_is() {
         (111, Cause::Remote, "connection refused"),
         (104, Cause::Remote, "connection reset"),
         (113, Cause::Remote, "host unreachable"),
-        (110, Cause::Remote, "Connection timed out (os error 110)"),
+        (110, Cause::Remote, "Connection timed out"),
         (101, Cause::Local, "network unreachable"),
-        (100, Cause::Local, "Network is down (os error 100)"),
-        (
-            99,
-            Cause::Local,
-            "Cannot assign requested address (os error 99)",
-        ),
-        (24, Cause::Local, "Too many open files (os error 24)"),
-        (
-            23,
-            Cause::Local,
-            "Too many open files in system (os error 23)",
-        ),
-        (
-            105,
-            Cause::Local,
-            "No buffer space available (os error 105)",
-        ),
-        (12, Cause::Local, "Cannot allocate memory (os error 12)"),
-        (13, Cause::Local, "Permission denied (os error 13)"),
-        (1, Cause::Local, "Operation not permitted (os error 1)"),
+        (100, Cause::Local, "Network is down"),
+        (99, Cause::Local, "Cannot assign requested address"),
+        (24, Cause::Local, "Too many open files"),
+        (23, Cause::Local, "Too many open files in system"),
+        (105, Cause::Local, "No buffer space available"),
+        (12, Cause::Local, "Cannot allocate memory"),
+        (13, Cause::Local, "Permission denied"),
+        (1, Cause::Local, "Operation not permitted"),
     ];
     for (errno, cause, detail) in table {
         let finding = during(Phase::Connect, &io::Error::from_raw_os_error(errno));
