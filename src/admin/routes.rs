@@ -12,6 +12,7 @@ use axum::routing::get;
 use futures_util::future::BoxFuture;
 
 use super::Beat;
+use crate::clock::SharedClock;
 use crate::store::StoreError;
 use crate::telemetry::{Metrics, OPENMETRICS_CONTENT_TYPE};
 
@@ -29,6 +30,8 @@ pub type StoreProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), StoreError>>
 pub struct AdminState {
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// When it is asked.
+    pub clock: SharedClock,
     /// Asked by `/readyz`.
     pub store: StoreProbe,
     /// What `/healthz` goes by.
@@ -77,7 +80,7 @@ async fn readyz(State(state): State<AdminState>) -> Response {
 
 async fn metrics(State(state): State<AdminState>) -> Response {
     let content_type = [(header::CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE)];
-    (content_type, state.metrics.encode()).into_response()
+    (content_type, state.metrics.encode(state.clock.now())).into_response()
 }
 
 /// 200 `ok` if there is no fault, else 503 with one line for each.

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::exit::{CommandResult, Failure};
+use super::json;
 use super::moment;
 use super::queue::inspect;
 use super::table;
@@ -19,7 +20,7 @@ pub(super) struct Arguments {
     /// Only this app's
     #[arg(long, value_name = "APP_ID")]
     app: Option<String>,
-    /// Queued since then: a moment (2026-11-01T00:00:00Z) or an age (2h, 3d)
+    /// Queued since then: a date, a moment (2026-11-01T00:00:00Z) or an age (2h, 3d)
     #[arg(long, value_parser = moment::parse)]
     since: Option<Timestamp>,
     /// Whose newest attempt ended so, for instance timeout
@@ -51,8 +52,7 @@ fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<
     };
     let rows = inspect(inputs, async move |queue| Ok(queue.list(filter).await?))?;
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &rows)?;
-        writeln!(out)?;
+        json::print(out, &rows)?;
         return Ok(());
     }
     let header = [

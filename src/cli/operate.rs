@@ -12,6 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::actor;
 use super::exit::{CommandResult, Exit, Failure};
+use super::given;
+use super::json;
 use super::moment;
 use super::queue::{self, Operated};
 use crate::clock::{Clock, SystemClock};
@@ -65,20 +67,21 @@ pub(super) struct PauseArguments {
 #[group(required = true, multiple = true)]
 struct Which {
     /// A callback's id, or an order number or refund number of either side
+    #[arg(value_parser = given::parse)]
     order: Option<String>,
     /// Those of this app
-    #[arg(long, value_name = "APP_ID")]
+    #[arg(long, value_name = "APP_ID", value_parser = given::parse)]
     app: Option<String>,
     /// Those that go there: a URL, of which scheme, host and port count
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = given::parse)]
     origin: Option<String>,
     /// pending (in flight, too), delivered, exhausted or cancelled
     #[arg(long)]
     state: Option<StoredState>,
-    /// Queued since then: a moment (2026-11-01T00:00:00Z) or an age (2h, 3d)
+    /// Queued since then: a date, a moment (2026-11-01T00:00:00Z) or an age (2h, 3d)
     #[arg(long, value_parser = moment::parse)]
     since: Option<Timestamp>,
-    /// Queued before then: a moment or an age
+    /// Queued before then: likewise
     #[arg(long, value_parser = moment::parse)]
     until: Option<Timestamp>,
 }
@@ -88,10 +91,10 @@ struct Which {
 #[group(required = true, multiple = false)]
 struct Whose {
     /// Those of this app
-    #[arg(long, value_name = "APP_ID")]
+    #[arg(long, value_name = "APP_ID", value_parser = given::parse)]
     app: Option<String>,
     /// Those that go there: a URL, of which scheme, host and port count
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = given::parse)]
     origin: Option<String>,
 }
 
@@ -101,10 +104,10 @@ struct Asking {
     #[arg(long)]
     dry_run: bool,
     /// Why: kept with the command
-    #[arg(long, required_unless_present = "dry_run")]
+    #[arg(long, required_unless_present = "dry_run", value_parser = given::parse)]
     reason: Option<String>,
     /// Who asks: kept with the command [default: the login name]
-    #[arg(long)]
+    #[arg(long, value_parser = given::parse)]
     actor: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -194,8 +197,7 @@ fn operate(
     })?;
     let command = &operated.command;
     if json {
-        serde_json::to_writer_pretty(&mut *out, command)?;
-        writeln!(out)?;
+        json::print(out, command)?;
     }
     match (command.status, operated.is_left) {
         (CommandStatus::Refused, _) => {

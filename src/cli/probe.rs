@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 
 use super::exit::{CommandResult, Exit};
+use super::json;
 use super::queue::block_on;
-use super::table::{self, visible};
+use super::table;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Configuration, Inputs};
 use crate::diagnosis::{Diagnosis, PhasesMs, TlsFinding};
+use crate::domain::visible;
 use crate::service;
 
 #[derive(Debug, clap::Args)]
@@ -29,8 +31,7 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         Ok(service::probe(&configuration, &arguments.app, &arguments.url, now).await?)
     })?;
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &diagnosis)?;
-        writeln!(out)?;
+        json::print(out, &diagnosis)?;
     } else {
         print(&diagnosis, out)?;
     }

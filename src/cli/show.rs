@@ -1,23 +1,29 @@
 //! `show`: a callback's whole report.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::colour;
 use super::exit::{CommandResult, Exit};
+use super::given;
+use super::json;
 use super::queue::{self, no_callback};
-use super::table::{self, visible};
+use super::table;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
-use crate::domain::{Outcome, Timestamp};
+use crate::domain::{Outcome, visible};
 use crate::explanation::{AttemptReport, CallbackReport};
 use crate::service;
-use crate::store::CommandNote;
+use crate::store::{AttemptRow, CallbackRow, CommandNote};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A callback's id, or an order number or refund number of either side
+    #[arg(value_parser = given::parse)]
     order: String,
-    /// Print JSON
+    /// Describe every attempt, not only the last
+    #[arg(long)]
+    full: bool,
+    /// Print JSON, with every attempt
     #[arg(long)]
     json: bool,
 }
@@ -37,98 +43,150 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         return Err(no_callback(order));
     }
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &reports)?;
-        writeln!(out)?;
+        json::print(out, &reports)?;
     } else {
         for report in &reports {
-            print(report, out)?;
+            print(report, arguments.full, out)?;
         }
     }
     Ok(Exit::Done)
 }
 
-fn print(report: &CallbackReport, out: &mut dyn Write) -> std::io::Result<()> {
+fn print(report: &CallbackReport, is_full: bool, out: &mut dyn Write) -> io::Result<()> {
     let row = &report.callback;
     let state = colour::word(row.state.as_str());
     writeln!(out, "callback {}: {} {state}", row.id, row.kind)?;
-    let mut field = |name: &str, value: &str| {
-        if value.is_empty() {
-            Ok(())
-        } else {
-            writeln!(out, "  {name:<22} {}", visible(value))
-        }
-    };
-    let moment = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
-    field("app", &row.app_id)?;
-    field("order", &row.order_no)?;
-    field("NewPay order", &row.newpay_order_no)?;
-    field("refund", row.refund_order_no.as_deref().unwrap_or_default())?;
-    field(
-        "NewPay refund",
-        row.newpay_refund_order_no.as_deref().unwrap_or_default(),
-    )?;
-    field("amount", &format!("{} {}", row.amount, row.currency))?;
-    field("result", &row.result)?;
-    field("reason", &row.trans_info)?;
-    field("callBackUrl", &row.callback_url)?;
-    field("queued", &row.created_at.to_string())?;
-    field("counted attempts", &row.attempts.to_string())?;
-    field("finished", &moment(row.finished_at))?;
-    field("what comes next", &report.next)?;
-    if report.attempts.is_empty() {
-        writeln!(out, "\nno attempt yet")?;
-    } else {
-        writeln!(out)?;
-        let header = [
-            "#", "started", "took", "outcome", "HTTP", "counted", "from", "key", "detail",
-        ];
-        table::print(out, header, report.attempts.iter().map(attempt_row))?;
-    }
-    for attempt in &report.attempts {
-        print_attempt(attempt, out)?;
+    writeln!(out, "\ntell the merchant:")?;
+    table::paragraph(out, &report.tell_merchant)?;
+    writeln!(out, "\nwhat comes next:")?;
+    table::paragraph(out, &report.next)?;
+    writeln!(out)?;
+    print_facts(row, out)?;
+    match report.attempts.as_slice() {
+        [] => writeln!(out, "\nno attempt yet")?,
+        attempts => print_attempts(attempts, is_full, out)?,
     }
     for note in &report.commands {
         print_note(note, out)?;
     }
-    writeln!(
-        out,
-        "\ntell the merchant:\n  {}\n",
-        visible(&report.tell_merchant)
-    )
+    writeln!(out)
 }
 
-/// How it went, what was sent, and what came back instead of an acknowledgement.
-fn print_attempt(attempt: &AttemptReport, out: &mut dyn Write) -> std::io::Result<()> {
-    let row = &attempt.row;
-    writeln!(out, "\nattempt {}", row.seq)?;
-    let mut field = |name: &str, value: &str| {
-        if value.is_empty() {
-            Ok(())
-        } else {
-            writeln!(out, "  {name:<10} {}", visible(value))
-        }
-    };
-    field("phases", &attempt.timeline)?;
-    if let Some(sent) = &attempt.sent {
-        let label = if attempt.was_sent { "sent" } else { "not sent" };
-        field(label, &sent.body)?;
-        field("signed", &sent.canonical_form)?;
-        field("key", &sent.key_id)?;
-        if !sent.is_proven {
-            field(
-                "beware",
-                "the row or the log was changed past its triggers: this is not the message of the attempt",
-            )?;
-        }
-    }
-    let said = row.response_excerpt.as_deref().unwrap_or_default();
-    if row.outcome != Outcome::Acknowledged.as_str() {
-        field("answer", said)?;
+fn print_facts(row: &CallbackRow, out: &mut dyn Write) -> io::Result<()> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let finished = row.finished_at.map(|at| at.to_string());
+    for (name, value) in [
+        ("app", row.app_id.clone()),
+        ("order", row.order_no.clone()),
+        ("NewPay order", row.newpay_order_no.clone()),
+        ("refund", text(&row.refund_order_no)),
+        ("NewPay refund", text(&row.newpay_refund_order_no)),
+        ("amount", format!("{} {}", row.amount, row.currency)),
+        ("result", row.result.clone()),
+        ("reason", row.trans_info.clone()),
+        ("callBackUrl", row.callback_url.clone()),
+        ("queued", row.created_at.to_string()),
+        ("counted attempts", row.attempts.to_string()),
+        ("finished", text(&finished)),
+    ] {
+        print_field(out, name, &value)?;
     }
     Ok(())
 }
 
-fn print_note(note: &CommandNote, out: &mut dyn Write) -> std::io::Result<()> {
+fn print_field(out: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
+    match value {
+        "" => Ok(()),
+        value => writeln!(out, "  {name:<18} {}", visible(value)),
+    }
+}
+
+/// A row for each attempt, then how it went. Unless all is asked for, attempts that ended alike
+/// share a row, and only the last is described.
+fn print_attempts(
+    attempts: &[AttemptReport],
+    is_full: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out)?;
+    let header = [
+        "#", "started", "took", "outcome", "HTTP", "counted", "from", "key", "detail",
+    ];
+    let runs = attempts.chunk_by(|one, next| !is_full && ends_alike(&one.row, &next.row));
+    table::print(out, header, runs.map(run_row))?;
+    let described = match is_full {
+        true => attempts,
+        false => &attempts[attempts.len() - 1..],
+    };
+    for attempt in described {
+        print_attempt(attempt, out)?;
+    }
+    if described.len() < attempts.len() {
+        writeln!(out, "\n--full describes all {} attempts", attempts.len())?;
+    }
+    Ok(())
+}
+
+fn ends_alike(one: &AttemptRow, other: &AttemptRow) -> bool {
+    let ending = |row: &AttemptRow| {
+        (
+            row.outcome.clone(),
+            row.http_status,
+            row.counted,
+            row.remote_addr.clone(),
+            row.key_id.clone(),
+            row.detail.clone(),
+        )
+    };
+    ending(one) == ending(other)
+}
+
+/// The row of attempts that ended alike.
+fn run_row(run: &[AttemptReport]) -> [String; 9] {
+    let (first, last) = (&run[0].row, &run[run.len() - 1].row);
+    let (number, started) = match run.len() {
+        1 => (last.seq.to_string(), last.started_at.to_string()),
+        _ => (
+            format!("{}-{}", first.seq, last.seq),
+            format!("{} to {}", first.started_at, last.started_at),
+        ),
+    };
+    let status = last.http_status.map(|status| status.to_string());
+    [
+        number,
+        started,
+        format!("{} ms", last.duration_ms),
+        last.outcome.clone(),
+        status.unwrap_or_default(),
+        if last.counted { "yes" } else { "no" }.to_owned(),
+        last.remote_addr.clone().unwrap_or_default(),
+        last.key_id.clone().unwrap_or_default(),
+        last.detail.clone(),
+    ]
+}
+
+/// How it went, what was sent, and what came back instead of an acknowledgement.
+fn print_attempt(attempt: &AttemptReport, out: &mut dyn Write) -> io::Result<()> {
+    let row = &attempt.row;
+    writeln!(out, "\nattempt {}", row.seq)?;
+    print_field(out, "phases", &attempt.timeline)?;
+    if let Some(sent) = &attempt.sent {
+        let label = if attempt.was_sent { "sent" } else { "not sent" };
+        print_field(out, label, &sent.body)?;
+        print_field(out, "signed", &sent.canonical_form)?;
+        print_field(out, "key", &sent.key_id)?;
+        if !sent.is_proven {
+            let warning = "the row or the log was changed past its triggers: this is not the \
+                           message of the attempt";
+            print_field(out, "beware", warning)?;
+        }
+    }
+    let is_acknowledged = row.outcome == Outcome::Acknowledged.as_str();
+    let answer = row.response_excerpt.as_deref().filter(|_| !is_acknowledged);
+    print_field(out, "answer", answer.unwrap_or_default())
+}
+
+fn print_note(note: &CommandNote, out: &mut dyn Write) -> io::Result<()> {
     let why = match note.why.as_str() {
         "" => String::new(),
         why => format!(", {why}"),
@@ -143,21 +201,4 @@ fn print_note(note: &CommandNote, out: &mut dyn Write) -> std::io::Result<()> {
         visible(&why),
         visible(&note.reason),
     )
-}
-
-fn attempt_row(attempt: &AttemptReport) -> [String; 9] {
-    let attempt = &attempt.row;
-    [
-        attempt.seq.to_string(),
-        attempt.started_at.to_string(),
-        format!("{} ms", attempt.duration_ms),
-        attempt.outcome.clone(),
-        attempt
-            .http_status
-            .map_or_else(String::new, |status| status.to_string()),
-        if attempt.counted { "yes" } else { "no" }.to_owned(),
-        attempt.remote_addr.clone().unwrap_or_default(),
-        attempt.key_id.clone().unwrap_or_default(),
-        attempt.detail.clone(),
-    ]
 }

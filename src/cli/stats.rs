@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::exit::{CommandResult, Failure};
+use super::json;
 use super::queue::inspect;
-use super::table::{self, visible};
+use super::table;
 use super::watch::WatchArguments;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Inputs;
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, visible};
 use crate::store::{Inspection, MerchantRow, Pause, ShownState};
 
 #[derive(Debug, clap::Args)]
@@ -41,8 +42,7 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
 fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<(), Failure> {
     let numbers = inspect(inputs, count)?;
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &numbers)?;
-        writeln!(out)?;
+        json::print(out, &numbers)?;
         return Ok(());
     }
     let depth = ShownState::ALL.map(|state| {

@@ -24,6 +24,7 @@ mod signature;
 mod test_payment;
 mod timestamp;
 mod value;
+mod visible;
 mod wire;
 mod words;
 
@@ -50,5 +51,6 @@ pub use signature::{
 };
 pub use timestamp::Timestamp;
 pub use value::{Amount, CallbackId, Currency, Kind, PayMethod, Settlement, TransactionResult};
+pub use visible::{is_visible, visible, visible_lines};
 pub use wire::{Member, Value, body, body_sha256};
 pub use words::InvalidValue;

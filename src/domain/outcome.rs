@@ -34,7 +34,7 @@ pub enum Outcome {
     Unsignable,
 }
 
-words!(Outcome, "outcome", "one of the contract's outcomes", {
+words!(Outcome, "outcome", "acknowledged, refused, unreadable, http_status, timeout, dns, connect, tls, protocol, blocked, interrupted or unsignable", {
     Acknowledged => "acknowledged",
     Refused => "refused",
     Unreadable => "unreadable",

@@ -16,6 +16,9 @@ pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
     /// The queue's counts as of `now`.
     fn queue_counted(&self, stats: &Stats, now: Timestamp);
 
+    /// When the oldest callback that waits, and is not paused, is due.
+    fn oldest_due_measured(&self, due: Option<Timestamp>);
+
     /// The present size of the store's write-ahead log.
     fn wal_measured(&self, bytes: u64);
 }
@@ -24,8 +27,8 @@ pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
 /// the queue is; with this pause it costs half a thousandth of a core at most.
 const REST: u32 = 2000;
 
-/// Counts callbacks by state every 15 seconds, more rarely in a large queue. The size of the
-/// write-ahead log costs nothing and is measured every time.
+/// Counts callbacks by state every 15 seconds, more rarely in a large queue. What is oldest due and
+/// the size of the write-ahead log cost little, and are measured every time.
 #[derive(Debug)]
 pub struct Statistics {
     inspection: Arc<dyn Inspection>,
@@ -77,6 +80,8 @@ impl HousekeepingJob for Statistics {
 
     async fn run(&self) -> Result<(), StoreError> {
         self.sink.wal_measured(self.inspection.wal_bytes().await?);
+        let oldest_due = self.inspection.oldest_due().await?;
+        self.sink.oldest_due_measured(oldest_due);
         if self.is_resting() {
             return Ok(());
         }
@@ -103,11 +108,16 @@ mod tests {
     struct Heard {
         counts: Mutex<usize>,
         sizes: Mutex<usize>,
+        oldest_due: Mutex<usize>,
     }
 
     impl StatsSink for Heard {
         fn queue_counted(&self, _stats: &Stats, _now: Timestamp) {
             *self.counts.lock().expect("no test panics under it") += 1;
+        }
+
+        fn oldest_due_measured(&self, _due: Option<Timestamp>) {
+            *self.oldest_due.lock().expect("no test panics under it") += 1;
         }
 
         fn wal_measured(&self, _bytes: u64) {
@@ -116,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_long_count_only_the_log_is_measured() {
+    async fn after_a_long_count_only_what_costs_little_is_measured() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("queue.db");
         sqlite::init(&path).expect("created");
@@ -134,6 +144,7 @@ mod tests {
         });
         statistics.run().await.expect("measured");
         let told = |of: &Mutex<usize>| *of.lock().expect("no test panics under it");
-        assert_eq!((told(&heard.counts), told(&heard.sizes)), (1, 2));
+        assert_eq!(told(&heard.counts), 1);
+        assert_eq!((told(&heard.sizes), told(&heard.oldest_due)), (2, 2));
     }
 }

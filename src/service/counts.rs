@@ -17,8 +17,13 @@ pub(super) struct StatsRecipients {
 
 impl StatsSink for StatsRecipients {
     fn queue_counted(&self, stats: &Stats, now: Timestamp) {
-        self.metrics.set_queue(stats, now);
+        self.metrics.set_queue(stats);
         self.history.queue_counted(stats, now);
+    }
+
+    fn oldest_due_measured(&self, due: Option<Timestamp>) {
+        self.metrics.set_oldest_due(due);
+        self.history.oldest_due_measured(due);
     }
 
     fn wal_measured(&self, bytes: u64) {

@@ -128,6 +128,7 @@ impl Service {
             Some(listen) => {
                 let state = AdminState {
                     metrics: Arc::clone(&metrics),
+                    clock: Arc::clone(&clock),
                     store: store_probe(&queue),
                     beat: Arc::clone(&beat),
                     keys: keys_check(under.clone()),

@@ -201,6 +201,10 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
     /// Callbacks by filter, newest first.
     async fn list(&self, filter: Filter) -> Result<Vec<CallbackRow>, StoreError>;
 
+    /// The earliest moment at which a callback that waits, and is not paused, is due. Costs a lookup
+    /// for each endpoint.
+    async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
     /// Counts by state. Costs a walk over an index: not for every second.
     async fn stats(&self) -> Result<Stats, StoreError>;
 

@@ -26,7 +26,7 @@ use std::fmt;
 use super::log::LogFormat;
 use super::stderr::together;
 use crate::delivery::observer::{FinishedAttempt, Observer};
-use crate::domain::{Kind, Next, Outcome, Timestamp};
+use crate::domain::{Kind, Next, Outcome, Timestamp, visible};
 
 /// The target of every attempt's line.
 pub const ATTEMPT_TARGET: &str = "callback_dispatcher::attempt";
@@ -147,37 +147,6 @@ impl fmt::Display for MessageText<'_> {
     }
 }
 
-/// `text` with a sign in the place of each character that moves the cursor or reorders what is
-/// shown: ␊ for a line feed, ␛ for an escape, � for those that have no sign of their own.
-///
-/// Not an escape with a backslash: two of the formats escape once more.
-fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(commands_a_terminal) {
-        return Cow::Borrowed(text);
-    }
-    let sign = |char: char| match u32::from(char) {
-        _ if !commands_a_terminal(char) => char,
-        code @ ..0x20 => char::from_u32(0x2400 + code).unwrap_or(char::REPLACEMENT_CHARACTER),
-        0x7f => '\u{2421}',
-        _ => char::REPLACEMENT_CHARACTER,
-    };
-    Cow::Owned(text.chars().map(sign).collect())
-}
-
-/// Control characters, line separators, and the invisible ones that set the direction of text.
-const fn commands_a_terminal(char: char) -> bool {
-    matches!(
-        char,
-        '\0'..='\x1f'
-            | '\x7f'..='\u{9f}'
-            | '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -185,6 +154,7 @@ mod tests {
     use super::super::log::tests::written;
     use super::super::sample;
     use super::*;
+    use crate::domain::is_visible;
 
     fn logged(format: LogFormat, outcome: Outcome, detail: &str, next: Next) -> String {
         written(format, |_| {
@@ -253,19 +223,14 @@ mod tests {
     fn a_merchants_text_forges_nothing() {
         let evil =
             "x\" outcome=\"acknowledged\"\r\n2026 INFO forged\u{1b}[2J\u{9b}31m\u{7f}\u{202e}";
-        let shown = "␍␊2026 INFO forged␛[2J�31m␡�";
+        let shown = "␍␊2026 INFO forged␛[2J<U+009B>31m␡<U+202E>";
         for format in [LogFormat::Text, LogFormat::Json] {
             let text = logged(format, Outcome::Refused, evil, RETRY);
             assert_eq!(text.lines().count(), 1, "{text}");
             assert!(text.contains(shown), "{text}");
-            assert!(
-                !text.trim_end().chars().any(commands_a_terminal),
-                "{text:?}"
-            );
+            assert!(text.trim_end().chars().all(is_visible), "{text:?}");
             assert!(!text.contains(" outcome=\"acknowledged\""), "{text}");
         }
-        let text = "ສະບາຍດີ, \u{1f600}";
-        assert!(matches!(visible(text), Cow::Borrowed(same) if same == text));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::telemetry::Metrics;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -58,7 +59,7 @@ fn matchers(text: &str) -> Vec<(String, String, String)> {
 
 /// Everything that can be asked for: the daemon's metrics and the probes'.
 fn everything() -> Exposed {
-    let mut everything = exposed(&Metrics::new("3.53.0").encode());
+    let mut everything = exposed(&Metrics::new("3.53.0").encode(Timestamp::from_millis(0)));
     everything.extend(exposed(
         &Probes::new().run("6 https://merchant.example/").done(),
     ));

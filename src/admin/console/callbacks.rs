@@ -10,8 +10,8 @@ use super::page::{ErrorPage, Page, Section};
 use super::paths::{self, PATH};
 use super::show;
 use super::state::{Console, RequestContext};
-use super::text::{count, visible};
-use crate::domain::Outcome;
+use super::text::count;
+use crate::domain::{Outcome, visible_lines};
 use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoredState};
 
 /// As many as somebody reads.
@@ -120,7 +120,7 @@ fn filter(glance: &Glance) -> Markup {
             }
             div .field {
                 label for="app" { "App" }
-                input #app name="app" autocomplete="off" size="12" value=[glance.app_id.as_deref().map(visible)];
+                input #app name="app" autocomplete="off" size="12" value=[glance.app_id.as_deref().map(visible_lines)];
             }
             div .field {
                 label for="outcome" { "Newest attempt" }

@@ -6,7 +6,8 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::paths::{ICON_PATH, PATH, STYLE_PATH};
 use super::state::RequestContext;
-use super::text::{Moment, Untrusted, visible};
+use super::text::{Moment, Untrusted};
+use crate::domain::visible_lines;
 use crate::store::StoreError;
 
 /// The longest order number that is looked for.
@@ -103,7 +104,7 @@ impl Page<'_> {
                 form .search role="search" method="get" action={ (PATH) "/search" } {
                     label for="q" { "Order number, refund number or id" }
                     input #q name="q" type="search" required autocomplete="off" spellcheck="false"
-                        maxlength=(SEARCH_CHARACTERS_MAX) value=(visible(self.searched));
+                        maxlength=(SEARCH_CHARACTERS_MAX) value=(visible_lines(self.searched));
                     button { "Search" }
                 }
                 (who(context))

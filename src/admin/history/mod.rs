@@ -66,7 +66,7 @@ pub struct Period {
     pub ends: Ends,
     /// From queued to acknowledged, for what was acknowledged in it.
     pub lag: Lag,
-    /// The queue as last counted in it; `None`: it was not.
+    /// The highest count of each state in it; `None`: the queue was not counted.
     pub depth: Option<Depth>,
 }
 
@@ -135,8 +135,16 @@ impl Minute {
             *sum += u64::from(count);
         }
         period.lag.merge(&self.lag);
-        period.depth = self.depth.or(period.depth);
+        if let Some(depth) = self.depth {
+            period.depth = Some(highest(period.depth, depth));
+        }
     }
+}
+
+/// The larger of both in each state, so that a peak is seen however long a step of a plot is.
+fn highest(one: Option<Depth>, other: Depth) -> Depth {
+    let one = one.unwrap_or_default();
+    std::array::from_fn(|state| one[state].max(other[state]))
 }
 
 impl Kept {
@@ -205,8 +213,15 @@ impl StatsSink for History {
             depth[*state as usize] = *callbacks;
         }
         let mut kept = self.kept();
-        kept.minute(now).depth = Some(depth);
+        let peak = &mut kept.minute(now).depth;
+        *peak = Some(highest(*peak, depth));
         kept.counted = Some((stats.clone(), now));
+    }
+
+    fn oldest_due_measured(&self, due: Option<Timestamp>) {
+        if let Some((stats, _)) = &mut self.kept().counted {
+            stats.oldest_due = due;
+        }
     }
 
     fn wal_measured(&self, _bytes: u64) {}

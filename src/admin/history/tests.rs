@@ -128,9 +128,35 @@ fn keeps_the_newest_count_of_the_queue() {
     history.queue_counted(&count(9), NOON.after(seconds(15)));
     let counted = history.counted().expect("it was counted");
     assert_eq!(counted, (count(9), NOON.after(seconds(15))));
+    history.queue_counted(&count(2), NOON.after(seconds(30)));
+    history.oldest_due_measured(Some(NOON));
+    let (stats, _) = history.counted().expect("it was counted");
+    assert_eq!(
+        stats.oldest_due,
+        Some(NOON),
+        "measured more often than counted"
+    );
     let periods = history.periods(1, 2, NOON.after(seconds(60)));
     let depth = periods[0].depth.expect("counted in that minute");
     assert_eq!(depth_of(&depth, ShownState::Pending), 9);
     assert_eq!(depth_of(&depth, ShownState::Exhausted), 3);
     assert_eq!(periods[1].depth, None, "not counted since");
+}
+
+#[test]
+fn a_peak_is_seen_in_every_range() {
+    let history = History::new(NOON);
+    for (minute, pending) in [(0, 3), (1, 4518), (2, 2)] {
+        let stats = Stats {
+            depth: vec![(ShownState::Pending, pending)],
+            oldest_due: None,
+            paused: Vec::new(),
+        };
+        history.queue_counted(&stats, NOON.after(seconds(60 * minute)));
+    }
+    for minutes in [5, 60] {
+        let periods = history.periods(minutes, 1, NOON.after(seconds(120)));
+        let depth = periods[0].depth.expect("counted");
+        assert_eq!(depth_of(&depth, ShownState::Pending), 4518, "{minutes}");
+    }
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::admin::{AdminState, Beat, router};
+use crate::clock::SystemClock;
 use crate::delivery::observer::Observer;
 use crate::domain::Timestamp;
 use crate::telemetry::Metrics;
@@ -35,6 +36,7 @@ async fn start() -> Admin {
     let keys = has_keys.clone();
     let state = AdminState {
         metrics: Arc::new(Metrics::new("3.53.0")),
+        clock: Arc::new(SystemClock),
         store: Arc::new(move || match hangs.load(Ordering::Relaxed) {
             true => Box::pin(std::future::pending()),
             false => Box::pin(std::future::ready(Ok(()))),

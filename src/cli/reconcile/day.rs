@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::super::exit::{CommandResult, Exit, Failure};
-use super::super::table::{self, visible};
-use crate::domain::{Counts, Day, Difference, Link, Offset};
+use super::super::json;
+use super::super::table;
+use crate::domain::{Counts, Day, Difference, Link, Offset, visible};
 use crate::reconciliation::{AppCounts, Comparison, Payments, Report, compare, report};
 use crate::store::Ledger;
 
@@ -49,13 +50,13 @@ pub(super) async fn run(
             }
             write!(out, "{separator}\n    ")?;
             separator = ",";
-            serde_json::to_writer(&mut *out, difference).map_err(io::Error::from)
+            write!(out, "{}", json::line(difference)?)
         };
         let found = compare(ledger, books, period, asked.app, show).await?;
         is_clean = found.is_clean();
         if json {
             write!(out, "\n  ],\n  \"comparison\": ")?;
-            serde_json::to_writer(&mut *out, &found)?;
+            write!(out, "{}", json::line(&found)?)?;
         } else {
             summarise(&found, out)?;
         }
@@ -151,7 +152,7 @@ fn in_words(difference: &Difference) -> String {
             )
         }
     };
-    visible(&words)
+    visible(&words).into_owned()
 }
 
 fn summarise(found: &Comparison, out: &mut dyn Write) -> io::Result<()> {
@@ -184,7 +185,7 @@ fn begin_json(
         total: report.total,
         link,
     };
-    let text = serde_json::to_string_pretty(&known)?;
+    let text = json::pretty(&known)?;
     let open = text.strip_suffix("\n}").unwrap_or(&text);
     write!(out, "{open}")?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::super::exit::{CommandResult, Exit};
+use super::super::json;
 use crate::clock::{Clock, SystemClock};
 use crate::config::HousekeepingSettings;
 use crate::reconciliation::{Retained, verify};
@@ -24,8 +25,7 @@ pub(super) async fn run(
         Some(_) => Exit::Failed,
     };
     if json {
-        serde_json::to_writer_pretty(&mut *out, &found)?;
-        writeln!(out)?;
+        json::print(out, &found)?;
         return Ok(exit);
     }
     writeln!(

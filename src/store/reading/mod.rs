@@ -99,6 +99,10 @@ impl<R: Reader> Inspection for R {
         rows(self, &sql, &values, read).await
     }
 
+    async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Reader::oldest_due(self).await
+    }
+
     async fn stats(&self) -> Result<Stats, StoreError> {
         let mut depth = Vec::with_capacity(ShownState::ALL.len());
         for state in ShownState::ALL {
@@ -111,7 +115,7 @@ impl<R: Reader> Inspection for R {
         }
         Ok(Stats {
             depth,
-            oldest_due: self.oldest_due().await?,
+            oldest_due: Reader::oldest_due(self).await?,
             paused: pauses(self.session()).await?,
         })
     }

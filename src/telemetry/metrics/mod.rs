@@ -11,6 +11,7 @@
 //! merchants send may not multiply series; `merchant_health` answers for single merchants.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -75,7 +76,10 @@ pub struct Metrics {
     queue_callbacks: [Gauge; ShownState::ALL.len()],
     in_flight: Gauge,
     own_outage: Gauge,
-    oldest_due: Gauge<f64, AtomicU64>,
+    oldest_due: Mutex<Option<Timestamp>>,
+    oldest_due_at: Gauge<f64, AtomicU64>,
+    /// Set when the metrics are read, so that an age is never an old one.
+    oldest_due_age: Gauge<f64, AtomicU64>,
     paused: [Gauge; PauseScope::ALL.len()],
     store_commit: DurationHistogram,
     spans: SpanCounters,
@@ -172,7 +176,14 @@ impl Metrics {
                 "1 while no merchant can be reached and the fault is taken for our own, else 0",
                 Gauge::default(),
             ),
-            oldest_due: registered(
+            oldest_due: Mutex::default(),
+            oldest_due_at: registered(
+                into,
+                "oldest_due_timestamp_seconds",
+                "When the oldest callback that waits and is not paused is due, in Unix time, as of the last 15 s; 0: none waits",
+                Gauge::default(),
+            ),
+            oldest_due_age: registered(
                 into,
                 "oldest_due_seconds",
                 "How long the oldest due callback has waited beyond its time; 0 when none is overdue",
@@ -207,8 +218,8 @@ impl Metrics {
         }
     }
 
-    /// Takes over a fresh count of the queue, made at `now`.
-    pub fn set_queue(&self, stats: &Stats, now: Timestamp) {
+    /// Takes over a fresh count of the queue.
+    pub fn set_queue(&self, stats: &Stats) {
         for (state, callbacks) in &stats.depth {
             self.queue_callbacks[*state as usize]
                 .set(i64::try_from(*callbacks).unwrap_or(i64::MAX));
@@ -217,10 +228,15 @@ impl Metrics {
             let paused = stats.paused.iter().filter(|pause| pause.scope == *scope);
             gauge.set(i64::try_from(paused.count()).unwrap_or(i64::MAX));
         }
-        let overdue = stats
+    }
+
+    /// Takes over when the oldest callback that waits is due.
+    pub fn set_oldest_due(&self, due: Option<Timestamp>) {
+        *self
             .oldest_due
-            .map_or(Duration::ZERO, |due| now.since(due));
-        self.oldest_due.set(overdue.as_secs_f64());
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = due;
+        self.oldest_due_at.set(due.map_or(0.0, unix_seconds));
     }
 
     /// Where the export of traces counts.
@@ -239,8 +255,14 @@ impl Metrics {
             .set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// Every metric in OpenMetrics text.
-    pub fn encode(&self) -> String {
+    /// Every metric, as it is `now`, in OpenMetrics text.
+    pub fn encode(&self, now: Timestamp) -> String {
+        let due = *self
+            .oldest_due
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let overdue = due.map_or(Duration::ZERO, |due| now.since(due));
+        self.oldest_due_age.set(overdue.as_secs_f64());
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &self.registry).expect("a String takes every write");
         text

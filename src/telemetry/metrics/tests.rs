@@ -4,9 +4,11 @@ use super::super::sample;
 use super::*;
 use crate::store::{CommandId, Pause};
 
+const NOW: Timestamp = Timestamp::from_millis(2_500);
+
 /// The encoded samples: name with labels, and value.
 fn samples(metrics: &Metrics) -> BTreeMap<String, f64> {
-    let text = metrics.encode();
+    let text = metrics.encode(NOW);
     assert!(text.ends_with("# EOF\n"), "{text}");
     text.lines()
         .filter(|line| !line.starts_with('#'))
@@ -32,6 +34,7 @@ fn names_are_the_contracts() {
         "in_flight",
         "own_outage",
         "oldest_due_seconds",
+        "oldest_due_timestamp_seconds",
         "store_wal_bytes",
         "beat_timestamp_seconds",
         "start_timestamp_seconds",
@@ -129,7 +132,7 @@ fn attempts_are_counted_by_kind_and_outcome() {
 fn gauges_follow_the_queue() {
     let metrics = Metrics::new("");
     let value = |series: &str| samples(&metrics)[&format!("callback_dispatcher_{series}")];
-    let mut stats = Stats {
+    let stats = Stats {
         depth: ShownState::ALL.into_iter().zip([5, 4, 3, 2, 1]).collect(),
         oldest_due: Some(Timestamp::from_millis(1_000)),
         paused: vec![Pause {
@@ -141,18 +144,21 @@ fn gauges_follow_the_queue() {
             reason: "their request".to_owned(),
         }],
     };
-    metrics.set_queue(&stats, Timestamp::from_millis(2_500));
+    metrics.set_queue(&stats);
     assert_eq!(value("queue_callbacks{state=\"pending\"}"), 5.0);
     assert_eq!(value("queue_callbacks{state=\"cancelled\"}"), 1.0);
-    assert_eq!(value("oldest_due_seconds"), 1.5);
     assert_eq!(value("paused{scope=\"app\"}"), 1.0);
     assert_eq!(value("paused{scope=\"origin\"}"), 0.0);
 
-    metrics.set_queue(&stats, Timestamp::from_millis(500));
-    assert_eq!(value("oldest_due_seconds"), 0.0, "due later");
-    stats.oldest_due = None;
-    metrics.set_queue(&stats, Timestamp::from_millis(2_500));
-    assert_eq!(value("oldest_due_seconds"), 0.0, "none due");
+    for (due, at, age) in [
+        (Some(Timestamp::from_millis(1_000)), 1.0, 1.5),
+        (Some(Timestamp::from_millis(3_000)), 3.0, 0.0),
+        (None, 0.0, 0.0),
+    ] {
+        metrics.set_oldest_due(due);
+        assert_eq!(value("oldest_due_timestamp_seconds"), at);
+        assert_eq!(value("oldest_due_seconds"), age, "at 2.5 s");
+    }
 
     metrics.in_flight(7);
     assert_eq!(value("in_flight"), 7.0);
@@ -180,7 +186,7 @@ fn moments_are_shown_in_unix_seconds() {
 fn no_label_holds_a_merchants_value() {
     let metrics = Metrics::new("");
     sample::with_refused(|finished| metrics.attempt_finished(finished));
-    let text = metrics.encode();
+    let text = metrics.encode(NOW);
     assert!(!text.contains("merchant.example"));
     assert!(!text.contains("app_id"));
 }

@@ -264,11 +264,60 @@ fn what_was_sent_is_made_again_and_proven_by_its_digest(store: StoreKind) {
     });
     place.rows("UPDATE callback_queue SET amount = '1.00' WHERE id = 1");
     let shown = place.ask(&["show", "1"]).done();
-    assert!(shown.contains("this is not what was sent"), "{shown}");
+    assert!(
+        shown.contains("this is not the message of the attempt"),
+        "{shown}"
+    );
+}
+
+/// Four timeouts are one row, unless each is asked for; hidden characters are escaped everywhere.
+fn attempts_that_ended_alike_share_a_row(store: StoreKind) {
+    let place = Place::on(store);
+    place.enqueue(&[payment("https://merchant.example/cb", 1)]);
+    let attempts: String = (1..=5)
+        .map(|seq| {
+            let (outcome, detail) = match seq {
+                5 => ("refused", "a\u{202e}b\u{9b}"),
+                _ => ("connect", "connection refused"),
+            };
+            let at = SENT_TIMESTAMP + 300_000 * seq;
+            format!(
+                "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail)
+                 VALUES (1, {seq}, {at}, 7, '{outcome}', 1, '{detail}');"
+            )
+        })
+        .collect();
+    place.rows(&attempts);
+    let shown = place.ask(&["show", "1"]).done();
+    let rows = |shown: &str| shown.matches("connection refused").count();
+    assert_eq!(rows(&shown), 1, "{shown}");
+    for part in [
+        " 1-4 ",
+        "2022-09-21T05:41:54.280Z to ",
+        "--full describes all 5",
+        "attempt 5\n",
+    ] {
+        assert!(shown.contains(part), "no {part:?} in {shown}");
+    }
+    assert!(!shown.contains("attempt 4\n"), "{shown}");
+    assert!(shown.contains("a<U+202E>b<U+009B>"), "{shown}");
+    let full = place.ask(&["show", "1", "--full"]).done();
+    assert_eq!(rows(&full), 4, "{full}");
+    assert!(
+        (1..=5).all(|seq| full.contains(&format!("attempt {seq}\n"))),
+        "{full}"
+    );
+    let json = place.ask(&["show", "1", "--json"]).done();
+    assert!(json.contains("a\\u202eb\\u009b"), "{json}");
+    assert!(
+        !json.contains('\u{202e}') && !json.contains('\u{9b}'),
+        "{json}"
+    );
 }
 
 on_both!(
     plain:
+    attempts_that_ended_alike_share_a_row,
     each_outcome_is_told_to_the_operator_and_to_the_merchant,
     what_was_sent_is_made_again_and_proven_by_its_digest,
 );

@@ -11,7 +11,8 @@ use super::{LIMIT, run_both};
 pub(super) const CAP: usize = 64 * 1024;
 
 const ACK: &str = "{\"transResult\":\"SUCCESS\"}";
-const TOO_LARGE: &str = "the body is larger than 65536 bytes; operator: delivery.max_response_bytes sets the limit";
+const TOO_LARGE: &str =
+    "the body is larger than 65536 bytes; operator: delivery.max_response_bytes sets the limit";
 
 /// How much one write of a flood is.
 const WAVE: usize = 16 * 1024;

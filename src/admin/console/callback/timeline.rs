@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use crate::admin::console::text::{Moment, Untrusted, duration, relative, visible};
+use crate::admin::console::text::{Moment, Untrusted, duration, relative};
 use crate::admin::console::{paths, show};
-use crate::domain::{Outcome, Timestamp};
+use crate::domain::{Outcome, Timestamp, visible_lines};
 use crate::explanation::{AttemptReport, CallbackReport, SentMessage};
 use crate::store::{AttemptRow, CallbackRow, CommandNote, ShownState, Touch};
 
@@ -117,7 +117,7 @@ fn answer(attempt: &AttemptRow) -> Markup {
             p { "Dialled " (Untrusted(from)) "; no answer." }
         }
         @if !excerpt.is_empty() {
-            pre tabindex="0" aria-label={ "Answer to attempt " (attempt.seq) } { bdi { (visible(excerpt)) } }
+            pre tabindex="0" aria-label={ "Answer to attempt " (attempt.seq) } { bdi { (visible_lines(excerpt)) } }
         }
     }
 }
@@ -159,9 +159,9 @@ fn message(sent: &SentMessage) -> Markup {
             }
             ":"
         }
-        pre tabindex="0" aria-label="Body" { bdi { (visible(&sent.body)) } }
+        pre tabindex="0" aria-label="Body" { bdi { (visible_lines(&sent.body)) } }
         p { "The text that was signed:" }
-        pre tabindex="0" aria-label="Signed text" { bdi { (visible(&sent.canonical_form)) } }
+        pre tabindex="0" aria-label="Signed text" { bdi { (visible_lines(&sent.canonical_form)) } }
     }
 }
 

@@ -122,21 +122,21 @@ fn depths(history: &History, now: Timestamp) -> Markup {
             }
             div {
                 dt { "Oldest due" }
-                dd { (overdue(&stats, counted_at)) }
+                dd { (overdue(&stats, now)) }
             }
         }
         p .soft { "Counted " (relative(counted_at, now)) "." }
     }
 }
 
-fn overdue(stats: &Stats, counted_at: Timestamp) -> Markup {
+fn overdue(stats: &Stats, now: Timestamp) -> Markup {
     match stats.oldest_due {
         None => html! { "–" small { "nothing waits" } },
-        Some(due) if due > counted_at => html! {
-            (duration(due.since(counted_at))) small { "until the next is due" }
+        Some(due) if due > now => html! {
+            (duration(due.since(now))) small { "until the next is due" }
         },
         Some(due) => html! {
-            (duration(counted_at.since(due))) small { "beyond its time" }
+            (duration(now.since(due))) small { "beyond its time" }
         },
     }
 }
