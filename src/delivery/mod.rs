@@ -15,6 +15,7 @@
 //! | [`egress`] | which addresses may be called: a pure function over URLs and addresses |
 //! | [`Observer`] | is told what happens, for metrics and logs |
 
+mod congestion;
 mod context;
 mod dispatcher;
 pub mod egress;

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
+use super::congestion::Signal;
 use super::outage::{Change, Observation, Outage, PROBES_MAX};
 use super::policy::DeliveryPolicy;
 use super::schedule;
@@ -28,6 +29,23 @@ const UNRECORDED_MAX: usize = 4096;
 
 /// A claimed callback to be sent.
 pub(super) type Job = Assignment<ClaimedCallback>;
+
+/// What an attempt shows besides its outcome.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evidence {
+    /// How far it came: for the outage detector.
+    pub(super) reach: Reach,
+    /// What it says about the merchant's load: for the learned limit.
+    pub(super) signal: Signal,
+}
+
+impl Evidence {
+    /// Nothing was sent.
+    pub(super) const NONE: Self = Self {
+        reach: Reach::NotTried,
+        signal: Signal::Silent,
+    };
+}
 
 /// A message to the recorder. The channel keeps the order in which attempts were completed.
 #[derive(Debug)]
@@ -113,7 +131,7 @@ impl Shared {
         &self,
         slot: Slot,
         mut attempt: CompletedAttempt,
-        reach: Reach,
+        Evidence { reach, mut signal }: Evidence,
         recorder: mpsc::Permit<'_, Completion>,
         policy: &mut Arc<DeliveryPolicy>,
         at: Moment,
@@ -126,9 +144,12 @@ impl Shared {
         }
         if state.outage.excuses(reach) {
             schedule::uncount(&mut attempt, at.now);
+            signal = Signal::Silent;
         }
         let limits = state.limits(at);
-        state.scheduler.completed(slot, limits);
+        // Without the wait for the recorder, which is not the merchant's doing.
+        let latency = attempt.attempt.duration;
+        let fall = state.scheduler.completed(slot, latency, signal, limits);
         state.unrecorded += 1;
         let uncount = match change {
             Change::Began { uncount } => uncount,
@@ -141,6 +162,7 @@ impl Shared {
         let is_work_available = !state.is_claiming
             && (is_change
                 || !state.expired.is_empty()
+                || state.scheduler.has_surplus()
                 || state.scheduler.has_use_for_a_claim(limits));
         drop(state);
         if is_batch_due {
@@ -148,6 +170,9 @@ impl Shared {
         }
         if is_work_available {
             self.work_available.notify_one();
+        }
+        if let Some(fall) = fall {
+            fall.log();
         }
         job
     }
@@ -157,12 +182,12 @@ impl Shared {
         let mut state = self.lock();
         state.unrecorded -= attempts;
         let limits = state.limits(at);
-        let next_due = state.scheduler.next_due();
+        let next_due = state.scheduler.next_due(at);
         for retry in retries {
             state.became_due(retry, limits);
         }
         let is_work_available =
-            state.scheduler.next_due() != next_due || state.scheduler.has_use_for_a_claim(limits);
+            state.scheduler.next_due(at) != next_due || state.scheduler.has_use_for_a_claim(limits);
         let wakes = is_work_available && !state.is_claiming;
         drop(state);
         if wakes {
@@ -201,7 +226,7 @@ impl State {
                 }
                 return Some(job);
             }
-            self.scheduler.completed(job.slot, limits);
+            self.scheduler.not_sent(job.slot, limits);
             self.expired.push(job.claimed);
         }
     }
@@ -248,6 +273,7 @@ impl State {
     /// During an outage of our own, a few attempts find out whether it is over.
     pub(super) fn limits(&self, at: Moment) -> Limits {
         let DeliveryPolicy {
+            timeout,
             in_flight_max,
             in_flight_per_origin_max,
             in_flight_per_app_max,
@@ -259,6 +285,7 @@ impl State {
                 in_flight: in_flight_max,
                 in_flight_per_origin: self.position.split(in_flight_per_origin_max),
                 in_flight_per_app: self.position.split(in_flight_per_app_max),
+                deadline: timeout,
                 is_probing: false,
             },
             true => Limits {
@@ -266,6 +293,7 @@ impl State {
                 in_flight: in_flight_max.min(PROBES_MAX),
                 in_flight_per_origin: 1,
                 in_flight_per_app: PROBES_MAX,
+                deadline: timeout,
                 is_probing: true,
             },
         }

@@ -10,15 +10,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
+use super::congestion::Signal;
 use super::policy::DeliveryPolicy;
 use super::schedule::schedule;
-use super::shared::{Completion, Job, Shared};
+use super::shared::{Completion, Evidence, Job, Shared};
 use super::signed_request::SignedRequest;
 use super::transport::{Permit, Refusal, WorkerCache};
 use crate::clock::{SharedClock, Stopwatch};
-use crate::domain::{
-    self, Callback, Exchange, Outcome, PhaseTimes, Reach, Timestamp, Verdict, judge,
-};
+use crate::domain::{self, Callback, Exchange, Outcome, PhaseTimes, Timestamp, Verdict, judge};
 use crate::failpoint;
 use crate::store::{Attempt, ClaimedCallback, CompletedAttempt, Endpoint, Malformed, excerpt};
 
@@ -46,14 +45,14 @@ pub(super) async fn run(
         claimed,
     }) = next
     {
-        let (attempt, reach) = deliver(&clock, &policy, &mut cache, endpoint, claimed).await;
+        let (attempt, evidence) = deliver(&clock, &policy, &mut cache, endpoint, claimed).await;
         // The slot stays occupied until the recorder has room, so that no more is sent than it can
         // keep up with. It ends before its workers only with a store that is beyond healing.
         let Ok(permit) = recorder.reserve().await else {
             return;
         };
         let at = clock.moment();
-        next = shared.complete(slot, attempt, reach, permit, &mut policy, at);
+        next = shared.complete(slot, attempt, evidence, permit, &mut policy, at);
     }
 }
 
@@ -63,7 +62,7 @@ async fn deliver(
     cache: &mut WorkerCache,
     endpoint: Endpoint,
     claimed: ClaimedCallback,
-) -> (CompletedAttempt, Reach) {
+) -> (CompletedAttempt, Evidence) {
     let deadline = claimed.lease.deadline();
     let permit = deadline.map(|deadline| Permit::new(move || deadline.is_valid()));
     let started_at = clock.now();
@@ -75,9 +74,9 @@ async fn deliver(
         permit.as_ref(),
         started_at,
     );
-    let (mut attempt, reach) = match AssertUnwindSafe(made).catch_unwind().await {
+    let (mut attempt, evidence) = match AssertUnwindSafe(made).catch_unwind().await {
         Ok(made) => made,
-        Err(_) => (panicked(claimed.lease.id(), started_at), Reach::NotTried),
+        Err(_) => (panicked(claimed.lease.id(), started_at), Evidence::NONE),
     };
     attempt.duration = stopwatch.elapsed();
     if !policy.local_fault_protection && attempt.verdict.outcome.is_counted() {
@@ -92,7 +91,7 @@ async fn deliver(
         attempt: Box::new(attempt),
         next,
     };
-    (completed, reach)
+    (completed, evidence)
 }
 
 async fn attempt(
@@ -101,7 +100,7 @@ async fn attempt(
     callback: &Result<Box<Callback>, Malformed>,
     permit: Option<&Arc<Permit>>,
     started_at: Timestamp,
-) -> (Attempt, Reach) {
+) -> (Attempt, Evidence) {
     let request = match callback {
         Ok(callback) => SignedRequest::sign(
             &callback.message,
@@ -130,9 +129,12 @@ async fn attempt(
                     sent,
                     ..unsent(Outcome::Interrupted, detail.to_owned(), started_at)
                 };
-                return (attempt, Reach::NotTried);
+                return (attempt, Evidence::NONE);
             }
-            let reach = report.exchange.reach();
+            let evidence = Evidence {
+                reach: report.exchange.reach(),
+                signal: Signal::of(&report.exchange, report.retry_after),
+            };
             // The second sending may be forbidden although the first was written.
             let was_sent = report.resent || !matches!(report.exchange, Exchange::Blocked { .. });
             let attempt = Attempt {
@@ -140,12 +142,12 @@ async fn attempt(
                 sent: was_sent.then_some(request.sent),
                 ..ended(report.exchange, started_at)
             };
-            (attempt, reach)
+            (attempt, evidence)
         }
         (_, request) => {
             let why = request.err().unwrap_or_default();
             let attempt = unsent(Outcome::Unsignable, why, started_at);
-            (attempt, Reach::NotTried)
+            (attempt, Evidence::NONE)
         }
     }
 }

@@ -32,6 +32,7 @@ fn report(exchange: Exchange) -> ProbeReport {
             exchange,
             phases: PhaseTimes::default(),
             resent: false,
+            retry_after: None,
         },
         addresses: Vec::new(),
         dialled: None,

@@ -1,6 +1,7 @@
 //! Stopping, and living with other dispatchers: claims that are given back, and leases of others that
 //! are reclaimed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -8,7 +9,7 @@ use futures_util::FutureExt;
 use super::drain::release;
 use super::{DispatchLoop, TaskResult};
 use crate::failpoint;
-use crate::store::ClaimedCallback;
+use crate::store::{ClaimedCallback, Endpoint, EndpointDue};
 
 impl DispatchLoop {
     pub(super) fn begin_drain(&mut self) {
@@ -27,7 +28,7 @@ impl DispatchLoop {
         let limits = state.limits(self.context.clock.moment());
         let prefetched = state.scheduler.give_up_prefetched(limits);
         drop(state);
-        self.release(prefetched);
+        self.release(prefetched, Vec::new());
     }
 
     /// Gives back the claims that expired before their turn came: this process was stopped for a
@@ -42,16 +43,31 @@ impl DispatchLoop {
             "claims have expired before anything was sent under them; they are given back"
         );
         self.discovery.ask_for_survey();
-        self.release(expired);
+        self.release(expired, Vec::new());
     }
 
-    fn release(&mut self, claims: Vec<ClaimedCallback>) {
+    /// Gives back the claims that an origin will not get to soon: its limit has fallen. A lease is not
+    /// to last until the merchant has recovered, and an operator's command does not wait for it.
+    pub(super) fn release_surplus(&mut self) {
+        let due = self.context.clock.now();
+        let surplus = self.shared.lock().scheduler.take_surplus();
+        let (endpoints, claims): (BTreeSet<Endpoint>, Vec<ClaimedCallback>) =
+            surplus.into_iter().unzip();
+        let due = endpoints
+            .into_iter()
+            .map(|endpoint| EndpointDue { endpoint, due });
+        self.release(claims, due.collect());
+    }
+
+    /// Afterwards the endpoints of `due` have something to send again.
+    fn release(&mut self, claims: Vec<ClaimedCallback>, due: Vec<EndpointDue>) {
         if claims.is_empty() {
             return;
         }
         self.drain.on_release();
         let release = release(Arc::clone(&self.context.queue), claims);
-        self.tasks.spawn(release.map(TaskResult::Released));
+        self.tasks
+            .spawn(release.map(|released| TaskResult::Released(released, due)));
     }
 
     /// Closes the recorder's channel when a drain has nothing left but to record. It ends when

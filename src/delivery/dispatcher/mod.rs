@@ -42,7 +42,9 @@ use super::shared::{Completion, Shared};
 use crate::clock::{SharedClock, Stopwatch, until};
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
-use crate::store::{Arrivals, CarriedOut, ClaimRequest, ClaimResult, Queue, StoreError, Survey};
+use crate::store::{
+    Arrivals, CarriedOut, ClaimRequest, ClaimResult, EndpointDue, Queue, StoreError, Survey,
+};
 
 /// A poll of the queue that no commit has asked for.
 const SLOW_POLL: Duration = Duration::from_millis(500);
@@ -77,7 +79,8 @@ enum TaskResult {
     Polled(Result<Arrivals, StoreError>),
     Surveyed(Result<Survey, StoreError>),
     CarriedOut(Result<CarriedOut, StoreError>),
-    Released(Result<(), StoreError>),
+    /// With what is due again by it.
+    Released(Result<(), StoreError>, Vec<EndpointDue>),
     Reclaimed(Result<usize, StoreError>),
     /// A worker has found nothing more to send.
     Worker,
@@ -190,6 +193,7 @@ impl DispatchLoop {
             self.claim();
             self.start_workers();
             self.release_expired();
+            self.release_surplus();
             self.close_recorder_if_drained();
             match self.next_event(&mut stop).await {
                 Event::Changed => self.poll(),
@@ -211,7 +215,8 @@ impl DispatchLoop {
     }
 
     async fn next_event(&mut self, stop: &mut watch::Receiver<bool>) -> Event {
-        let due = self.shared.lock().scheduler.next_due();
+        let at = self.context.clock.moment();
+        let due = self.shared.lock().scheduler.next_due(at);
         let due = due.unwrap_or(Timestamp::MAX);
         let is_draining = self.drain.is_under_way();
         let may_claim = !is_draining && !self.is_resting() && !self.shared.lock().is_claiming;
@@ -241,9 +246,10 @@ impl DispatchLoop {
             TaskResult::Polled(arrivals) => self.on_new_rows(arrivals)?,
             TaskResult::Surveyed(found) => self.on_surveyed(found)?,
             TaskResult::CarriedOut(carried_out) => self.on_carried_out(carried_out),
-            TaskResult::Released(released) => {
+            TaskResult::Released(released, due) => {
                 self.drain.on_released();
                 released?;
+                self.all_due(due);
             }
             TaskResult::Reclaimed(reclaimed) => {
                 if self.membership.on_reclaimed(reclaimed) {

@@ -70,7 +70,7 @@ impl DispatchLoop {
         Ok(())
     }
 
-    fn all_due(&self, due: Vec<EndpointDue>) {
+    pub(super) fn all_due(&self, due: Vec<EndpointDue>) {
         let mut state = self.shared.lock();
         let limits = state.limits(self.context.clock.moment());
         for due in due {

@@ -15,7 +15,7 @@ pub(super) struct Id(pub(super) usize);
 pub(super) struct App(pub(super) usize);
 
 /// An origin's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct OriginId(pub(super) usize);
 
 /// What an origin's newest attempt says about its next. Ordered from the slowest.

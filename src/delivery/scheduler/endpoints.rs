@@ -2,13 +2,15 @@
 //!
 //! All three have small numbers, so that queues hold numbers instead of texts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::{Index, IndexMut};
+use std::time::Duration;
 
 use super::Limits;
 use super::endpoint_queue::{App, EndpointQueue, Id, LatencyClass, OriginId, QueueState};
 use super::numbered::Numbered;
 use super::shares::Load;
+use crate::delivery::congestion::LearnedLimit;
 use crate::store::{AppId, Endpoint, Origin};
 
 /// One app.
@@ -26,11 +28,17 @@ pub(super) struct AppState {
 pub(super) struct OriginState {
     pub(super) load: Load,
     pub(super) class: LatencyClass,
+    /// How many attempts it may have in flight, as far as is known.
+    pub(super) learned: LearnedLimit,
+    /// The highest limit since the log last told of a fall.
+    pub(super) peak: usize,
+    /// Its entry among the reopenings.
+    pub(super) reopens_at: Option<Duration>,
     /// Whether less is held for it than it may have in flight.
     has_free_slot: bool,
     waits_for_slot: VecDeque<Id>,
     blocked: VecDeque<Id>,
-    endpoints: Vec<Id>,
+    pub(super) endpoints: Vec<Id>,
 }
 
 /// All endpoints.
@@ -38,7 +46,9 @@ pub(super) struct OriginState {
 pub(super) struct Endpoints<T> {
     ids: HashMap<Endpoint, Id>,
     apps: Numbered<AppId, AppState>,
-    origins: Numbered<Origin, OriginState>,
+    pub(super) origins: Numbered<Origin, OriginState>,
+    /// When origins will have more room even if no attempt ends, by the steady clock.
+    pub(super) reopenings: BTreeSet<(Duration, OriginId)>,
     queues: Vec<Option<(Endpoint, EndpointQueue<T>)>>,
     free: Vec<usize>,
     /// Endpoints that are ready and for which a claim would fill a slot, by class.
@@ -51,6 +61,7 @@ impl<T> Default for Endpoints<T> {
             ids: HashMap::new(),
             apps: Numbered::default(),
             origins: Numbered::default(),
+            reopenings: BTreeSet::new(),
             queues: Vec::new(),
             free: Vec::new(),
             wanting: Default::default(),
@@ -123,6 +134,9 @@ impl<T> Endpoints<T> {
         }
         origin.endpoints.retain(|other| *other != id);
         if origin.endpoints.is_empty() {
+            if let Some(reopens_at) = origin.reopens_at {
+                self.reopenings.remove(&(reopens_at, queue.origin));
+            }
             self.origins.remove(&name.origin);
         }
         let app = &mut self.apps.values[queue.app.0];
@@ -160,24 +174,31 @@ impl<T> Endpoints<T> {
         self.origin(self[id].origin).class
     }
 
-    /// How many attempts its origin may have in flight.
-    const fn limit(limits: Limits) -> usize {
-        limits.in_flight_per_origin
+    /// How many attempts an origin may have in flight.
+    fn limit(origin: &OriginState, limits: Limits) -> usize {
+        let ceiling = limits.in_flight_per_origin;
+        match limits.is_probing {
+            // What is to be found out is which origin answers at all.
+            true => ceiling,
+            false => origin.learned.slots(ceiling, limits.at.steady),
+        }
     }
 
     /// Whether an attempt of `id` may begin, as far as its origin is concerned.
     pub(super) fn has_slot(&self, id: Id, limits: Limits) -> bool {
-        self.origin(self[id].origin).load.in_flight < Self::limit(limits)
+        let origin = self.origin(self[id].origin);
+        origin.load.in_flight < Self::limit(origin, limits)
     }
 
     /// How much may be claimed for `id`, as far as its origin is concerned.
     pub(super) fn room(&self, id: Id, limits: Limits) -> usize {
         let origin = self.origin(self[id].origin);
+        let limit = Self::limit(origin, limits);
         let ahead = match origin.class {
-            LatencyClass::Fast => limits.ahead(self[id].completed),
-            LatencyClass::Slow | LatencyClass::Unproven => 0,
+            LatencyClass::Fast if limit > 0 => limits.ahead(self[id].completed),
+            LatencyClass::Fast | LatencyClass::Slow | LatencyClass::Unproven => 0,
         };
-        (Self::limit(limits) + ahead).saturating_sub(origin.load.held())
+        (limit + ahead).saturating_sub(origin.load.held())
     }
 
     /// Applies `change` to the load of an endpoint, its app, its origin and the whole.
@@ -217,9 +238,9 @@ impl<T> Endpoints<T> {
     }
 
     /// Takes note of whether a claim for an origin would fill a slot.
-    fn note_free_slot(&mut self, number: OriginId, limits: Limits) {
+    pub(super) fn note_free_slot(&mut self, number: OriginId, limits: Limits) {
         let origin = &mut self.origins.values[number.0];
-        let has_free_slot = origin.load.held() < Self::limit(limits);
+        let has_free_slot = origin.load.held() < Self::limit(origin, limits);
         if origin.has_free_slot == has_free_slot {
             return;
         }

@@ -10,7 +10,8 @@
 //! What is held for an endpoint (in flight, prefetched, or part of a claim under way) is limited
 //! three times:
 //!
-//! - by origin, over all apps that use it: [`Limits::in_flight_per_origin`];
+//! - by origin, over all apps that use it: the limit that [`congestion`](super::congestion) learns,
+//!   at most [`Limits::in_flight_per_origin`];
 //! - by app, over all its origins: [`Limits::in_flight_per_app`];
 //! - by latency class, see [`shares`]: endpoints that answer slowly, or have not answered yet, leave
 //!   slots free for the others, and one app leaves slots free for the next.
@@ -23,13 +24,17 @@
 //! claim, and one that was missed is made good by the next survey.
 //!
 //! Invariants: an endpoint that is due is `Ready` if its origin has room for it and `Blocked`
-//! otherwise; what is blocked is looked at again when its origin's load falls, never in a loop.
+//! otherwise; what is blocked is looked at again when its origin's load falls or at the moment at
+//! which it reopens, never in a loop. Nothing stays claimed for an origin whose limit has fallen.
 //! Entries in the round-robin queues may be stale; the endpoint's own state is authoritative.
 //!
 //! Deliberately absent: a clock, the store, and any record of an attempt.
 
+mod completion;
 mod endpoint_queue;
 mod endpoints;
+mod fall;
+mod learning;
 mod numbered;
 mod planning;
 mod round_robin;
@@ -48,7 +53,7 @@ use endpoints::Endpoints;
 use round_robin::RoundRobin;
 use shares::Load;
 pub(super) use slots::Slot;
-use slots::Slots;
+use slots::{Occupant, Slots};
 
 /// Callbacks claimed ahead of their slots: bounds memory, and what a crash leaves as perhaps sent.
 const PREFETCHED_MAX: usize = 2048;
@@ -76,10 +81,12 @@ pub(super) struct Limits {
     pub(super) at: Moment,
     /// `delivery.max_in_flight`
     pub(super) in_flight: usize,
-    /// `delivery.max_in_flight_per_merchant`
+    /// `delivery.max_in_flight_per_merchant`: the ceiling of what is learned
     pub(super) in_flight_per_origin: usize,
     /// `delivery.max_in_flight_per_app`
     pub(super) in_flight_per_app: usize,
+    /// `delivery.timeout`
+    pub(super) deadline: Duration,
     /// Whether an outage of our own is probed: nothing is claimed ahead, and latency says nothing.
     pub(super) is_probing: bool,
 }
@@ -114,6 +121,8 @@ pub(super) struct Scheduler<T> {
     slots: Slots,
     /// Of all endpoints.
     load: Load,
+    /// Claimed for origins whose limit fell then: to be given back.
+    surplus: Vec<(Endpoint, T)>,
     /// Attempts that have ended since the last plan.
     completed: usize,
     /// When idle endpoints were last forgotten to make room for others.
@@ -129,6 +138,7 @@ impl<T> Default for Scheduler<T> {
             prefetched: RoundRobin::default(),
             slots: Slots::default(),
             load: Load::default(),
+            surplus: Vec::new(),
             completed: 0,
             made_room_at: None,
         }
@@ -185,10 +195,17 @@ impl<T> Scheduler<T> {
             self.change(id, limits, |load| load.reserved -= reserved);
             self.endpoints.set_state(id, QueueState::Idle, limits);
         }
-        self.change(id, limits, |load| load.prefetched += claimed.len());
         let queue = &mut self.endpoints[id];
-        queue.prefetched.extend(claimed);
         queue.due = [queue.due, then_due].into_iter().flatten().min();
+        if self.endpoints.is_braked(id, limits) {
+            let claimed = claimed
+                .into_iter()
+                .map(|claimed| (endpoint.clone(), claimed));
+            self.surplus.extend(claimed);
+        } else {
+            self.change(id, limits, |load| load.prefetched += claimed.len());
+            self.endpoints[id].prefetched.extend(claimed);
+        }
         self.offer(id);
         self.requeue(id, limits);
         self.unblock(id, limits);
@@ -232,7 +249,11 @@ impl<T> Scheduler<T> {
                 load.in_flight += 1;
             });
             self.offer(id);
-            let slot = self.slots.occupy(id, limits.at.steady);
+            let slot = self.slots.occupy(Occupant {
+                id,
+                since: limits.at.steady,
+                round: self.endpoints.began(id, limits),
+            });
             let endpoint = self.endpoints.name(id).clone();
             return Some(Assignment {
                 slot,
@@ -254,40 +275,12 @@ impl<T> Scheduler<T> {
         given_up
     }
 
-    /// The attempt in `slot` has ended.
-    pub(super) fn completed(&mut self, slot: Slot, limits: Limits) {
-        let Some((id, since)) = self.slots.free(slot) else {
-            return;
-        };
-        self.completed += 1;
-        self.change(id, limits, |load| load.in_flight -= 1);
-        let queue = &mut self.endpoints[id];
-        queue.completed += 1;
-        queue.last_completion = limits.at.steady;
-        let class = match limits.at.steady.saturating_sub(since) > SLOW_AFTER {
-            true => LatencyClass::Slow,
-            false => LatencyClass::Fast,
-        };
-        self.reclassify(id, class, limits);
-        self.offer_waiting(id);
-        self.offer(id);
-        self.unblock(id, limits);
-        self.requeue(id, limits);
-    }
-
     /// The limits may have changed, or the wall clock was set: every endpoint is queued again.
     pub(super) fn requeue_all(&mut self, limits: Limits) {
         for id in self.endpoints.ids() {
             self.offer_waiting(id);
             self.offer(id);
             self.requeue(id, limits);
-        }
-    }
-
-    /// Finds the origins with an attempt that has been in flight for long.
-    pub(super) fn review(&mut self, limits: Limits) {
-        for id in self.slots.older_than(SLOW_AFTER, limits.at.steady) {
-            self.reclassify(id, LatencyClass::Slow, limits);
         }
     }
 
@@ -311,12 +304,22 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// When the next endpoint that is not due yet will be.
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.waiting.first().map(|(due, _)| *due)
+    /// When the next endpoint that is not due yet will be, or an origin that has no room reopens.
+    pub(super) fn next_due(&self, at: Moment) -> Option<Timestamp> {
+        let due = self.waiting.first().map(|(due, _)| *due);
+        let reopens = self.endpoints.next_reopening().map(|reopens_at| {
+            // Rounded up: the wall clock has milliseconds, and a moment too early would be in vain.
+            let wait = reopens_at.saturating_sub(at.steady) + Duration::from_millis(1);
+            at.now.after(wait)
+        });
+        due.into_iter().chain(reopens).min()
     }
 
     fn note_what_is_due(&mut self, limits: Limits) {
+        while let Some(id) = self.endpoints.reopen(limits) {
+            self.offer_waiting(id);
+            self.unblock(id, limits);
+        }
         while let Some((due, id)) = self.waiting.first().copied()
             && due <= limits.at.now
         {
@@ -351,16 +354,6 @@ impl<T> Scheduler<T> {
     fn unblock(&mut self, id: Id, limits: Limits) {
         if let Some(blocked) = self.endpoints.next_blocked(id) {
             self.requeue(blocked, limits);
-        }
-    }
-
-    /// Every endpoint of an origin is as fast as its newest attempt.
-    fn reclassify(&mut self, id: Id, class: LatencyClass, limits: Limits) {
-        if self.endpoints.class(id) == class {
-            return;
-        }
-        for sibling in self.endpoints.reclassify(id, class, &mut self.load, limits) {
-            self.requeue(sibling, limits);
         }
     }
 

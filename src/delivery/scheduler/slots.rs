@@ -3,31 +3,42 @@
 use std::time::Duration;
 
 use super::endpoint_queue::Id;
+use crate::delivery::congestion::RoundId;
 
 /// The number of a slot that is occupied.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::delivery) struct Slot(usize);
 
+/// An attempt in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Occupant {
+    pub(super) id: Id,
+    /// By the steady clock.
+    pub(super) since: Duration,
+    /// Of its origin's learned limit.
+    pub(super) round: RoundId,
+}
+
 /// Attempts in flight, by slot.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    attempts: Vec<Option<(Id, Duration)>>,
+    attempts: Vec<Option<Occupant>>,
     free: Vec<usize>,
 }
 
 impl Slots {
-    /// An attempt of `id` begins, at this moment of the steady clock.
-    pub(super) fn occupy(&mut self, id: Id, now: Duration) -> Slot {
+    /// An attempt begins.
+    pub(super) fn occupy(&mut self, occupant: Occupant) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.attempts.push(None);
             self.attempts.len() - 1
         });
-        self.attempts[slot] = Some((id, now));
+        self.attempts[slot] = Some(occupant);
         Slot(slot)
     }
 
-    /// The attempt has ended: whose it was, and since when it was in flight.
-    pub(super) fn free(&mut self, Slot(slot): Slot) -> Option<(Id, Duration)> {
+    /// The attempt has ended.
+    pub(super) fn free(&mut self, Slot(slot): Slot) -> Option<Occupant> {
         let attempt = self.attempts.get_mut(slot)?.take()?;
         self.free.push(slot);
         Some(attempt)
@@ -37,8 +48,8 @@ impl Slots {
     pub(super) fn older_than(&self, age: Duration, now: Duration) -> Vec<Id> {
         let attempts = self.attempts.iter().flatten();
         attempts
-            .filter(|(_, since)| now.saturating_sub(*since) > age)
-            .map(|(id, _)| *id)
+            .filter(|occupant| now.saturating_sub(occupant.since) > age)
+            .map(|occupant| occupant.id)
             .collect()
     }
 }

@@ -81,6 +81,7 @@ impl Transport {
             exchange,
             phases: progress.phase_times(),
             resent: progress.is_resent(),
+            retry_after: progress.retry_after(),
         }
     }
 

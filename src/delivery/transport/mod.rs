@@ -35,6 +35,7 @@ mod permit;
 mod probe;
 mod progress;
 mod resolver;
+mod retry_after;
 mod tls;
 mod url_cache;
 mod worker_cache;
@@ -44,6 +45,7 @@ mod tests;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -89,4 +91,6 @@ pub struct PostReport {
     /// Whether the body was sent a second time, because the first connection, kept from an
     /// earlier exchange, was closed by the other side.
     pub resent: bool,
+    /// For how long the answer asks to be left alone (`Retry-After`).
+    pub retry_after: Option<Duration>,
 }

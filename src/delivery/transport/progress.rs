@@ -20,6 +20,7 @@ use hyper::HeaderMap;
 use tokio::time::Instant;
 
 use super::PhaseTimes;
+use super::retry_after::retry_after;
 use crate::clock::Stopwatch;
 use crate::domain::Phase;
 
@@ -68,6 +69,7 @@ struct Marks {
     resent: bool,
     head: Option<(Duration, u16)>,
     ended: Option<Duration>,
+    retry_after: Option<Duration>,
 }
 
 impl Progress {
@@ -101,6 +103,7 @@ impl Progress {
 
     /// Notes the headers of the answer.
     pub(super) fn note_headers(&self, headers: &HeaderMap) {
+        self.marks().retry_after = retry_after(headers);
         if let Some(notes) = &self.notes {
             locked(notes).headers = headers.clone();
         }
@@ -155,6 +158,11 @@ impl Progress {
     /// The status of the answer whose head has come.
     pub(super) fn status(&self) -> Option<u16> {
         self.marks().head.map(|(_, status)| status)
+    }
+
+    /// For how long the answer asks to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.marks().retry_after
     }
 
     /// The dialled address, as far as known. Port 0 stands for the URL's.

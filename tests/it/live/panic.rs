@@ -37,6 +37,7 @@ pub(super) fn acknowledged() -> PostReport {
         },
         phases: PhaseTimes::default(),
         resent: false,
+        retry_after: None,
     }
 }
 

@@ -180,12 +180,11 @@ impl Queue for SimulatedQueue {
         };
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
         to_its_end(async move {
-            uninterrupted(inner.release(leases)).await?;
-            let mut world = world.lock();
+            // Before it is done: a claim that shares its commit may be heard of first.
             for id in ids {
-                world.oracle.released(id);
+                world.lock().oracle.released(id);
             }
-            Ok::<_, Unreleased>(())
+            uninterrupted(inner.release(leases)).await
         })
         .await?;
         dies(dies_after).await;

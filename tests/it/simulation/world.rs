@@ -34,6 +34,9 @@ pub(super) struct World {
     pub(super) quiet_at: u64,
 }
 
+/// What an answer of 429 asks for.
+const RETRY_AFTER: Duration = Duration::from_secs(40);
+
 /// A POST that waits for its answer.
 #[derive(Debug)]
 struct Waiting {
@@ -239,6 +242,7 @@ impl Post for SimulatedPost {
             exchange: exchange(reply),
             phases: PhaseTimes::default(),
             resent: false,
+            retry_after: (reply == Reply::Status(429)).then_some(RETRY_AFTER),
         }
     }
 }

@@ -32,8 +32,8 @@ fn an_idle_endpoint_is_remembered_for_ten_minutes() {
     due(&mut scheduler, &["a@1"], at(700_000));
     assert_eq!(
         plan(&mut scheduler, at(700_000)),
-        named(&[("a@1", 4)]),
-        "and can come back"
+        named(&[("a@1", 2)]),
+        "it can come back, and is unknown"
     );
 }
 

@@ -65,7 +65,8 @@ impl World {
                 let nth = usize::from(*nth) % self.open.len();
                 let (_, slot) = self.open.swap_remove(nth);
                 self.sent += 1;
-                self.scheduler.completed(slot, limits);
+                self.scheduler
+                    .completed(slot, SOON, Signal::Answered, limits);
             }
             Step::Complete { .. } => {}
             Step::Advance { millis } => self.millis += i64::from(*millis),
@@ -144,7 +145,8 @@ impl World {
             };
             let limits = self.limits();
             self.sent += 1;
-            self.scheduler.completed(slot, limits);
+            self.scheduler
+                .completed(slot, SOON, Signal::Answered, limits);
             self.check();
         }
     }

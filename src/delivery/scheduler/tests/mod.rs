@@ -1,10 +1,12 @@
 //! Turns, claims, shares and limits, without a store.
 
 use super::*;
+use crate::delivery::congestion::Signal;
 use crate::store::ClaimRequest;
 
 mod hints;
 mod invariants;
+mod learned;
 
 const SOON: Duration = Duration::from_millis(10);
 
@@ -15,6 +17,7 @@ fn at(millis: i64) -> Limits {
         in_flight: 8,
         in_flight_per_origin: 4,
         in_flight_per_app: 8,
+        deadline: Duration::from_secs(10),
         is_probing: false,
     }
 }
@@ -102,11 +105,16 @@ fn prove(scheduler: &mut Scheduler<u32>, name: &str, took: Duration, millis: i64
     assert_eq!(scheduler.plan(begun).len(), 1, "{name} can be claimed");
     scheduler.claimed(&endpoint(name), vec![0], None, begun);
     let assignment = scheduler.assign(begun).expect("a slot");
-    scheduler.completed(assignment.slot, at(millis));
+    answered(scheduler, assignment.slot, took, at(millis));
     // The next claim is not measured by this one completion.
     scheduler.plan(at(millis));
     let id = scheduler.endpoints.id_of(&endpoint(name));
     scheduler.endpoints[id].completed = 0;
+    scheduler.endpoints.lift_limit(id);
+}
+
+fn answered(scheduler: &mut Scheduler<u32>, slot: Slot, took: Duration, limits: Limits) {
+    scheduler.completed(slot, took, Signal::Answered, limits);
 }
 
 fn proven(names: &[&str]) -> Scheduler<u32> {
@@ -130,7 +138,10 @@ fn free_slots_are_shared_among_the_due() {
     let all = named(&[("a@1", 2), ("b@2", 2), ("c@3", 2), ("d@4", 2)]);
     assert_eq!(plan(&mut scheduler, at(100)), all);
     assert_eq!(plan(&mut scheduler, at(100)), [], "all are being claimed");
-    assert_eq!(scheduler.next_due(), Some(Timestamp::from_millis(300)));
+    assert_eq!(
+        scheduler.next_due(moment(100)),
+        Some(Timestamp::from_millis(300))
+    );
 }
 
 #[test]
@@ -179,7 +190,7 @@ fn an_origin_at_its_limit_waits_for_a_completion() {
     due(&mut scheduler, &["a@1"], at(100));
     assert!(!scheduler.has_use_for_a_claim(at(100)));
     assert_eq!(plan(&mut scheduler, at(100)), []);
-    scheduler.completed(filled.remove(0).1, at(101));
+    answered(&mut scheduler, filled.remove(0).1, SOON, at(101));
     assert!(scheduler.has_use_for_a_claim(at(101)));
 }
 
@@ -198,7 +209,7 @@ fn apps_that_share_an_origin_share_its_limit_in_turn() {
     for _ in 0..60 {
         let (name, slot) = open.remove(0);
         *sent.entry(name).or_default() += 1;
-        scheduler.completed(slot, limits);
+        answered(&mut scheduler, slot, SOON, limits);
         open.extend(saturate(&mut scheduler, limits));
         assert_eq!(open.len(), 4);
     }
@@ -221,7 +232,7 @@ fn an_app_at_its_ceiling_leaves_the_slots_of_its_origins_to_others() {
     due(&mut scheduler, &["b@1"], limits);
     let of_b = saturate(&mut scheduler, limits);
     assert!(held_by(&of_b, "b") >= 1, "{of_b:?}");
-    scheduler.completed(filled.remove(0).1, limits);
+    answered(&mut scheduler, filled.remove(0).1, SOON, limits);
     assert_eq!(held_by(&saturate(&mut scheduler, limits), "a"), 1);
 }
 
@@ -247,7 +258,7 @@ fn a_free_slot_of_an_app_goes_to_the_next_if_the_first_in_line_has_a_full_origin
         1,
         "origin 1 is full from here on"
     );
-    scheduler.completed(of_a.remove(0).1, limits);
+    answered(&mut scheduler, of_a.remove(0).1, SOON, limits);
     let next = fill(&mut scheduler, limits);
     assert_eq!(next[0].0, "a@2");
 }
@@ -257,15 +268,15 @@ fn fast_endpoints_are_claimed_ahead_and_unproven_ones_are_not() {
     let mut scheduler = proven(&["fast@1"]);
     due(&mut scheduler, &["fast@1", "new@2"], at(100));
     let filled = saturate(&mut scheduler, at(100));
-    assert_eq!((scheduler.in_flight(), scheduler.prefetched()), (8, 0));
+    assert_eq!((scheduler.in_flight(), scheduler.prefetched()), (6, 0));
     for (name, slot) in filled {
         if name == "fast@1" {
-            scheduler.completed(slot, at(110));
+            answered(&mut scheduler, slot, SOON, at(110));
         }
     }
     assert_eq!(claim(&mut scheduler, at(110)), named(&[("fast@1", 20)]));
     assert_eq!(fill(&mut scheduler, at(110)).len(), 4);
-    assert_eq!((scheduler.in_flight(), scheduler.prefetched()), (8, 16));
+    assert_eq!((scheduler.in_flight(), scheduler.prefetched()), (6, 16));
     assert!(
         !scheduler.has_use_for_a_claim(at(110)),
         "what is prefetched fills the slots"
@@ -392,6 +403,6 @@ fn setting_the_wall_clock_forward_makes_no_origin_slow() {
         ..at(0)
     };
     scheduler.review(stepped);
-    scheduler.completed(filled.remove(0).1, stepped);
+    answered(&mut scheduler, filled.remove(0).1, SOON, stepped);
     assert_eq!(scheduler.load.by_class, [0, 0, 3]);
 }

@@ -164,7 +164,7 @@ impl Oracle {
         }
     }
 
-    /// A claim was given back at a drain.
+    /// A claim is given back: at a drain, or because the limit of its origin has fallen.
     pub(super) fn released(&mut self, id: i64) {
         let Some(callback) = self.callbacks.get_mut(&id) else {
             return;
