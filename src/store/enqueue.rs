@@ -1,7 +1,7 @@
 //! Queueing as the gateway does.
 
-use super::gateway_row::{GATEWAY_COLUMNS, values};
-use super::session::Session;
+use super::gateway_row::values;
+use super::session::{Session, Value, placeholders};
 use super::{EnqueueError, StoreError};
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
@@ -11,15 +11,17 @@ pub(super) async fn enqueue(
     callbacks: &[NewCallback],
     now: Timestamp,
 ) -> Result<Vec<CallbackId>, EnqueueError> {
-    let sql = format!(
-        "INSERT INTO callback_queue ({GATEWAY_COLUMNS}, created_at, next_attempt_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?16)
-         RETURNING id"
-    );
     let mut ids = Vec::with_capacity(callbacks.len());
     for (position, callback) in callbacks.iter().enumerate() {
-        let mut values = Vec::from(values(callback));
-        values.push(now.into());
+        let mut values = values(callback);
+        values.push(("created_at", now.into()));
+        values.push(("next_attempt_at", now.into()));
+        let (columns, values): (Vec<_>, Vec<Value>) = values.into_iter().unzip();
+        let sql = format!(
+            "INSERT INTO callback_queue ({}) VALUES ({}) RETURNING id",
+            columns.join(", "),
+            placeholders(columns.len())
+        );
         let refused = |source| EnqueueError::Row { position, source };
         let queued = session.query(&sql, &values).await.map_err(refused)?;
         let id = queued.first().map(|row| row.get("id")).transpose()?;

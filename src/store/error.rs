@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{CompletedAttempt, Lease};
-
 /// Why a database can't be opened as the queue.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -186,24 +184,4 @@ pub enum EnqueueError {
     /// The whole batch failed.
     #[error(transparent)]
     Batch(#[from] StoreError),
-}
-
-/// Claims that could not be given back.
-#[derive(Debug, Error)]
-#[error("{} claims not given back: {error}", leases.len())]
-pub struct Unreleased {
-    /// Why.
-    pub error: StoreError,
-    /// The claims; they stand.
-    pub leases: Vec<Lease>,
-}
-
-/// Attempts that could not be recorded, with all that is needed to try again.
-#[derive(Debug, Error)]
-#[error("{} attempts not recorded: {error}", attempts.len())]
-pub struct Unrecorded {
-    /// Why.
-    pub error: StoreError,
-    /// The attempts; their leases are still good.
-    pub attempts: Vec<CompletedAttempt>,
 }

@@ -10,10 +10,32 @@ use crate::domain::{
 use crate::store::Malformed;
 use crate::store::session::Value;
 
-/// What the gateway writes, in the order in which [`GatewayRow`] and [`values`] have it.
-pub(super) const GATEWAY_COLUMNS: &str = "kind, callback_url, app_id, pay_method, amount, currency, \
-     newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, subject, extra, result, \
-     trans_info, settlement_status";
+macro_rules! gateway_columns {
+    ($first:literal $(, $other:literal)* $(,)?) => {
+        const COLUMNS: &[&str] = &[$first $(, $other)*];
+
+        /// The columns for a SELECT, in the order in which a [`GatewayRow`] has them.
+        pub(super) const GATEWAY_COLUMNS: &str = concat!($first $(, ", ", $other)*);
+    };
+}
+
+gateway_columns! {
+    "kind",
+    "callback_url",
+    "app_id",
+    "pay_method",
+    "amount",
+    "currency",
+    "newpay_order_no",
+    "order_no",
+    "newpay_refund_order_no",
+    "refund_order_no",
+    "subject",
+    "extra",
+    "result",
+    "trans_info",
+    "settlement_status",
+}
 
 /// A row as a database gives it; `index` counts within [`GATEWAY_COLUMNS`].
 pub(super) trait GatewayRow {
@@ -27,13 +49,13 @@ pub(super) trait GatewayRow {
 /// Reads callback `id`.
 pub(super) fn callback(row: &impl GatewayRow, id: CallbackId) -> Result<Callback, Malformed> {
     let columns = Columns { row, id };
-    let message = match columns.parsed::<Kind>("kind", 0)? {
+    let message = match columns.parsed::<Kind>("kind")? {
         Kind::Payment => Message::Payment(columns.payment()?),
         Kind::Refund => Message::Refund(columns.refund()?),
     };
     Ok(Callback {
         id,
-        callback_url: columns.text("callback_url", 1)?.to_owned(),
+        callback_url: columns.text("callback_url")?.to_owned(),
         message,
     })
 }
@@ -46,46 +68,45 @@ struct Columns<'a, R> {
 impl<R: GatewayRow> Columns<'_, R> {
     fn payment(&self) -> Result<Payment, Malformed> {
         Ok(Payment {
-            app_id: self.text("app_id", 2)?.to_owned(),
-            pay_method: self.coded::<PayMethod>("pay_method", 3)?,
-            amount: self.parsed("amount", 4)?,
-            currency: self.parsed("currency", 5)?,
-            newpay_order_no: self.text("newpay_order_no", 6)?.to_owned(),
-            order_no: self.text("order_no", 7)?.to_owned(),
-            subject: self.text("subject", 10)?.to_owned(),
-            extra: self.text("extra", 11)?.to_owned(),
-            result: self.parsed("result", 12)?,
-            trans_info: self.text("trans_info", 13)?.to_owned(),
-            settlement: self.coded::<Settlement>("settlement_status", 14)?,
+            app_id: self.text("app_id")?.to_owned(),
+            pay_method: self.coded::<PayMethod>("pay_method")?,
+            amount: self.parsed("amount")?,
+            currency: self.parsed("currency")?,
+            newpay_order_no: self.text("newpay_order_no")?.to_owned(),
+            order_no: self.text("order_no")?.to_owned(),
+            subject: self.text("subject")?.to_owned(),
+            extra: self.text("extra")?.to_owned(),
+            result: self.parsed("result")?,
+            trans_info: self.text("trans_info")?.to_owned(),
+            settlement: self.coded::<Settlement>("settlement_status")?,
         })
     }
 
     fn refund(&self) -> Result<Refund, Malformed> {
         Ok(Refund {
-            app_id: self.text("app_id", 2)?.to_owned(),
-            pay_method: self.coded::<PayMethod>("pay_method", 3)?,
-            amount: self.parsed("amount", 4)?,
-            currency: self.parsed("currency", 5)?,
-            newpay_order_no: self.text("newpay_order_no", 6)?.to_owned(),
-            order_no: self.text("order_no", 7)?.to_owned(),
-            newpay_refund_order_no: self.text("newpay_refund_order_no", 8)?.to_owned(),
-            refund_order_no: self.text("refund_order_no", 9)?.to_owned(),
-            result: self.parsed("result", 12)?,
-            trans_info: self.text("trans_info", 13)?.to_owned(),
+            app_id: self.text("app_id")?.to_owned(),
+            pay_method: self.coded::<PayMethod>("pay_method")?,
+            amount: self.parsed("amount")?,
+            currency: self.parsed("currency")?,
+            newpay_order_no: self.text("newpay_order_no")?.to_owned(),
+            order_no: self.text("order_no")?.to_owned(),
+            newpay_refund_order_no: self.text("newpay_refund_order_no")?.to_owned(),
+            refund_order_no: self.text("refund_order_no")?.to_owned(),
+            result: self.parsed("result")?,
+            trans_info: self.text("trans_info")?.to_owned(),
         })
     }
 
-    fn text(&self, column: &'static str, index: usize) -> Result<&str, Malformed> {
-        let text = self.row.text(index);
+    fn text(&self, column: &'static str) -> Result<&str, Malformed> {
+        let text = self.row.text(position(column));
         text.map_err(|fault| self.malformed(column, fault))
     }
 
     fn parsed<T: std::str::FromStr<Err = InvalidValue>>(
         &self,
         column: &'static str,
-        index: usize,
     ) -> Result<T, Malformed> {
-        self.text(column, index)?
+        self.text(column)?
             .parse()
             .map_err(|error: InvalidValue| self.malformed(column, error.to_string()))
     }
@@ -93,9 +114,8 @@ impl<R: GatewayRow> Columns<'_, R> {
     fn coded<T: TryFrom<i64, Error = InvalidValue>>(
         &self,
         column: &'static str,
-        index: usize,
     ) -> Result<T, Malformed> {
-        let code = self.row.integer(index);
+        let code = self.row.integer(position(column));
         let code = code.map_err(|fault| self.malformed(column, fault))?;
         T::try_from(code).map_err(|error| self.malformed(column, error.to_string()))
     }
@@ -109,43 +129,48 @@ impl<R: GatewayRow> Columns<'_, R> {
     }
 }
 
-/// The values of a new callback, in the order of [`GATEWAY_COLUMNS`].
-pub(super) fn values(callback: &NewCallback) -> [Value; 15] {
-    let callback_url = callback.callback_url.as_str();
+/// Where a column is in a [`GatewayRow`].
+fn position(column: &str) -> usize {
+    let position = COLUMNS.iter().position(|name| *name == column);
+    position.expect("whoever reads a column names one of the table")
+}
+
+/// What the gateway would write for a callback, by column; a column that is not given is left to its
+/// default.
+pub(super) fn values(callback: &NewCallback) -> Vec<(&'static str, Value)> {
+    let url = ("callback_url", callback.callback_url.as_str().into());
     match &callback.message {
-        Message::Payment(payment) => [
-            Kind::Payment.as_str().into(),
-            callback_url.into(),
-            payment.app_id.as_str().into(),
-            payment.pay_method.code().into(),
-            payment.amount.as_str().into(),
-            payment.currency.as_str().into(),
-            payment.newpay_order_no.as_str().into(),
-            payment.order_no.as_str().into(),
-            Value::Null,
-            Value::Null,
-            payment.subject.as_str().into(),
-            payment.extra.as_str().into(),
-            payment.result.as_str().into(),
-            payment.trans_info.as_str().into(),
-            payment.settlement.code().into(),
+        Message::Payment(payment) => vec![
+            url,
+            ("kind", Kind::Payment.as_str().into()),
+            ("app_id", payment.app_id.as_str().into()),
+            ("pay_method", payment.pay_method.code().into()),
+            ("amount", payment.amount.as_str().into()),
+            ("currency", payment.currency.as_str().into()),
+            ("newpay_order_no", payment.newpay_order_no.as_str().into()),
+            ("order_no", payment.order_no.as_str().into()),
+            ("subject", payment.subject.as_str().into()),
+            ("extra", payment.extra.as_str().into()),
+            ("result", payment.result.as_str().into()),
+            ("trans_info", payment.trans_info.as_str().into()),
+            ("settlement_status", payment.settlement.code().into()),
         ],
-        Message::Refund(refund) => [
-            Kind::Refund.as_str().into(),
-            callback_url.into(),
-            refund.app_id.as_str().into(),
-            refund.pay_method.code().into(),
-            refund.amount.as_str().into(),
-            refund.currency.as_str().into(),
-            refund.newpay_order_no.as_str().into(),
-            refund.order_no.as_str().into(),
-            refund.newpay_refund_order_no.as_str().into(),
-            refund.refund_order_no.as_str().into(),
-            "".into(),
-            "".into(),
-            refund.result.as_str().into(),
-            refund.trans_info.as_str().into(),
-            Value::Null,
+        Message::Refund(refund) => vec![
+            url,
+            ("kind", Kind::Refund.as_str().into()),
+            ("app_id", refund.app_id.as_str().into()),
+            ("pay_method", refund.pay_method.code().into()),
+            ("amount", refund.amount.as_str().into()),
+            ("currency", refund.currency.as_str().into()),
+            ("newpay_order_no", refund.newpay_order_no.as_str().into()),
+            ("order_no", refund.order_no.as_str().into()),
+            (
+                "newpay_refund_order_no",
+                refund.newpay_refund_order_no.as_str().into(),
+            ),
+            ("refund_order_no", refund.refund_order_no.as_str().into()),
+            ("result", refund.result.as_str().into()),
+            ("trans_info", refund.trans_info.as_str().into()),
         ],
     }
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::session::Row;
 use super::{Origin, Pause, StoreError};
 use crate::domain::{CallbackId, InvalidValue, Timestamp};
 
@@ -100,6 +101,48 @@ pub struct CallbackRow {
     pub last_outcome: Option<String>,
     pub finished_at: Option<Timestamp>,
     pub origin: Origin,
+}
+
+impl CallbackRow {
+    /// Reads a row of `callback_queue`.
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        let id = row.get("id")?;
+        let leased_until = row.get("leased_until")?;
+        let state: String = row.get("state")?;
+        let state = match (state.as_str(), leased_until) {
+            ("pending", Some(_)) => ShownState::InFlight,
+            ("delivered", _) => ShownState::Delivered,
+            ("exhausted", _) => ShownState::Exhausted,
+            ("cancelled", _) => ShownState::Cancelled,
+            _ => ShownState::Pending,
+        };
+        Ok(Self {
+            id,
+            kind: row.get("kind")?,
+            callback_url: row.get("callback_url")?,
+            app_id: row.get("app_id")?,
+            pay_method: row.get("pay_method")?,
+            amount: row.get("amount")?,
+            currency: row.get("currency")?,
+            newpay_order_no: row.get("newpay_order_no")?,
+            order_no: row.get("order_no")?,
+            newpay_refund_order_no: row.get("newpay_refund_order_no")?,
+            refund_order_no: row.get("refund_order_no")?,
+            subject: row.get("subject")?,
+            extra: row.get("extra")?,
+            result: row.get("result")?,
+            trans_info: row.get("trans_info")?,
+            settlement_status: row.get("settlement_status")?,
+            created_at: row.get("created_at")?,
+            state,
+            attempts: row.get("attempts")?,
+            next_attempt_at: row.get("next_attempt_at")?,
+            leased_until,
+            last_outcome: row.get("last_outcome")?,
+            finished_at: row.get("finished_at")?,
+            origin: row.get("origin")?,
+        })
+    }
 }
 
 /// One row of `callback_attempt`.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{ChargedAttempt, StoreError};
+use thiserror::Error;
+
+use super::{ChargedAttempt, CompletedAttempt, StoreError};
 use crate::clock::Stopwatch;
 use crate::domain::CallbackId;
 
@@ -131,4 +133,24 @@ impl Lease {
     pub(super) const fn seq(&self) -> i64 {
         self.seq
     }
+}
+
+/// Claims that could not be given back.
+#[derive(Debug, Error)]
+#[error("{} claims not given back: {error}", leases.len())]
+pub struct Unreleased {
+    /// Why.
+    pub error: StoreError,
+    /// The claims; they stand.
+    pub leases: Vec<Lease>,
+}
+
+/// Attempts that could not be recorded, with all that is needed to try again.
+#[derive(Debug, Error)]
+#[error("{} attempts not recorded: {error}", attempts.len())]
+pub struct Unrecorded {
+    /// Why.
+    pub error: StoreError,
+    /// The attempts; their leases are still good.
+    pub attempts: Vec<CompletedAttempt>,
 }

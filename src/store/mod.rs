@@ -49,12 +49,12 @@ pub use command::{
     disposition,
 };
 pub use endpoint::{AppId, Endpoint, EndpointDue, Origin};
-pub use error::{EnqueueError, OpenError, StoreError, Unrecorded, Unreleased};
+pub use error::{EnqueueError, OpenError, StoreError};
 pub use inspection::{
     AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
     Stats,
 };
-pub use lease::{Lease, LeaseDeadline};
+pub use lease::{Lease, LeaseDeadline, Unrecorded, Unreleased};
 pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 pub use observer::{CommitObserver, Unobserved};
 

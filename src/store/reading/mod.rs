@@ -26,7 +26,7 @@ pub(super) use audit::results_sql;
 pub(super) use newest::sql as newest_sql;
 pub(super) use pauses::pauses;
 
-use callbacks::{COLUMNS, PENDING, in_state, read};
+use callbacks::{PENDING, in_state};
 
 /// More than this many callbacks with one order number are not worth a page.
 const FOUND_MAX: usize = 100;
@@ -52,7 +52,7 @@ impl<R: Reader> Inspection for R {
         }
         // A UNION of searches by index; one OR over the columns might scan.
         let sql = format!(
-            "SELECT {COLUMNS} FROM callback_queue WHERE id IN (
+            "SELECT * FROM callback_queue WHERE id IN (
                SELECT id FROM callback_queue WHERE id = ?2
                UNION SELECT id FROM callback_queue WHERE order_no = ?1
                UNION SELECT id FROM callback_queue WHERE newpay_order_no = ?1
@@ -62,12 +62,14 @@ impl<R: Reader> Inspection for R {
              ORDER BY id DESC LIMIT {FOUND_MAX}"
         );
         let id: Option<i64> = order.parse().ok();
-        rows(self, &sql, &[order.into(), id.into()], read).await
+        rows(self, &sql, &[order.into(), id.into()], CallbackRow::read).await
     }
 
     async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM callback_queue WHERE id = ?1");
-        Ok(rows(self, &sql, &[id.into()], read).await?.pop())
+        let sql = format!("SELECT * FROM callback_queue WHERE id = ?1");
+        Ok(rows(self, &sql, &[id.into()], CallbackRow::read)
+            .await?
+            .pop())
     }
 
     async fn glance(&self, glance: Glance) -> Result<Vec<CallbackRow>, StoreError> {
@@ -93,10 +95,9 @@ impl<R: Reader> Inspection for R {
             return Ok(Vec::new());
         }
         let (conditions, values) = conditions(filter);
-        let sql = format!(
-            "SELECT {COLUMNS} FROM callback_queue WHERE {conditions} ORDER BY id DESC LIMIT ?1"
-        );
-        rows(self, &sql, &values, read).await
+        let sql =
+            format!("SELECT * FROM callback_queue WHERE {conditions} ORDER BY id DESC LIMIT ?1");
+        rows(self, &sql, &values, CallbackRow::read).await
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {

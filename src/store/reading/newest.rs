@@ -1,6 +1,5 @@
 //! The first callbacks in a state, at a cost that depends only on how many are looked at.
 
-use super::callbacks::{COLUMNS, read};
 use crate::store::session::Session;
 use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoreError};
 
@@ -27,8 +26,8 @@ fn window(state: ShownState) -> String {
 pub(in crate::store) fn sql(state: ShownState) -> String {
     let window = window(state);
     format!(
-        "SELECT {COLUMNS} FROM (
-           SELECT {COLUMNS} FROM callback_queue {window} LIMIT {GLANCE_WINDOW}) newest
+        "SELECT * FROM (
+           SELECT * FROM callback_queue {window} LIMIT {GLANCE_WINDOW}) newest
          WHERE (CAST(?1 AS TEXT) IS NULL OR app_id = ?1)
            AND (CAST(?2 AS TEXT) IS NULL OR last_outcome = ?2)
          LIMIT ?3"
@@ -46,5 +45,5 @@ pub(super) async fn glance<S: Session>(
     }
     let values = [app_id.into(), outcome.into(), glance.limit.into()];
     let found = session.query(&sql(glance.state), &values).await?;
-    found.iter().map(read).collect()
+    found.iter().map(CallbackRow::read).collect()
 }

@@ -81,6 +81,12 @@ impl Dialect {
     }
 }
 
+/// `?1, ?2` and so on.
+pub(super) fn placeholders(count: usize) -> String {
+    let places = (1..=count).map(|place| format!("?{place}"));
+    places.collect::<Vec<_>>().join(", ")
+}
+
 /// The result of a rule on a session that never waits.
 pub(super) fn at_once<T>(rule: impl Future<Output = T>) -> T {
     rule.now_or_never()

@@ -1,4 +1,4 @@
-//! Opening the file, and the words for what SQLite says.
+//! Opening the file.
 
 use std::cell::Cell;
 use std::fs::OpenOptions;
@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::schema;
 use crate::store::{EnqueueError, OpenError, StoreError};
+
+pub(super) use super::error::{database_error, store_error};
 
 /// How long SQLite itself waits for another process's write lock before it says "busy".
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -216,40 +218,4 @@ pub(super) fn touch(db: &Connection, (): &()) -> Result<(), StoreError> {
     // The version number is written anew in the file's header, which makes a true commit.
     db.pragma_update(None, "user_version", schema::SCHEMA_VERSION)
         .map_err(|error| store_error(&error))
-}
-
-/// What SQLite said while a file was being opened.
-pub(super) fn database_error(path: &Path, error: &rusqlite::Error) -> OpenError {
-    let fault = store_error(error);
-    if let rusqlite::Error::SqliteFailure(code, _) = error
-        && code.code == ErrorCode::NotADatabase
-    {
-        return OpenError::Foreign {
-            database: path.display().to_string(),
-            fault: "not an SQLite file".to_owned(),
-        };
-    }
-    OpenError::Database {
-        database: path.display().to_string(),
-        source: fault,
-    }
-}
-
-/// What SQLite said, in the store's words.
-pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
-    let text = error.to_string();
-    let rusqlite::Error::SqliteFailure(code, _) = error else {
-        return StoreError::Other(text);
-    };
-    match code.code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Busy(text),
-        ErrorCode::DiskFull => StoreError::Full(text),
-        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StoreError::ReadOnly(text),
-        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => StoreError::Io(text),
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(text),
-        ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => {
-            StoreError::Refused(text)
-        }
-        _ => StoreError::Other(text),
-    }
 }

@@ -28,6 +28,7 @@ mod claim;
 mod commands;
 mod commit_watcher;
 mod connection;
+mod error;
 mod inspection;
 mod ledger;
 mod lock;

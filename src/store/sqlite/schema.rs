@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::database_error;
+use super::error::database_error;
 use crate::store::OpenError;
 
 /// The current schema, as the file at the top of the repository has it.

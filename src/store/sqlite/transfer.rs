@@ -10,8 +10,8 @@ use super::lock::InstanceLock;
 use super::record;
 use super::session::SharedConnection;
 use crate::domain::Timestamp;
-use crate::store::session::{Dialect, Row, Session, Value, at_once};
-use crate::store::transfer::{self, Held, Page, Table, TransferEnd, placeholders};
+use crate::store::session::{Dialect, Row, Session, Value, at_once, placeholders};
+use crate::store::transfer::{self, Held, Page, Table, TransferEnd};
 use crate::store::{OpenError, StoreError};
 
 /// Holds the queue that a transfer takes from a file.

@@ -9,7 +9,7 @@ use super::marks::{Mark, SELECT_IN, SELECT_OUT, TransferIn, TransferOut, read_in
 use super::tables::{HighestIds, Page, Row, TABLES, Table, WRITTEN};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-use crate::store::session::{self, Dialect, Value};
+use crate::store::session::{self, Dialect, Value, placeholders};
 
 /// The one connection of a transfer to a database. As long as it lives, no dispatcher works on the
 /// queue, and no other transfer.
@@ -305,10 +305,4 @@ fn rows_of(table: &Table) -> &'static str {
         }
         name => name,
     }
-}
-
-/// `?1, ?2` and so on.
-pub(in crate::store) fn placeholders(count: usize) -> String {
-    let places = (1..=count).map(|place| format!("?{place}"));
-    places.collect::<Vec<_>>().join(", ")
 }

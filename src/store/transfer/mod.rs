@@ -21,5 +21,5 @@ pub use end::TransferEnd;
 pub use marks::{TransferIn, TransferOut};
 pub use tables::{HighestIds, Page, Row, RowsDigest, TABLES, Table, replaced};
 
-pub(super) use end::{Held, placeholders};
+pub(super) use end::Held;
 pub(super) use marks::require_in_use;
