@@ -167,6 +167,34 @@ CREATE TABLE callback_queue (
     CHECK (num_nonnulls(leased_until, lease_token, leased_at) = 0
       OR (num_nulls(leased_until, lease_token, leased_at) = 0 AND state = 'pending'))
 );
+COMMENT ON TABLE callback_queue IS 'Results that merchants are told: the gateway inserts, dispatchers deliver';
+COMMENT ON COLUMN callback_queue.id IS 'Rises, is never reused';
+COMMENT ON COLUMN callback_queue.kind IS 'payment or refund; written by the gateway, once, as all columns up to created_at';
+COMMENT ON COLUMN callback_queue.callback_url IS 'Where the merchant is called';
+COMMENT ON COLUMN callback_queue.app_id IS 'The merchant''s app, whose key signs';
+COMMENT ON COLUMN callback_queue.pay_method IS '1 NewPay, 4 MasterCard';
+COMMENT ON COLUMN callback_queue.amount IS 'Decimal number, sent exactly as it is';
+COMMENT ON COLUMN callback_queue.currency IS 'LAK or USD';
+COMMENT ON COLUMN callback_queue.newpay_order_no IS 'NewPay''s number of the order';
+COMMENT ON COLUMN callback_queue.order_no IS 'The merchant''s number of the order';
+COMMENT ON COLUMN callback_queue.newpay_refund_order_no IS 'NewPay''s number of the refund; NULL for a payment';
+COMMENT ON COLUMN callback_queue.refund_order_no IS 'The merchant''s number of the refund; NULL for a payment';
+COMMENT ON COLUMN callback_queue.subject IS 'What was paid; empty for a refund';
+COMMENT ON COLUMN callback_queue.extra IS 'The merchant''s own text; empty for a refund';
+COMMENT ON COLUMN callback_queue.result IS 'success or failure';
+COMMENT ON COLUMN callback_queue.trans_info IS 'The result in words';
+COMMENT ON COLUMN callback_queue.settlement_status IS '1 not settled, 2 settled; NULL for a refund';
+COMMENT ON COLUMN callback_queue.created_at IS 'When it was queued, in Unix milliseconds';
+COMMENT ON COLUMN callback_queue.state IS 'pending, delivered, exhausted or cancelled; written by dispatchers, as all columns from here on';
+COMMENT ON COLUMN callback_queue.attempts IS 'Counted attempts in this round';
+COMMENT ON COLUMN callback_queue.next_attempt_at IS 'When it is due, in Unix milliseconds; NULL unless pending';
+COMMENT ON COLUMN callback_queue.leased_until IS 'Until when an attempt in flight may be recorded, in Unix milliseconds; NULL: none is in flight';
+COMMENT ON COLUMN callback_queue.leased_at IS 'Internal: when the attempt in flight was claimed';
+COMMENT ON COLUMN callback_queue.lease_token IS 'Internal: whose claim it is';
+COMMENT ON COLUMN callback_queue.attempt_seq IS 'seq of the newest attempt in callback_attempt, over all rounds; 0: none';
+COMMENT ON COLUMN callback_queue.last_outcome IS 'Outcome of the newest attempt';
+COMMENT ON COLUMN callback_queue.finished_at IS 'When it reached a final state, in Unix milliseconds';
+COMMENT ON COLUMN callback_queue.origin IS 'Scheme, host and port of callback_url, lower case, without a default port; set by a trigger';
 
 -- Every callback is updated two times and more, and deleted in the end. The room in each page takes
 -- the new versions in, and old ones are cleaned up where they stand. What is left is for autovacuum:
@@ -198,6 +226,7 @@ CREATE INDEX callback_finished  ON callback_queue (state, finished_at) WHERE fin
 CREATE INDEX callback_by_order         ON callback_queue (order_no);
 CREATE INDEX callback_by_refund_order  ON callback_queue (refund_order_no) WHERE refund_order_no IS NOT NULL;
 CREATE INDEX callback_by_app           ON callback_queue (app_id, id); -- in the order of the ids, as SQLite's has them anyway
+CREATE INDEX callback_by_created       ON callback_queue (created_at, id);
 
 -- Asked only by an UPDATE that names one of these columns: the dispatcher's do not.
 CREATE TRIGGER callback_queue_is_immutable
@@ -247,7 +276,7 @@ WHEN (OLD.origin IS DISTINCT FROM NEW.origin)
 EXECUTE FUNCTION callback_refuse(
   'callback_queue: the origin is that of callback_url, which does not change after the INSERT');
 
-CREATE TRIGGER callback_queue_keeps_what_is_owed
+CREATE TRIGGER callback_queue_refuse_delete
 BEFORE DELETE ON callback_queue FOR EACH ROW
 WHEN (OLD.state = 'pending')
 EXECUTE FUNCTION callback_refuse(
@@ -271,7 +300,7 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE TRIGGER callback_queue_wakes_the_dispatcher
+CREATE TRIGGER callback_queue_notify
 AFTER INSERT ON callback_queue
 REFERENCING NEW TABLE AS new_callbacks FOR EACH STATEMENT
 EXECUTE FUNCTION callback_queue_notify();
@@ -299,6 +328,23 @@ CREATE TABLE callback_attempt (
   CONSTRAINT counted_is_0_or_1
     CHECK (counted IN (0, 1))
 );
+COMMENT ON TABLE callback_attempt IS 'The log: one row per attempt to deliver a callback';
+COMMENT ON COLUMN callback_attempt.callback_id IS 'The callback';
+COMMENT ON COLUMN callback_attempt.seq IS '1, 2, ... over all rounds';
+COMMENT ON COLUMN callback_attempt.started_at IS 'When it began, in Unix milliseconds';
+COMMENT ON COLUMN callback_attempt.duration_ms IS 'How long it took';
+COMMENT ON COLUMN callback_attempt.outcome IS 'A word that the program knows; a newer one may know more';
+COMMENT ON COLUMN callback_attempt.counted IS '1: it took one from the budget of retries; 0: it did not';
+COMMENT ON COLUMN callback_attempt.http_status IS 'Status of the merchant''s answer; NULL: there was none';
+COMMENT ON COLUMN callback_attempt.detail IS 'The outcome in words';
+COMMENT ON COLUMN callback_attempt.response_excerpt IS 'First 2 KiB of the answer''s body';
+COMMENT ON COLUMN callback_attempt.remote_addr IS 'Address that was called';
+COMMENT ON COLUMN callback_attempt.sent_timestamp IS 'The timestamp in the body, in Unix milliseconds; NULL: nothing was sent';
+COMMENT ON COLUMN callback_attempt.sign IS 'The signature in the body';
+COMMENT ON COLUMN callback_attempt.key_id IS 'The key that signed';
+COMMENT ON COLUMN callback_attempt.body_sha256 IS 'SHA-256 of the body';
+COMMENT ON COLUMN callback_attempt.phase IS 'Where the exchange broke: dns, connect, tls, head or body; NULL: it did not';
+COMMENT ON COLUMN callback_attempt.phases IS 'JSON: milliseconds that each finished phase took';
 
 -- The one thing that can become known later: that it was an outage of our own, so that the attempt
 -- does not count. The reason is then put behind the detail.
@@ -394,6 +440,32 @@ CREATE TABLE operator_command (
   CONSTRAINT finished_at_stands_when_answered
     CHECK ((status IN ('done', 'refused')) = (finished_at IS NOT NULL))
 );
+COMMENT ON TABLE operator_command IS 'What operators ask for, and what dispatchers answer; never deleted';
+COMMENT ON COLUMN operator_command.id IS 'Rises, is never reused';
+COMMENT ON COLUMN operator_command.action IS 'resend, cancel, pause or resume; written by the operator, once, as all columns up to created_at';
+COMMENT ON COLUMN operator_command.callback_id IS 'Selects a callback';
+COMMENT ON COLUMN operator_command.order_number IS 'Selects by an order or refund number of either side';
+COMMENT ON COLUMN operator_command.app_id IS 'Selects by app';
+COMMENT ON COLUMN operator_command.origin IS 'Selects by scheme, host and port, or by a URL that has them';
+COMMENT ON COLUMN operator_command.state IS 'Selects by state, as in callback_queue; pending includes what is in flight';
+COMMENT ON COLUMN operator_command.since IS 'Selects created_at at this moment or later';
+COMMENT ON COLUMN operator_command.until IS 'Selects created_at before this moment';
+COMMENT ON COLUMN operator_command.include_acknowledged IS '1: a resend includes what was acknowledged';
+COMMENT ON COLUMN operator_command.dry_run IS '1: only count';
+COMMENT ON COLUMN operator_command.rate IS 'Resends per second; NULL: 100';
+COMMENT ON COLUMN operator_command.actor IS 'Who asks';
+COMMENT ON COLUMN operator_command.reason IS 'Why';
+COMMENT ON COLUMN operator_command.created_at IS 'When, in Unix milliseconds';
+COMMENT ON COLUMN operator_command.status IS 'waiting, running, done or refused; written by dispatchers, as all columns from here on';
+COMMENT ON COLUMN operator_command.selected IS 'Callbacks that the selectors chose';
+COMMENT ON COLUMN operator_command.done IS 'Of these, done';
+COMMENT ON COLUMN operator_command.skipped IS 'Of these, skipped';
+COMMENT ON COLUMN operator_command.skipped_why IS 'JSON: how many for each reason';
+COMMENT ON COLUMN operator_command.answer IS 'The answer in words';
+COMMENT ON COLUMN operator_command.started_at IS 'When it was begun, in Unix milliseconds';
+COMMENT ON COLUMN operator_command.finished_at IS 'When it was answered, in Unix milliseconds';
+COMMENT ON COLUMN operator_command.looked_up_to IS 'Internal: id up to which callbacks have been looked at';
+COMMENT ON COLUMN operator_command.looks_up_to IS 'Internal: the highest id when it began';
 
 -- What is still to be carried out.
 CREATE INDEX operator_command_open ON operator_command (id) WHERE finished_at IS NULL;
@@ -443,6 +515,12 @@ CREATE TABLE operator_command_item (
   CONSTRAINT what_is_known
     CHECK (what IN ('awaited', 'resent', 'cancelled', 'skipped'))
 );
+COMMENT ON TABLE operator_command_item IS 'What each command did with each callback';
+COMMENT ON COLUMN operator_command_item.command_id IS 'The command';
+COMMENT ON COLUMN operator_command_item.callback_id IS 'The callback';
+COMMENT ON COLUMN operator_command_item.what IS 'awaited (its attempt in flight must end first), resent, cancelled or skipped';
+COMMENT ON COLUMN operator_command_item.why IS 'Why it was skipped';
+COMMENT ON COLUMN operator_command_item.at IS 'When, in Unix milliseconds';
 
 CREATE INDEX operator_command_item_by_callback ON operator_command_item (callback_id);
 CREATE INDEX operator_command_item_awaited ON operator_command_item (command_id, callback_id) WHERE what = 'awaited';
@@ -471,6 +549,11 @@ CREATE TABLE paused (
   CONSTRAINT scope_is_origin_or_app
     CHECK (scope IN ('origin', 'app'))
 );
+COMMENT ON TABLE paused IS 'Apps and origins that are not called for now; written by dispatchers';
+COMMENT ON COLUMN paused.scope IS 'origin or app';
+COMMENT ON COLUMN paused.name IS 'The origin, or the app_id';
+COMMENT ON COLUMN paused.command_id IS 'The operator_command that asked for it';
+COMMENT ON COLUMN paused.since IS 'When it began, in Unix milliseconds';
 
 -- The chain of days, by which an auditor checks that no callback was left out or altered; see
 -- docs/reconcile.md. Written by a dispatcher an hour after the end of each day (UTC).
@@ -503,6 +586,23 @@ CREATE TABLE reconciliation (
   -- Two dispatchers that close days at the same time do not see each other's.
   CONSTRAINT a_day_has_one_successor UNIQUE (previous)
 );
+COMMENT ON TABLE reconciliation IS 'The chain of days, see docs/reconcile.md; written by dispatchers';
+COMMENT ON COLUMN reconciliation.day IS '2026-11-24, in UTC';
+COMMENT ON COLUMN reconciliation.previous IS 'Digest of the day before; 64 zeros: there is none';
+COMMENT ON COLUMN reconciliation.first_id IS 'No callback below this id belongs to the day';
+COMMENT ON COLUMN reconciliation.last_id IS 'Newest id when the day was closed';
+COMMENT ON COLUMN reconciliation.next_id IS 'No callback below this id belongs to a later day';
+COMMENT ON COLUMN reconciliation.created_from IS 'created_at of its earliest callback';
+COMMENT ON COLUMN reconciliation.created_to IS 'created_at of its latest callback';
+COMMENT ON COLUMN reconciliation.queued IS 'Its callbacks, as of closed_at; the sum of the next five';
+COMMENT ON COLUMN reconciliation.acknowledged IS 'Of these, delivered';
+COMMENT ON COLUMN reconciliation.exhausted IS 'Of these, given up';
+COMMENT ON COLUMN reconciliation.cancelled IS 'Of these, cancelled by an operator';
+COMMENT ON COLUMN reconciliation.pending IS 'Of these, waiting';
+COMMENT ON COLUMN reconciliation.unknown IS 'Of these, without a record of what became of them';
+COMMENT ON COLUMN reconciliation.closed_at IS 'When the day was closed, in Unix milliseconds';
+COMMENT ON COLUMN reconciliation.rows_sha256 IS 'SHA-256 of its callbacks'' lines';
+COMMENT ON COLUMN reconciliation.digest IS 'SHA-256 of all of the above';
 
 -- The callbacks that were not acknowledged when their day was closed: what becomes of them later
 -- does not change the day.
@@ -515,6 +615,11 @@ CREATE TABLE reconciliation_open (
   CONSTRAINT state_is_known
     CHECK (state IN ('exhausted', 'cancelled', 'pending', 'unknown'))
 );
+COMMENT ON TABLE reconciliation_open IS 'The callbacks that were not acknowledged when their day was closed';
+COMMENT ON COLUMN reconciliation_open.day IS 'The day';
+COMMENT ON COLUMN reconciliation_open.callback_id IS 'The callback';
+COMMENT ON COLUMN reconciliation_open.state IS 'exhausted, cancelled, pending or unknown, as of the close';
+COMMENT ON COLUMN reconciliation_open.seq IS 'Its newest attempt then; 0: none';
 
 CREATE FUNCTION reconciliation_go_on() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -586,10 +691,10 @@ CREATE TABLE dispatcher (
   seen_at    BIGINT NOT NULL DEFAULT callback_now()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE dispatcher IS 'The dispatchers at work';
+COMMENT ON COLUMN dispatcher.id IS 'Names it';
 COMMENT ON COLUMN dispatcher.name IS 'Host and process, for people';
 COMMENT ON COLUMN dispatcher.started_at IS 'When it began, in Unix milliseconds';
-COMMENT ON COLUMN dispatcher.seen_at IS
-  'Refreshed by the dispatcher every two seconds, in Unix milliseconds; one that is much older is of a dead one';
+COMMENT ON COLUMN dispatcher.seen_at IS 'When it last gave a sign of life, in Unix milliseconds; it does so every two seconds';
 
 -- The mark of a transfer that moves this queue to another database, see docs/transfer.md: at most one
 -- row. With it `transfer` makes triggers that refuse every change of callback_queue and
@@ -603,6 +708,12 @@ CREATE TABLE internal_transfer_out (
   CONSTRAINT transfer_out_is_one_row
     CHECK (id = 1)
 );
+COMMENT ON TABLE internal_transfer_out IS 'Internal: the mark of a transfer from this database, see docs/transfer.md; at most one row';
+COMMENT ON COLUMN internal_transfer_out.id IS '1';
+COMMENT ON COLUMN internal_transfer_out.transfer_id IS 'Names the transfer; random';
+COMMENT ON COLUMN internal_transfer_out.to_name IS 'The database that the queue moves to';
+COMMENT ON COLUMN internal_transfer_out.marked_at IS 'When it began, in Unix milliseconds';
+COMMENT ON COLUMN internal_transfer_out.verified_at IS 'Since then the other database is the queue; Unix milliseconds';
 
 -- The mark of a transfer that fills this queue from another database: at most one row. Until it is gone,
 -- this is no queue: triggers that `transfer` makes with it refuse every change but its own.
@@ -615,11 +726,19 @@ CREATE TABLE internal_transfer_in (
   CONSTRAINT transfer_in_is_one_row
     CHECK (id = 1)
 );
+COMMENT ON TABLE internal_transfer_in IS 'Internal: the mark of a transfer into this database; at most one row';
+COMMENT ON COLUMN internal_transfer_in.id IS '1';
+COMMENT ON COLUMN internal_transfer_in.transfer_id IS 'As in internal_transfer_out of the other database';
+COMMENT ON COLUMN internal_transfer_in.from_name IS 'The database that the queue comes from';
+COMMENT ON COLUMN internal_transfer_in.marked_at IS 'When it began, in Unix milliseconds';
+COMMENT ON COLUMN internal_transfer_in.copying IS '1 inside the transactions of the transfer';
 
 -- Which of these scripts it was.
 CREATE TABLE queue_schema (
   version BIGINT NOT NULL
 );
+COMMENT ON TABLE queue_schema IS 'Internal: the version of this schema; one row';
+COMMENT ON COLUMN queue_schema.version IS 'As of schema.postgres.sql';
 CREATE UNIQUE INDEX queue_schema_has_one_row ON queue_schema ((true));
 INSERT INTO queue_schema (version) VALUES (6);
 
@@ -732,6 +851,11 @@ FROM (
     AND finished_at >= callback_now() - 86400000
 ) c
 GROUP BY c.app_id;
+
+COMMENT ON VIEW callback_status IS 'Every callback, with ISO 8601 times and in_flight as a state';
+COMMENT ON VIEW callback_stuck IS 'Callbacks that are a minute or more behind, and why';
+COMMENT ON VIEW callback_exhausted IS 'Callbacks that were given up: their merchants have not been told';
+COMMENT ON VIEW merchant_health IS 'Per app: what waits, and what ended in the last 24 hours';
 
 COMMIT;
 

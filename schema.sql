@@ -135,6 +135,7 @@ CREATE INDEX callback_finished  ON callback_queue (state, finished_at) WHERE fin
 CREATE INDEX callback_by_order         ON callback_queue (order_no);
 CREATE INDEX callback_by_refund_order  ON callback_queue (refund_order_no) WHERE refund_order_no IS NOT NULL;
 CREATE INDEX callback_by_app           ON callback_queue (app_id);
+CREATE INDEX callback_by_created       ON callback_queue (created_at);
 
 CREATE TRIGGER callback_queue_is_immutable
 BEFORE UPDATE OF id, kind, callback_url, app_id, pay_method, amount, currency, newpay_order_no, order_no,
@@ -175,19 +176,19 @@ END;
 -- change a result behind the log's back. A row that is in the way before the INSERT is noted here;
 -- if the INSERT succeeds nevertheless, it has replaced that row. A plain INSERT fails before that,
 -- and ON CONFLICT DO NOTHING never comes there: all that it leaves is the note, until the next one.
-CREATE TABLE callback_in_the_way (callback_id INTEGER NOT NULL) STRICT;
+CREATE TABLE internal_conflict (callback_id INTEGER NOT NULL) STRICT;
 
-CREATE TRIGGER callback_queue_notes_what_is_in_the_way
+CREATE TRIGGER callback_queue_note_conflict
 BEFORE INSERT ON callback_queue
-WHEN EXISTS (SELECT 1 FROM callback_in_the_way)
+WHEN EXISTS (SELECT 1 FROM internal_conflict)
   OR EXISTS (SELECT 1 FROM callback_queue WHERE id = NEW.id)
   OR EXISTS (SELECT 1 FROM callback_queue
     WHERE kind = 'payment' AND NEW.kind = 'payment' AND newpay_order_no = NEW.newpay_order_no)
   OR EXISTS (SELECT 1 FROM callback_queue
     WHERE kind = 'refund' AND NEW.kind = 'refund' AND newpay_refund_order_no = NEW.newpay_refund_order_no)
 BEGIN
-  DELETE FROM callback_in_the_way;
-  INSERT INTO callback_in_the_way
+  DELETE FROM internal_conflict;
+  INSERT INTO internal_conflict
   SELECT id FROM callback_queue WHERE id = NEW.id
   UNION ALL
   SELECT id FROM callback_queue WHERE kind = 'payment' AND NEW.kind = 'payment' AND newpay_order_no = NEW.newpay_order_no
@@ -196,13 +197,13 @@ BEGIN
   WHERE kind = 'refund' AND NEW.kind = 'refund' AND newpay_refund_order_no = NEW.newpay_refund_order_no;
 END;
 
-CREATE TRIGGER callback_queue_is_not_replaced
-AFTER INSERT ON callback_queue WHEN EXISTS (SELECT 1 FROM callback_in_the_way)
+CREATE TRIGGER callback_queue_refuse_replace
+AFTER INSERT ON callback_queue WHEN EXISTS (SELECT 1 FROM internal_conflict)
 BEGIN
   SELECT RAISE(ABORT, 'callback_queue: this result is queued already; use ON CONFLICT DO NOTHING, not REPLACE');
 END;
 
-CREATE TRIGGER callback_queue_keeps_what_is_owed
+CREATE TRIGGER callback_queue_refuse_delete
 BEFORE DELETE ON callback_queue WHEN OLD.state = 'pending'
 BEGIN
   SELECT RAISE(ABORT, 'callback_queue: a pending callback is owed to a merchant; cancel it, do not delete it');

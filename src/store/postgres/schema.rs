@@ -125,6 +125,7 @@ async fn migrate(database: &Database, pool: &Pool) -> Result<(), OpenError> {
         for migration in MIGRATIONS.iter().filter(|step| step.from >= found) {
             transaction.batch_execute(migration.sql).await?;
         }
+        transaction.batch_execute(&comments()).await?;
         transaction.commit().await?;
         Ok(None)
     };
@@ -136,6 +137,15 @@ async fn migrate(database: &Database, pool: &Pool) -> Result<(), OpenError> {
         }),
         Err(error) => Err(failed(store_error(&error))),
     }
+}
+
+/// What the current schema says of its tables and columns, a line each.
+fn comments() -> String {
+    let lines = SCHEMA.lines();
+    let comments: Vec<_> = lines
+        .filter(|line| line.starts_with("COMMENT ON "))
+        .collect();
+    comments.join("\n")
 }
 
 /// Whether a row could be written now. Returns what the server says of itself.

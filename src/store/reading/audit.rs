@@ -1,6 +1,6 @@
 //! The auditor's reads.
 //!
-//! Days are walked by id, not by `created_at`, which has no index: each link says between which ids
+//! Days are walked by id, not by `created_at`, which late transactions set: each link says between which ids
 //! its callbacks are. On PostgreSQL ids are taken before a transaction commits, so a day is closed
 //! an hour after its end: no gateway's transaction may take that long.
 

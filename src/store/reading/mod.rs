@@ -66,8 +66,8 @@ impl<R: Reader> Inspection for R {
     }
 
     async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError> {
-        let sql = format!("SELECT * FROM callback_queue WHERE id = ?1");
-        Ok(rows(self, &sql, &[id.into()], CallbackRow::read)
+        let sql = "SELECT * FROM callback_queue WHERE id = ?1";
+        Ok(rows(self, sql, &[id.into()], CallbackRow::read)
             .await?
             .pop())
     }
@@ -94,9 +94,7 @@ impl<R: Reader> Inspection for R {
         {
             return Ok(Vec::new());
         }
-        let (conditions, values) = conditions(filter);
-        let sql =
-            format!("SELECT * FROM callback_queue WHERE {conditions} ORDER BY id DESC LIMIT ?1");
+        let (sql, values) = list(filter);
         rows(self, &sql, &values, CallbackRow::read).await
     }
 
@@ -154,8 +152,20 @@ async fn rows<T>(
     found.iter().map(read).collect()
 }
 
-/// The WHERE clause of a filter, with its values in order.
-fn conditions(filter: Filter) -> (String, Vec<Value>) {
+/// The newest callbacks of a filter, with the statement's values in order. What was queued since a
+/// moment is a range of the index `callback_by_created`, so older callbacks are not looked at; states in
+/// which there are few have an index of their own.
+pub(super) fn list(filter: Filter) -> (String, Vec<Value>) {
+    let order = match filter.since {
+        Some(_) => "created_at DESC, id DESC",
+        None => "id DESC",
+    };
+    let from = match (filter.since, filter.state) {
+        (Some(_), None | Some(ShownState::Delivered)) => {
+            "callback_queue{ INDEXED BY callback_by_created|}"
+        }
+        _ => "callback_queue",
+    };
     let mut conditions = vec!["TRUE".to_owned()];
     let mut values: Vec<Value> = vec![filter.limit.into()];
     match filter.state {
@@ -177,7 +187,9 @@ fn conditions(filter: Filter) -> (String, Vec<Value>) {
             conditions.push(format!("{comparison} ?{}", values.len()));
         }
     }
-    (conditions.join(" AND "), values)
+    let conditions = conditions.join(" AND ");
+    let sql = format!("SELECT * FROM {from} WHERE {conditions} ORDER BY {order} LIMIT ?1");
+    (sql, values)
 }
 
 fn attempt(row: &Row) -> Result<AttemptRow, StoreError> {

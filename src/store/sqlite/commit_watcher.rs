@@ -224,7 +224,7 @@ mod tests {
         let connection = open_or_create(&path).expect("a new queue");
         let rival = Connection::open(&path).expect("another connection");
         let commit = || {
-            let sql = "INSERT INTO callback_in_the_way VALUES (1)";
+            let sql = "INSERT INTO internal_conflict VALUES (1)";
             rival.execute(sql, []).expect("the lock is free")
         };
         let wal_watch = Arc::new(WalWatch::default());

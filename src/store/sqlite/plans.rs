@@ -5,10 +5,10 @@ use tempfile::TempDir;
 
 use super::commands::{carry_out, search};
 use super::{arrivals, claim, connection, record};
-use crate::domain::{CallbackId, Kind};
-use crate::store::reading::{newest_sql, results_sql};
+use crate::domain::{CallbackId, Kind, Timestamp};
+use crate::store::reading::{list, newest_sql, results_sql};
 use crate::store::session::Dialect;
-use crate::store::{Selectors, ShownState, StoredState, prune, uncount};
+use crate::store::{Filter, Selectors, ShownState, StoredState, prune, uncount};
 
 /// A queue in which a few rows were analysed, as an operator may do: to the planner every table
 /// is as small as that.
@@ -153,5 +153,24 @@ fn a_glance_is_by_index_and_sorts_nothing() {
                 .any(|step| step.ends_with("SCAN callback_queue")),
             "{state}\n{plan}"
         );
+    }
+}
+
+/// A list of the last hour must not cost by the age of the queue.
+#[test]
+fn a_list_since_a_moment_is_by_index_and_sorts_nothing() {
+    let (_folder, db) = analysed();
+    for state in [None, Some(ShownState::Delivered)] {
+        let filter = Filter {
+            state,
+            since: Some(Timestamp::from_millis(1)),
+            limit: 50,
+            ..Filter::default()
+        };
+        let (sql, _) = list(filter);
+        let plan = plan(&db, &Dialect::Sqlite.translate(&sql));
+        let by = "SEARCH callback_queue USING INDEX callback_by_created (created_at>?)";
+        assert!(plan.contains(by), "{state:?}\n{plan}");
+        assert!(!plan.contains("ORDER BY"), "{state:?}\n{plan}");
     }
 }

@@ -321,7 +321,7 @@ async fn a_notice_names_the_endpoint_of_a_new_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_no_notice_tells_of_is_found_by_polling() {
     let place = Place::on(StoreKind::Postgres);
-    place.sql("ALTER TABLE callback_queue DISABLE TRIGGER callback_queue_wakes_the_dispatcher");
+    place.sql("ALTER TABLE callback_queue DISABLE TRIGGER callback_queue_notify");
     let daemon = Daemon::start(&place, &[]).await;
     let clock = Arc::new(daemon.clock.clone());
     let merchant = place.merchant(Answer::Ack, clock).await;

@@ -196,6 +196,8 @@ FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
 UNION ALL SELECT 'function', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 UNION ALL SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
+UNION ALL SELECT 'comment', relname || objsubid, description FROM pg_description JOIN pg_class c ON c.oid = objoid
+WHERE relnamespace = 'public'::regnamespace
 ORDER BY 1, 2";
 
 fn postgres_of(schema: &str) -> (Database, postgres::Database) {
@@ -203,6 +205,16 @@ fn postgres_of(schema: &str) -> (Database, postgres::Database) {
     assert_eq!(database.script(&[], schema).1, "");
     let url = postgres::Database::parse(&database.url()).expect("a URL");
     (database, url)
+}
+
+#[test]
+fn every_table_column_and_view_has_a_comment() {
+    let (fresh, _) = postgres_of(POSTGRES_SCHEMA);
+    let silent = "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND c.relkind = 'r'
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
+          AND (obj_description(c.oid) IS NULL OR a.attnum IS NOT NULL AND col_description(c.oid, a.attnum) IS NULL)";
+    assert_eq!(fresh.sql(silent), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

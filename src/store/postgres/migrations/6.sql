@@ -197,4 +197,8 @@ BEGIN
     SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
 END $$;
 
+CREATE INDEX callback_by_created ON callback_queue (created_at, id);
+ALTER TRIGGER callback_queue_keeps_what_is_owed ON callback_queue RENAME TO callback_queue_refuse_delete;
+ALTER TRIGGER callback_queue_wakes_the_dispatcher ON callback_queue RENAME TO callback_queue_notify;
+
 UPDATE queue_schema SET version = 6;

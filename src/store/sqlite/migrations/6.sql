@@ -207,3 +207,42 @@ SELECT
   q.callback_url
 FROM callback_queue q
 WHERE q.state = 'exhausted' AND q.finished_at IS NOT NULL;
+
+CREATE INDEX callback_by_created ON callback_queue (created_at);
+
+DROP TRIGGER callback_queue_notes_what_is_in_the_way;
+DROP TRIGGER callback_queue_is_not_replaced;
+DROP TRIGGER callback_queue_keeps_what_is_owed;
+DROP TABLE callback_in_the_way;
+CREATE TABLE internal_conflict (callback_id INTEGER NOT NULL) STRICT;
+
+CREATE TRIGGER callback_queue_note_conflict
+BEFORE INSERT ON callback_queue
+WHEN EXISTS (SELECT 1 FROM internal_conflict)
+  OR EXISTS (SELECT 1 FROM callback_queue WHERE id = NEW.id)
+  OR EXISTS (SELECT 1 FROM callback_queue
+    WHERE kind = 'payment' AND NEW.kind = 'payment' AND newpay_order_no = NEW.newpay_order_no)
+  OR EXISTS (SELECT 1 FROM callback_queue
+    WHERE kind = 'refund' AND NEW.kind = 'refund' AND newpay_refund_order_no = NEW.newpay_refund_order_no)
+BEGIN
+  DELETE FROM internal_conflict;
+  INSERT INTO internal_conflict
+  SELECT id FROM callback_queue WHERE id = NEW.id
+  UNION ALL
+  SELECT id FROM callback_queue WHERE kind = 'payment' AND NEW.kind = 'payment' AND newpay_order_no = NEW.newpay_order_no
+  UNION ALL
+  SELECT id FROM callback_queue
+  WHERE kind = 'refund' AND NEW.kind = 'refund' AND newpay_refund_order_no = NEW.newpay_refund_order_no;
+END;
+
+CREATE TRIGGER callback_queue_refuse_replace
+AFTER INSERT ON callback_queue WHEN EXISTS (SELECT 1 FROM internal_conflict)
+BEGIN
+  SELECT RAISE(ABORT, 'callback_queue: this result is queued already; use ON CONFLICT DO NOTHING, not REPLACE');
+END;
+
+CREATE TRIGGER callback_queue_refuse_delete
+BEFORE DELETE ON callback_queue WHEN OLD.state = 'pending'
+BEGIN
+  SELECT RAISE(ABORT, 'callback_queue: a pending callback is owed to a merchant; cancel it, do not delete it');
+END;
