@@ -17,7 +17,7 @@
 mod common;
 mod drain;
 #[expect(dead_code, reason = "the tests' server, of which they use more")]
-#[path = "../../tests/it/postgres/mod.rs"]
+#[path = "../../tests/it/support/postgres/mod.rs"]
 mod postgres;
 mod server;
 mod tables;

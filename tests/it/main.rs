@@ -16,13 +16,12 @@
 //! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
-//! | [`postgres`] | nobody: the server that the tests on PostgreSQL start |
 //! | [`reconcile`] | the auditor: nothing was left out or altered |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 //! | [`secrets`] | who must not see: no secret gets out |
 //! | [`simulation`] | nobody: whatever may happen, drawn from seeds, against an oracle |
-//! | [`store_kind`] | nobody: the two stores that a test runs on |
 //! | [`stores`] | the dispatcher: both databases do the same |
+//! | [`support`] | nobody: what the other modules share |
 
 mod architecture;
 mod binary;
@@ -38,11 +37,9 @@ mod live;
 mod merchants;
 mod model;
 mod monitoring;
-mod postgres;
-mod program;
 mod reconcile;
 mod schema;
 mod secrets;
 mod simulation;
-mod store_kind;
 mod stores;
+mod support;

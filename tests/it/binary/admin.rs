@@ -5,10 +5,11 @@ use std::net::TcpStream;
 
 use callback_dispatcher::merchant::Answer;
 
-use super::{Daemon, PATIENCE, Place, StoreKind, on_both, payment};
+use super::{PATIENCE, Place, Process, StoreKind, found, on_both, payment};
+use crate::secrets::assert_none_in;
 
 /// Where the admin port of `daemon` listens.
-pub(crate) async fn address(daemon: &mut Daemon) -> String {
+pub(crate) async fn address(daemon: &mut Process) -> String {
     let line = daemon.says("admin port open").await;
     let mut words = line.split(|c: char| c.is_whitespace() || c == '=' || c == '"');
     let address = words.find(|word| word.starts_with("127.0.0.1:"));
@@ -23,7 +24,7 @@ pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     stream.write_all(request.as_bytes()).expect("it listens");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("UTF-8");
-    super::assert_silent_on_secrets(&answer);
+    assert_none_in("an answer", answer.as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
     let status = head.lines().next().expect("a status line");
     (status.to_owned(), body.to_owned())
@@ -38,7 +39,7 @@ async fn health_readiness_and_metrics_are_served(store: StoreKind) {
     let daemon = daemon.ready().await;
     for path in ["/healthz", "/readyz"] {
         // The port opens before the dispatcher's first round, and says so until then.
-        super::until(&format!("{path} is content"), || {
+        found(&format!("{path} is content"), || {
             let (status, body) = get(address, path);
             let expected = status.contains(" 200 ") || status.contains(" 503 ");
             assert!(expected, "{path}: {status}: {body}");
@@ -51,7 +52,7 @@ async fn health_readiness_and_metrics_are_served(store: StoreKind) {
     place.enqueue(&[payment(&merchant.url("/"), 1)]);
     place.all_finished().await;
     let counted = "callback_dispatcher_attempts_total{kind=\"payment\",outcome=\"acknowledged\"} 1";
-    let metrics = super::until("the attempt is counted", || {
+    let metrics = found("the attempt is counted", || {
         let (status, metrics) = get(address, "/metrics");
         assert_eq!(status, "HTTP/1.1 200 OK");
         metrics

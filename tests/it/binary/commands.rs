@@ -6,7 +6,7 @@ use std::process::Command;
 use callback_dispatcher::store::{postgres, sqlite};
 use serde_json::{Value, json};
 
-use super::{Daemon, Place, StoreKind, lines, on_both, payment, refund, until, with};
+use super::{Place, Process, StoreKind, found, lines, on_both, payment, refund, with};
 
 const URL: &str = "http://127.0.0.1:9/cb";
 
@@ -28,7 +28,7 @@ fn init_creates_the_database_once(store: StoreKind) {
     let is_there = format!("{} is up to date", place.queue_name());
     assert!(second.contains(&is_there), "{second}");
     assert_eq!(queued(&place), 1);
-    assert_eq!(place.store.sql(stands), version.to_string());
+    assert_eq!(place.sql(stands), version.to_string());
 }
 
 fn enqueue_reads_standard_input_or_a_file_and_prints_ids(store: StoreKind) {
@@ -131,7 +131,7 @@ async fn the_mock_merchant_answers_and_keeps_a_journal() {
     let place = Place::bare();
     let arguments = "mock-merchant --listen 127.0.0.1:0 --fail-first 1 --journal seen.ndjson";
     let arguments: Vec<&str> = arguments.split(' ').collect();
-    let mut daemon = Daemon::spawn(place.command(&arguments));
+    let mut daemon = Process::spawn(place.command(&arguments));
     let line = daemon.says("listening on").await;
     let url = line.trim_start_matches("listening on ").to_owned();
 
@@ -171,12 +171,12 @@ async fn the_mock_merchant_answers_and_keeps_a_journal() {
 async fn our_mock_merchant_and_our_daemon_understand_each_other(store: StoreKind) {
     let place = Place::on(store);
     let arguments = ["mock-merchant", "--listen", "127.0.0.1:0"];
-    let mut merchant = Daemon::spawn(place.command(&arguments));
+    let mut merchant = Process::spawn(place.command(&arguments));
     let line = merchant.says("listening on").await;
     let url = line.trim_start_matches("listening on ");
     place.enqueue(&[payment(url, 1), refund(url, 1)]);
     let daemon = place.run().ready().await;
-    until("both are delivered", || {
+    found("both are delivered", || {
         let delivered = "SELECT 1 FROM callback_queue WHERE state = 'delivered'";
         (place.rows(delivered).len() == 2).then_some(())
     })

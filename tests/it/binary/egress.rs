@@ -8,8 +8,7 @@ use callback_dispatcher::merchant::Answer;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Place, SETTINGS, payment, until};
-use crate::binary::daemon::Daemon;
+use super::{Place, Process, SETTINGS, found, payment};
 
 /// Counts connections and closes them.
 struct Counter {
@@ -43,7 +42,7 @@ impl Counter {
     async fn heard(&self) -> usize {
         let own = TcpStream::connect(self.address).await.expect("it listens");
         let own = own.local_addr().expect("it stands");
-        until("our own connection is accepted", || {
+        found("our own connection is accepted", || {
             let peer = *self.peer.lock().unwrap_or_else(PoisonError::into_inner);
             (peer == Some(own)).then_some(())
         })
@@ -65,7 +64,7 @@ const PROXY_VARIABLES: [&str; 8] = [
 ];
 
 /// `run` with a proxy in its environment, and `no_proxy` as the exceptions.
-fn run_behind(place: &Place, proxy: SocketAddr, no_proxy: &str) -> Daemon {
+fn run_behind(place: &Place, proxy: SocketAddr, no_proxy: &str) -> Process {
     let mut command = place.command(&["run"]);
     for name in PROXY_VARIABLES {
         let value = match name.eq_ignore_ascii_case("NO_PROXY") {
@@ -74,7 +73,7 @@ fn run_behind(place: &Place, proxy: SocketAddr, no_proxy: &str) -> Daemon {
         };
         command.env(name, value);
     }
-    Daemon::spawn(command)
+    Process::spawn(command)
 }
 
 const ATTEMPTS: &str = "SELECT q.newpay_order_no AS number, a.outcome, a.remote_addr, a.detail,
@@ -123,7 +122,7 @@ async fn exceptions_of_the_environment_are_ignored_too() {
         .await;
     place.enqueue(&[payment(&merchant.url("/callback"), 1)]);
     // The proxy hangs up on us, which is no failure of the merchant: it is tried again later.
-    until("an attempt is recorded", || {
+    found("an attempt is recorded", || {
         (!place.rows(ATTEMPTS).is_empty()).then_some(())
     })
     .await;

@@ -1,14 +1,12 @@
 //! What is wrong with the surroundings, and how each command says so: `check` all of it at once.
 
-use super::{Place, SETTINGS, StoreKind, on_both, payment, set_mode};
+use super::{Place, SETTINGS, StoreKind, assert_has, on_both, payment};
 
 fn check_is_content_with_what_is_good(store: StoreKind) {
     let place = Place::on(store);
     let said = place.ask(&["check"]).done();
     let queue = place.queue_name();
-    for word in ["dispatcher.toml", "keys.toml", "app 6", &queue] {
-        assert!(said.contains(word), "no {word:?} in {said}");
-    }
+    assert_has(&said, &["dispatcher.toml", "keys.toml", "app 6", &queue]);
     assert!(!said.contains("fault"), "{said}");
 }
 
@@ -17,34 +15,36 @@ fn check_reports_every_fault_at_once() {
     let place = Place::bare();
     place.change_settings("[admin]", "[log]\nlevle = \"info\"\n[admin]");
     place.change_settings("[delivery]", "[delivery]\ntimeout = \"ten\"");
-    set_mode(&place.path("keys.toml"), 0o644);
+    place.set_mode("keys.toml", 0o644);
     let said = place.ask(&["check"]);
     assert_eq!(said.code, Some(78), "{said:?}");
-    for word in [
-        "log.levle",
-        "log.level",
-        "delivery.timeout",
-        "ten",
-        "chmod 600",
-    ] {
-        assert!(said.out.contains(word), "no {word:?}: {said:?}");
-    }
+    assert_has(
+        &said.out,
+        &[
+            "log.levle",
+            "log.level",
+            "delivery.timeout",
+            "ten",
+            "chmod 600",
+        ],
+    );
 }
 
 #[test]
 fn check_finds_a_missing_database_besides_bad_keys() {
     let place = Place::bare();
-    set_mode(&place.path("keys.toml"), 0o644);
+    place.set_mode("keys.toml", 0o644);
     let said = place.ask(&["check"]);
     assert_eq!(said.code, Some(78), "{said:?}");
-    for word in [
-        "keys.toml",
-        "chmod 600",
-        "queue.db",
-        "callback-dispatcher init",
-    ] {
-        assert!(said.out.contains(word), "no {word:?}: {said:?}");
-    }
+    assert_has(
+        &said.out,
+        &[
+            "keys.toml",
+            "chmod 600",
+            "queue.db",
+            "callback-dispatcher init",
+        ],
+    );
     assert!(!place.path("queue.db").exists(), "check creates nothing");
 }
 
@@ -54,9 +54,7 @@ fn check_looks_at_the_database_although_the_settings_are_broken() {
     place.change_settings("[admin]", "[log]\nlevle = \"info\"\n[admin]");
     let said = place.ask(&["check"]);
     assert_eq!(said.code, Some(78), "{said:?}");
-    for word in ["log.levle", "queue.db"] {
-        assert!(said.out.contains(word), "no {word:?}: {said:?}");
-    }
+    assert_has(&said.out, &["log.levle", "queue.db"]);
 }
 
 fn a_missing_database_is_named_with_its_remedy(store: StoreKind) {
@@ -85,9 +83,9 @@ fn run_refuses_unusable_settings_keys_and_databases() {
     assert!(!place.path("queue.db").exists(), "nothing was begun");
 
     place.write("dispatcher.toml", SETTINGS);
-    set_mode(&place.path("keys.toml"), 0o640);
+    place.set_mode("keys.toml", 0o640);
     place.ask(&["run"]).failed(78, &["keys.toml", "chmod 600"]);
-    set_mode(&place.path("keys.toml"), 0o600);
+    place.set_mode("keys.toml", 0o600);
 
     place.write("queue.db", "this is no database, but a letter to my aunt");
     let said = place.ask(&["run"]);

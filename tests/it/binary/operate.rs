@@ -5,7 +5,7 @@ use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::merchant::Answer;
 use serde_json::{Value, json};
 
-use super::{Daemon, Place, StoreKind, on_both, payment, refund};
+use super::{Place, Process, StoreKind, on_both, payment, refund};
 
 const URL: &str = "http://127.0.0.1:9/cb";
 
@@ -199,12 +199,13 @@ fn prune_removes_what_is_past_its_retention(store: StoreKind) {
 async fn a_watch_asks_again_until_it_is_interrupted(store: StoreKind) {
     let place = Place::on(store);
     place.enqueue(&[payment(URL, 1)]);
-    let mut watch = Daemon::spawn(place.command(&["list", "--watch=1"]));
+    let mut watch = Process::spawn(place.command(&["list", "--watch=1"]));
     watch.says("M1").await;
     place.enqueue(&[payment(URL, 2)]);
     watch.says("M2").await;
     watch.signal("INT");
-    let (status, said) = watch.ends().await;
+    let status = watch.ends().await;
+    let said = watch.said();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(!said.contains('\u{1b}'), "{said}");
 }

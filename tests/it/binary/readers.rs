@@ -3,7 +3,7 @@
 use callback_dispatcher::merchant::{Answer, Script};
 use serde_json::{Value, json};
 
-use super::{Place, StoreKind, on_both, payment, refund, with};
+use super::{Place, StoreKind, assert_has, on_both, payment, refund, with};
 
 /// A payment that was delivered, its refund that was given up, and a payment of app 8 that waits:
 /// it has no key.
@@ -58,29 +58,31 @@ async fn show_finds_by_every_number_and_tells_what_to_tell(store: StoreKind) {
     }
 
     let text = place.ask(&["show", "1"]).done();
-    for word in [
-        "callback 1: payment delivered",
-        "acknowledged",
-        "of-6",
-        "tell the merchant:",
-        "order M1",
-        "HTTP 200 with transResult SUCCESS",
-    ] {
-        assert!(text.contains(word), "no {word:?} in {text}");
-    }
+    assert_has(
+        &text,
+        &[
+            "callback 1: payment delivered",
+            "acknowledged",
+            "of-6",
+            "tell the merchant:",
+            "order M1",
+            "HTTP 200 with transResult SUCCESS",
+        ],
+    );
     let text = place.ask(&["show", "MR1"]).done();
-    for word in [
-        "callback 2: refund exhausted",
-        "http_status",
-        "503",
-        "refund MR1",
-        "was sent to http://127.0.0.1:",
-        "3 times",
-        "never acknowledged",
-        "We have stopped trying",
-    ] {
-        assert!(text.contains(word), "no {word:?} in {text}");
-    }
+    assert_has(
+        &text,
+        &[
+            "callback 2: refund exhausted",
+            "http_status",
+            "503",
+            "refund MR1",
+            "was sent to http://127.0.0.1:",
+            "3 times",
+            "never acknowledged",
+            "We have stopped trying",
+        ],
+    );
     let text = place.ask(&["show", "M2"]).done();
     assert!(
         text.contains("no attempt yet") && text.contains("is queued for"),
@@ -128,16 +130,17 @@ async fn list_filters(store: StoreKind) {
         assert_eq!(ids(&place.ask(&words).json()), found, "{arguments}");
     }
     let text = place.ask(&["list", "--limit", "2"]).done();
-    for word in [
-        "MR1",
-        "exhausted",
-        "http_status",
-        "M2",
-        "pending",
-        "raise --limit",
-    ] {
-        assert!(text.contains(word), "no {word:?} in {text}");
-    }
+    assert_has(
+        &text,
+        &[
+            "MR1",
+            "exhausted",
+            "http_status",
+            "M2",
+            "pending",
+            "raise --limit",
+        ],
+    );
     assert!(!text.contains("delivered"), "{text}");
 }
 
@@ -160,9 +163,7 @@ async fn stats_count(store: StoreKind) {
     assert_eq!(app("8")["pending"], 1);
 
     let text = place.ask(&["stats"]).done();
-    for word in ["pending", "delivered", "exhausted", "50", "due:"] {
-        assert!(text.contains(word), "no {word:?} in {text}");
-    }
+    assert_has(&text, &["pending", "delivered", "exhausted", "50", "due:"]);
     let empty = Place::on(store).ask(&["stats"]).done();
     assert!(empty.contains("nothing is waiting"), "{empty}");
 }

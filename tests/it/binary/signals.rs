@@ -5,15 +5,13 @@ use std::time::Duration;
 use callback_dispatcher::merchant::{Answer, MockMerchant};
 use serde_json::json;
 
-use super::{PATIENCE, Place, StoreKind, on_both, payment, until, with};
+use super::{HMAC, Place, SETTINGS, StoreKind, found, in_time, key, on_both, payment, with};
 
 /// Far longer than it takes to send the signal.
-const SLOW: Answer = Answer::Slow(Duration::from_millis(500));
+const SLOW: Answer = Answer::Slow(Duration::from_secs(2));
 
 async fn receives(merchant: &MockMerchant, count: usize) {
-    tokio::time::timeout(PATIENCE, merchant.wait_for(count))
-        .await
-        .expect("the POSTs arrive");
+    in_time("the POSTs arrive", merchant.wait_for(count)).await;
 }
 
 fn state_of(place: &Place, order: &str) -> String {
@@ -24,14 +22,14 @@ fn state_of(place: &Place, order: &str) -> String {
 
 async fn becomes(place: &Place, order: &str, state: &str) {
     let what = format!("{order} becomes {state}");
-    until(&what, || (state_of(place, order) == state).then_some(())).await;
+    found(&what, || (state_of(place, order) == state).then_some(())).await;
 }
 
 async fn a_stop_completes_and_records_what_is_in_flight(store: StoreKind) {
     for signal in ["TERM", "INT"] {
         let place = Place::on(store);
         let merchant = place.merchant(SLOW).await;
-        let daemon = place.run().ready().await;
+        let mut daemon = place.run().ready().await;
         place.enqueue(&[payment(&merchant.url("/"), 1)]);
         receives(&merchant, 1).await;
         assert_eq!(
@@ -40,7 +38,8 @@ async fn a_stop_completes_and_records_what_is_in_flight(store: StoreKind) {
             "the answer is on its way"
         );
         daemon.signal(signal);
-        let (status, said) = daemon.ends().await;
+        let status = daemon.ends().await;
+        let said = daemon.said();
         assert_eq!(status.code(), Some(0), "SIG{signal}: {said}");
         assert!(said.contains(&format!("SIG{signal}")), "{said}");
         assert_eq!(state_of(&place, "M1"), "delivered", "SIG{signal}: {said}");
@@ -74,11 +73,11 @@ async fn a_key_added_before_sighup_makes_its_callbacks_deliverable(store: StoreK
     let url = merchant.url("/");
     place.enqueue(&[with(payment(&url, 7), "appId", json!("7"))]);
     let unsignable = "SELECT counted FROM callback_attempt WHERE outcome = 'unsignable' LIMIT 1";
-    let log = until("it can't be signed", || place.rows(unsignable).pop()).await;
+    let log = found("it can't be signed", || place.rows(unsignable).pop()).await;
     assert_eq!(log["counted"], 0);
     assert_eq!(merchant.count(), 0);
 
-    place.write_keys(&[("6", super::SECRET), ("7", "newpay-demo-secret-7")]);
+    place.write_keys(&(key("6", HMAC) + &key("7", "newpay-demo-secret-7")));
     daemon.signal("HUP");
     becomes(&place, "M7", "delivered").await;
     let said = daemon.stops().await;
@@ -94,7 +93,7 @@ async fn a_broken_configuration_on_sighup_changes_nothing_and_is_logged() {
     let place = Place::new();
     let merchant = place.merchant(Answer::Ack).await;
     let mut daemon = place.run().ready().await;
-    place.write("good.toml", super::SETTINGS);
+    place.write("good.toml", SETTINGS);
     place.change_settings("listen", "lissten");
     place.write("keys.toml", "[[key]]\napp_id = \"6\"\n");
     daemon.signal("HUP");
@@ -111,7 +110,7 @@ async fn a_broken_configuration_on_sighup_changes_nothing_and_is_logged() {
 
     // Mended, it is taken.
     place.change_settings("lissten", "listen");
-    place.write_keys(&[("6", super::SECRET)]);
+    place.write_keys(&key("6", HMAC));
     daemon.signal("HUP");
     daemon.says("reloaded").await;
     daemon.stops().await;

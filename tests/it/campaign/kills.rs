@@ -13,7 +13,7 @@ use super::world::{World, assert_none};
 use super::{Chance, tally, told, until};
 
 /// Kills in a plain test run.
-const FEW: u64 = 12;
+const FEW: u64 = 24;
 
 /// Kills in one era.
 const ERA: u64 = 50;

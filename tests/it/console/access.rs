@@ -7,9 +7,11 @@ use callback_dispatcher::merchant::{Answer, Script};
 use callback_dispatcher::store::ShownState;
 
 use super::client::{Client, form};
-use super::{KEYS, TOKEN};
-use crate::live::{Daemon, Place, payment, until};
-use crate::store_kind::{StoreKind, on_both};
+use super::{TOKEN, keys};
+use crate::live::Daemon;
+use crate::support::place::Place;
+use crate::support::store::{StoreKind, on_both};
+use crate::support::waiting::until;
 
 const ON_LOOPBACK: &[(&str, &str)] = &[("ADMIN__LISTEN", "127.0.0.1:0")];
 
@@ -18,7 +20,7 @@ const OPEN_TO_OTHERS: &[(&str, &str)] = &[("ADMIN__LISTEN", "0.0.0.0:0")];
 
 fn place_with_token(store: StoreKind) -> Place {
     let place = Place::on(store);
-    place.write_keys(KEYS);
+    place.write_keys(&keys());
     place
 }
 
@@ -230,7 +232,7 @@ async fn signing_out_and_another_token_end_a_session() {
     assert!(!operator.get("/console").await.body.contains("Signed in as"));
 
     let operator = client(&daemon).signed_in().await;
-    place.write_keys(&KEYS.replace(TOKEN, "another-token-of-the-same-length"));
+    place.write_keys(&keys().replace(TOKEN, "another-token-of-the-same-length"));
     daemon.reload(&place, ON_LOOPBACK).await;
     assert!(!operator.get("/console").await.body.contains("Signed in as"));
     daemon.stop().await;
@@ -292,10 +294,8 @@ async fn a_resend_is_carried_out_and_answered(store: StoreKind) {
     let place = place_with_token(store);
     let changes = [ON_LOOPBACK[0], ("RETRY__SCHEDULE", "")];
     let daemon = Daemon::start(&place, &changes).await;
-    let merchant = place.merchant(down_once(), daemon.shared_clock()).await;
-    daemon
-        .enqueue(vec![payment(&merchant.url("/"), "N1")])
-        .await;
+    let merchant = daemon.merchant(&place, down_once()).await;
+    daemon.queue(&merchant.url("/"), "N1").await;
     let row = daemon.until_state("N1", ShownState::Exhausted).await;
     let operator = client(&daemon).signed_in().await;
     let id = row.id.to_string();

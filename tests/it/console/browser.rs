@@ -13,9 +13,11 @@ use serde_json::json;
 use super::access::down_once;
 use super::driver::{Browser, ENTER, Look};
 use super::showcase::Showcase;
-use super::{KEYS, TOKEN};
-use crate::live::{Daemon, Place, payment, until};
-use crate::store_kind::StoreKind;
+use super::{TOKEN, keys};
+use crate::live::Daemon;
+use crate::support::place::Place;
+use crate::support::store::StoreKind;
+use crate::support::waiting::until;
 
 /// Every kind of page, with a name for its picture.
 const PAGES: [(&str, &str); 12] = [
@@ -36,13 +38,11 @@ const PAGES: [(&str, &str); 12] = [
 /// A place whose keys have the token, with a daemon and one callback that its merchant has refused.
 async fn one_exhausted() -> (Place, Daemon, MockMerchant, String) {
     let place = Place::new();
-    place.write_keys(KEYS);
+    place.write_keys(&keys());
     let changes = [("ADMIN__LISTEN", "127.0.0.1:0"), ("RETRY__SCHEDULE", "")];
     let daemon = Daemon::start(&place, &changes).await;
-    let merchant = place.merchant(down_once(), daemon.shared_clock()).await;
-    daemon
-        .enqueue(vec![payment(&merchant.url("/"), "N1")])
-        .await;
+    let merchant = daemon.merchant(&place, down_once()).await;
+    daemon.queue(&merchant.url("/"), "N1").await;
     daemon.until_state("N1", ShownState::Exhausted).await;
     let url = format!("http://{}/console", daemon.admin_addr());
     (place, daemon, merchant, url)

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::TOKEN;
-use crate::live::in_time;
+use crate::support::waiting::in_time;
 
 /// Somebody with a cookie, perhaps.
 pub(super) struct Client {

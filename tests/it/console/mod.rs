@@ -14,15 +14,13 @@ mod driver;
 mod pages;
 mod showcase;
 
+use crate::secrets::HMAC;
+use crate::support::place::key;
+
 /// What operators show in these tests.
 const TOKEN: &str = "a-token-for-the-tests-only-3f9c1e";
 
-/// The keys of [`crate::live`], and the token.
-const KEYS: &str = r#"[[key]]
-app_id = "6"
-id = "2026-11"
-secret = "newpay-demo-secret"
-
-[console]
-token = "a-token-for-the-tests-only-3f9c1e"
-"#;
+/// The key of app 6, and the token.
+fn keys() -> String {
+    format!("{}[console]\ntoken = \"{TOKEN}\"\n", key("6", HMAC))
+}

@@ -5,8 +5,10 @@ use callback_dispatcher::store::ShownState;
 
 use super::client::Client;
 use super::showcase::{HOSTILE, Showcase};
-use crate::live::{Daemon, Place, payment, until};
-use crate::store_kind::{StoreKind, on_both};
+use crate::live::Daemon;
+use crate::support::place::Place;
+use crate::support::store::{StoreKind, on_both};
+use crate::support::waiting::until;
 
 async fn one_hit_of_a_search_is_shown_at_once(store: StoreKind) {
     let showcase = Showcase::start(store).await;
@@ -166,10 +168,8 @@ async fn plots_have_words_and_numbers(store: StoreKind) {
 async fn what_the_daemon_does_is_seen(store: StoreKind) {
     let place = Place::on(store);
     let daemon = Daemon::start(&place, &[("ADMIN__LISTEN", "127.0.0.1:0")]).await;
-    let merchant = place.merchant(Answer::Ack, daemon.shared_clock()).await;
-    daemon
-        .enqueue(vec![payment(&merchant.url("/"), "N1")])
-        .await;
+    let merchant = daemon.merchant(&place, Answer::Ack).await;
+    daemon.queue(&merchant.url("/"), "N1").await;
     daemon.until_state("N1", ShownState::Delivered).await;
     let client = Client::new(daemon.admin_addr());
     until("the attempt is in the plots", async || {

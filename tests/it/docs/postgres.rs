@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{document, populated, queries, sqlite3};
-use crate::postgres::{Database, Server};
+use crate::support::postgres::{Database, Server};
 
 const SCHEMA: &str = include_str!("../../../schema.postgres.sql");
 const DIVIDE: &str = include_str!("../../../partition.postgres.sql");

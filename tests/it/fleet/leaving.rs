@@ -6,7 +6,7 @@ use std::time::Duration;
 use callback_dispatcher::store::postgres::{Database, FleetTiming, PostgresQueue};
 use callback_dispatcher::store::{Queue as _, Unobserved};
 
-use crate::postgres::Server;
+use crate::support::postgres::Server;
 
 /// How often it is tried: what may go wrong is a matter of a millisecond.
 const TIMES: usize = 20;

@@ -15,7 +15,7 @@ use super::audit::{self, Attempt, Row};
 use crate::campaign::SECRET;
 use crate::campaign::merchants::{Answer, Journal, Manner, Merchant, Post};
 use crate::campaign::until_within;
-use crate::postgres::{Database, Server};
+use crate::support::postgres::{Database, Server};
 
 /// The build that ships; without it, the one that the tests were built with.
 const PROGRAM: &str = "FLEET_PROGRAM";

@@ -1,4 +1,8 @@
-//! Well-framed bodies that are not what they seem. The plain ones are in `vectors/ack.json`.
+//! Well-framed bodies that are not what they seem, and every case of `vectors/ack.json`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Deserialize;
 
 use super::case::{Case, Ending, plain};
 use super::floods::CAP;
@@ -22,6 +26,37 @@ pub(super) fn answer(body: impl AsRef<[u8]>) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    status: u16,
+    content_type: String,
+    body_base64: String,
+    outcome: String,
+}
+
+fn vectors() -> Vec<Case> {
+    let vectors: Vec<Vector> =
+        serde_json::from_str(include_str!("../../vectors/ack.json")).expect("vectors");
+    assert!(vectors.len() >= 33, "{}", vectors.len());
+    let case = |vector: Vector| {
+        let body = BASE64.decode(&vector.body_base64).expect("Base64");
+        let head = format!(
+            "HTTP/1.1 {} Any\r\nContent-Length: {}\r\n",
+            vector.status,
+            body.len()
+        );
+        let content_type = match vector.content_type.as_str() {
+            "" => String::new(),
+            named => format!("Content-Type: {named}\r\n"),
+        };
+        let answer = [head.as_bytes(), content_type.as_bytes(), b"\r\n", &body].concat();
+        let ending = Ending::of(vector.outcome.leak(), "").status(vector.status.into());
+        plain(&vector.name, [Act::Request, send(answer)], ending)
+    };
+    vectors.into_iter().map(case).collect()
+}
+
 fn cases() -> Vec<Case> {
     let unreadable = || Ending::answered("unreadable", "not one JSON object");
     let refused = |words| Ending::answered("refused", words);
@@ -31,6 +66,16 @@ fn cases() -> Vec<Case> {
     let digits = "9".repeat(60_000);
     let long = "a".repeat(60_000);
     let rows: Vec<(&str, String, Ending)> = vec![
+        (
+            "as large as the cap",
+            format!("{{{ack}}}{}", " ".repeat(CAP - 25)),
+            ok(),
+        ),
+        (
+            "larger than the cap",
+            format!("{{{ack}}}{}", " ".repeat(CAP - 24)),
+            Ending::answered("unreadable", "larger than 65536 bytes"),
+        ),
         (
             "deep JSON, closed",
             deepest("{\"a\":", "}"),
@@ -145,10 +190,11 @@ fn cases() -> Vec<Case> {
             unreadable(),
         ),
     ];
-    let mut cases: Vec<Case> = rows
+    let mut cases = vectors();
+    let rows = rows
         .into_iter()
-        .map(|(name, body, ending)| plain(name, [Act::Request, send(answer(body))], ending))
-        .collect();
+        .map(|(name, body, ending)| plain(name, [Act::Request, send(answer(body))], ending));
+    cases.extend(rows);
     let utf16: Vec<u8> = format!("\u{feff}{{{ack}}}")
         .encode_utf16()
         .flat_map(u16::to_le_bytes)

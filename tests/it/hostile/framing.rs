@@ -121,6 +121,11 @@ fn lengths() -> Vec<(&'static str, Vec<u8>, Ending)> {
             Ending::answered("unreadable", "empty"),
         ),
         row(
+            "a plain body that is called gzip",
+            "Content-Encoding: gzip\r\nContent-Length: 25",
+            ok(),
+        ),
+        row(
             "a coding that nobody knows",
             "Transfer-Encoding: rot13\r\nConnection: close",
             ok(),

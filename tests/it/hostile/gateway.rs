@@ -17,7 +17,7 @@ impl Gateway {
     pub(super) fn of(place: &Place) -> Self {
         let child = Command::new("sqlite3")
             .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
-            .arg(place.database())
+            .arg(place.path("queue.db"))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()

@@ -65,7 +65,7 @@ async fn a_kept_connection_that_the_merchant_closes_costs_no_attempt() {
     let config = authority.identity().server();
     let place = Place::new();
     let daemon = start(&place, &authority.file()).await;
-    let healthy = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
+    let healthy = place.merchant_at(Answer::Ack, Arc::new(SystemClock)).await;
     let mut merchants = Vec::new();
     for (name, acts) in ways_to_go() {
         let server = Server::plain(acts.clone()).await;

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::gateway::Gateway;
 use super::server::{Act, Server, send};
 use super::tally::Tally;
 use super::{Place, until};
+use crate::support::process::Process;
 
 /// By how much it may grow.
 const GROWTH_KIB_MAX: u64 = 2 * 1024;
@@ -55,54 +55,17 @@ level = "error"
     )
 }
 
-/// The program; it ends when this is dropped.
-struct Process {
-    child: Child,
+fn file(process: &Process, name: &str) -> PathBuf {
+    format!("/proc/{}/{name}", process.pid()).into()
 }
 
-impl Process {
-    fn start(place: &Place, authority: &Authority) -> Self {
-        let database = place.database();
-        let folder = database.parent().expect("it stands in a folder");
-        fs::write(folder.join("dispatcher.toml"), settings(authority)).expect("room for it");
-        let child = Command::new(env!("CARGO_BIN_EXE_callback-dispatcher"))
-            .arg("run")
-            .current_dir(folder)
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("WATCHDOG_USEC")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
-        Self {
-            child: child.expect("the program starts"),
-        }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        format!("/proc/{}/{name}", self.child.id()).into()
-    }
-
-    /// A line of `status`, in KiB.
-    fn kib(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(self.file("status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let value = line.expect("Linux tells").trim_matches([':', ' ', '\t']);
-        let kib = value.strip_suffix(" kB").expect("in KiB").trim();
-        kib.parse().expect("a number")
-    }
-
-    /// Lets the peak begin anew at what is in use now.
-    fn reset_peak(&self) {
-        fs::write(self.file("clear_refs"), "5").expect("our own process");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A line of `status`, in KiB.
+fn kib(process: &Process, name: &str) -> u64 {
+    let status = fs::read_to_string(file(process, "status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.expect("Linux tells").trim_matches([':', ' ', '\t']);
+    let kib = value.strip_suffix(" kB").expect("in KiB").trim();
+    kib.parse().expect("a number")
 }
 
 /// An acknowledgement as large as it may be.
@@ -166,7 +129,8 @@ async fn drive(place: &Place, name: &str, urls: &[&str]) {
 async fn memory_does_not_grow_by_floods() {
     let authority = Authority::new("The Authority");
     let place = Place::new();
-    let process = Process::start(&place, &authority);
+    place.write_settings(&settings(&authority));
+    let process = place.run();
     let hostile = open(hostile(), &authority).await;
     let benign = open(vec![benign(); hostile.len() / 2], &authority).await;
 
@@ -175,11 +139,12 @@ async fn memory_does_not_grow_by_floods() {
     for warm_up in ["first", "second", "third"] {
         drive(&place, warm_up, &urls).await;
     }
-    let (peak, resident) = (process.kib("VmHWM"), process.kib("VmRSS"));
-    process.reset_peak();
+    let (peak, resident) = (kib(&process, "VmHWM"), kib(&process, "VmRSS"));
+    // The peak begins again at what is in use now.
+    fs::write(file(&process, "clear_refs"), "5").expect("our own process");
     let urls: Vec<&str> = hostile.iter().map(|(url, _)| url.as_str()).collect();
     drive(&place, "hostile", &urls).await;
-    let growth = process.kib("VmHWM").saturating_sub(peak);
+    let growth = kib(&process, "VmHWM").saturating_sub(peak);
 
     let outcomes = place.sql("SELECT outcome, count(*) FROM callback_attempt GROUP BY 1");
     println!("{peak} KiB at most, {resident} KiB in use, then {growth} KiB more; {outcomes}");

@@ -46,7 +46,10 @@ use callback_dispatcher::clock::{Stopwatch, SystemClock};
 use callback_dispatcher::merchant::{Answer, MockMerchant};
 use callback_dispatcher::store::ShownState;
 
-use super::live::{Daemon, Place, insert, until};
+use super::live::Daemon;
+use crate::support::callback::insert;
+use crate::support::place::Place;
+use crate::support::waiting::until;
 use case::{Case, Door, and_over_tls};
 use certificates::Authority;
 use gateway::Gateway;
@@ -135,7 +138,7 @@ impl Trial {
 async fn run(family: &str, authority: &Path, cases: Vec<Case>) {
     let place = Place::new();
     let daemon = start(&place, authority).await;
-    let healthy = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
+    let healthy = place.merchant_at(Answer::Ack, Arc::new(SystemClock)).await;
     let mut trials = Vec::new();
     for case in cases {
         let order = format!("{family}-{}", trials.len());

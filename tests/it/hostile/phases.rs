@@ -141,6 +141,11 @@ fn breaking() -> Vec<Case> {
             lost_in_body(),
         ),
         cut(
+            "closes in the body of a 503",
+            "HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\n",
+            Ending::of("http_status", "HTTP status 503").status(503),
+        ),
+        cut(
             "closes in a chunk",
             &format!("{CHUNKED}19\r\n{HALF}"),
             lost_in_body(),

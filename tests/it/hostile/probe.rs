@@ -1,7 +1,7 @@
 //! `probe` against servers that misbehave: what it sees of each, and what it says to fix.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,21 +21,12 @@ const LIMIT: &str = "1s";
 
 /// The program, in the place of a daemon that trusts `authority`.
 fn probe(place: &Place, authority: &Path, arguments: &[&str]) -> Output {
-    let folder = place.database();
-    let folder = folder.parent().expect("it is in a folder");
     let authority = authority.to_str().expect("a plain path");
-    Command::new(env!("CARGO_BIN_EXE_callback-dispatcher"))
-        .arg("probe")
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("CREDENTIALS_DIRECTORY")
-        .env("DISPATCHER__SIGNING__KEYS_FILE", "keys.toml")
-        .env("DISPATCHER__EGRESS__ALLOW_HTTP", "true")
-        .env("DISPATCHER__EGRESS__ALLOW_NETWORKS", "127.0.0.1/32")
+    place
+        .command(&[&["probe"], arguments].concat())
         .env("DISPATCHER__EGRESS__EXTRA_CA_FILE", authority)
         .env("DISPATCHER__DELIVERY__CONNECT_TIMEOUT", LIMIT)
         .env("DISPATCHER__DELIVERY__TIMEOUT", LIMIT)
-        .stdin(Stdio::null())
         .output()
         .expect("the program runs")
 }
@@ -310,7 +301,7 @@ async fn a_probe_in_words() {
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     for words in [
         "test payment     TEST-",
-        "app 6, key 2026-11",
+        "app 6, key of-6",
         "appId=6&currency=LAK&extra=&newpayOrderNo=TEST-",
         "may be called",
         "TLS              1.3, TLS13_AES",

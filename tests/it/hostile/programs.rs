@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::certificates::Authority;
 use super::tally::Tally;
 use super::{Daemon, Gateway, Place, start, until, until_attempted};
-use crate::program::Program;
+use crate::support::program::Program;
 
 /// The secret of app 6 in the harness.
 const SECRET: &str = "newpay-demo-secret";

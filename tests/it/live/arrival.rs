@@ -9,7 +9,7 @@ use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::merchant::Answer;
 use callback_dispatcher::service::Service;
 
-use crate::store_kind::Store;
+use crate::support::store::Store;
 
 use super::{Place, StoreKind, in_time, insert, on_both};
 
@@ -43,7 +43,7 @@ fn finish(mut gateway: Child) {
 
 async fn a_row_from_another_process_arrives_within_a_second(store: StoreKind) {
     let place = Place::on(store);
-    let merchant = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
+    let merchant = place.merchant_at(Answer::Ack, Arc::new(SystemClock)).await;
     let service = Service::start(place.configuration(&[]), Arc::new(SystemClock)).await;
     let service = service.expect("started");
     // The first wakes a daemon that has just started, the others one that is idle.

@@ -31,8 +31,10 @@ async fn a_merchant_that_hangs_takes_no_places_from_others(store: StoreKind) {
         false => Answer::Hang,
         true => Answer::Ack,
     });
-    let hangs = place.merchant(script, Arc::new(clock.clone())).await;
-    let acks = place.merchant(Answer::Ack, Arc::new(clock.clone())).await;
+    let hangs = place.merchant_at(script, Arc::new(clock.clone())).await;
+    let acks = place
+        .merchant_at(Answer::Ack, Arc::new(clock.clone()))
+        .await;
     let daemon = Daemon::start_at(&place, &LIMITS, clock.clone()).await;
     // The hanging one comes first, and has its places before the other one has any.
     daemon.enqueue(payments(&hangs.url("/"), "hangs", 50)).await;
@@ -79,7 +81,9 @@ async fn many_hanging_merchants_leave_places_to_those_that_answer(store: StoreKi
     let daemon = Daemon::start_at(&place, &LIMITS, clock.clone()).await;
     let mut merchants = Vec::new();
     for n in 0..6 {
-        let merchant = place.merchant(Answer::Hang, Arc::new(clock.clone())).await;
+        let merchant = place
+            .merchant_at(Answer::Hang, Arc::new(clock.clone()))
+            .await;
         daemon
             .enqueue(payments(&merchant.url("/"), &format!("merchant-{n}"), 5))
             .await;

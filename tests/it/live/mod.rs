@@ -6,57 +6,38 @@
 //! that nothing happens is proved by a canary, a later callback to the same merchant that has
 //! been delivered while the other was left alone.
 
-mod acknowledgement;
 mod arrival;
 mod commands;
+mod dispatcher;
 mod egress;
 mod fairness;
-mod guards;
 mod housekeeping;
 mod limits;
 mod outage;
 mod panic;
-mod place;
 mod retries;
 mod shared;
 mod traces;
 mod uncounted;
 
-use std::collections::BTreeMap;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use callback_dispatcher::domain::{CallbackId, NewCallback};
+use callback_dispatcher::merchant::{MockMerchant, Script};
 use callback_dispatcher::service::Service;
 use callback_dispatcher::store::{AttemptRow, CallbackRow, ShownState};
-use tokio::net::TcpListener;
 
-pub(super) use place::Place;
-
-use crate::store_kind::{StoreKind, on_both};
-
-/// How long anything may take that should take a moment; to take over what another dispatcher has
-/// left takes half of this.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::secrets::HMAC;
+use crate::support::callback::{finished, insert, insert_rows, payment, payment_of};
+use crate::support::place::{Place, key, listener};
+use crate::support::store::{StoreKind, on_both};
+use crate::support::waiting::{PATIENCE, in_time, until};
 
 /// What a wait between two attempts is by default.
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
-
-/// The key of app 6 alone.
-const KEYS: &str = r#"[[key]]
-app_id = "6"
-id = "2026-11"
-secret = "newpay-demo-secret"
-"#;
-
-/// A free port on loopback.
-pub(super) async fn listener() -> TcpListener {
-    let bound = TcpListener::bind(("127.0.0.1", 0)).await;
-    bound.expect("a free port on loopback")
-}
 
 /// A daemon under a manual clock.
 pub(super) struct Daemon {
@@ -99,7 +80,17 @@ impl Daemon {
         reloaded.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Queues payments as of the manual clock.
+    /// A merchant with the same clock.
+    pub(super) async fn merchant(&self, place: &Place, script: impl Into<Script>) -> MockMerchant {
+        place.merchant_at(script, self.shared_clock()).await
+    }
+
+    /// Queues a payment as of the manual clock.
+    pub(super) async fn queue(&self, url: &str, order: &str) {
+        self.enqueue(vec![payment(url, order)]).await;
+    }
+
+    /// Queues callbacks as of the manual clock.
     pub(super) async fn enqueue(&self, callbacks: Vec<NewCallback>) -> Vec<CallbackId> {
         let queued = self.service.queue().enqueue(callbacks, self.clock.now());
         queued.await.expect("queued")
@@ -167,60 +158,4 @@ impl Daemon {
 /// A manual clock at the real time.
 fn clock() -> ManualClock {
     ManualClock::at(SystemClock.now())
-}
-
-/// Asks until `holds` says yes, [`PATIENCE`] long.
-pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let mut again = tokio::time::interval(Duration::from_millis(20));
-    let asking = async {
-        while !holds().await {
-            again.tick().await;
-        }
-    };
-    in_time(what, asking).await;
-}
-
-/// What `future` gives, if it does so in time.
-pub(super) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(done) => done,
-        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
-    }
-}
-
-/// A payment of app 6.
-pub(super) fn payment(url: &str, order: &str) -> NewCallback {
-    payment_of("6", url, order)
-}
-
-fn payment_of(app: &str, url: &str, order: &str) -> NewCallback {
-    let line = serde_json::json!({
-        "kind": "payment", "callBackUrl": url, "appId": app, "payMethod": 1,
-        "orderAmt": "123.00", "currency": "LAK", "newpayOrderNo": order,
-        "orderNo": format!("shop-{order}"), "subject": "1", "result": "success",
-        "transInfo": "Transaction Success", "settlementStatus": 1,
-    });
-    NewCallback::from_json_line(&line.to_string()).expect("a payment")
-}
-
-/// The INSERT of a payment of app 6, with `more` columns and their SQL.
-pub(super) fn insert(url: &str, order: &str, more: &[(&str, &str)]) -> String {
-    let (url, order) = (format!("'{url}'"), format!("'{order}'"));
-    let mut columns = BTreeMap::from([
-        ("kind", "'payment'"),
-        ("callback_url", url.as_str()),
-        ("app_id", "'6'"),
-        ("pay_method", "1"),
-        ("amount", "'123.00'"),
-        ("currency", "'LAK'"),
-        ("newpay_order_no", order.as_str()),
-        ("order_no", order.as_str()),
-        ("result", "'success'"),
-        ("settlement_status", "1"),
-    ]);
-    columns.extend(more.iter().copied());
-    let names: Vec<&str> = columns.keys().copied().collect();
-    let values: Vec<&str> = columns.values().copied().collect();
-    let (names, values) = (names.join(", "), values.join(", "));
-    format!("INSERT INTO callback_queue ({names}) VALUES ({values});")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use callback_dispatcher::clock::ManualClock;
 use callback_dispatcher::domain::NewCallback;
 use callback_dispatcher::merchant::{Answer, MerchantSettings, MockMerchant};
-use callback_dispatcher::store::{AttemptRow, ShownState};
+use callback_dispatcher::store::ShownState;
 use tokio::net::TcpListener;
 
 use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, listener, on_both, payment, until};
@@ -15,14 +15,14 @@ use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, listener, on_both, pa
 /// Four do not make an outage.
 const MERCHANTS: usize = 6;
 
-/// Ports on which nobody listens for now.
-async fn closed_doors(count: usize) -> Vec<SocketAddr> {
+/// Ports on which nobody listens yet.
+async fn closed_ports(count: usize) -> Vec<SocketAddr> {
     let mut held = Vec::new();
     for _ in 0..count {
         held.push(listener().await);
     }
     held.iter()
-        .map(|door| door.local_addr().expect("it is bound"))
+        .map(|port| port.local_addr().expect("it is bound"))
         .collect()
 }
 
@@ -30,20 +30,18 @@ fn order(n: usize) -> String {
     format!("order-{n}")
 }
 
-fn payments(doors: &[SocketAddr]) -> Vec<NewCallback> {
-    let each = doors.iter().enumerate();
-    each.map(|(n, door)| payment(&format!("http://{door}/callback"), &order(n)))
+fn payments(ports: &[SocketAddr]) -> Vec<NewCallback> {
+    let each = ports.iter().enumerate();
+    each.map(|(n, port)| payment(&format!("http://{port}/callback"), &order(n)))
         .collect()
 }
 
-async fn open(place: &Place, door: SocketAddr, clock: &ManualClock) -> MockMerchant {
+async fn open(place: &Place, port: SocketAddr, clock: &ManualClock) -> MockMerchant {
     let settings = MerchantSettings {
-        script: Answer::Ack.into(),
-        keyring: Arc::new(place.configuration(&[]).keys.keyring),
         clock: Arc::new(clock.clone()),
-        ..MerchantSettings::default()
+        ..place.merchant_settings(Answer::Ack)
     };
-    let listener = TcpListener::bind(door)
+    let listener = TcpListener::bind(port)
         .await
         .expect("the port is still free");
     MockMerchant::start(listener, settings).expect("a merchant")
@@ -68,12 +66,27 @@ async fn until_nothing_is_charged(daemon: &Daemon, merchants: usize) {
     }
 }
 
+/// Every callback is exhausted after four attempts, all of them charged.
+async fn assert_all_are_charged(daemon: Daemon, merchants: usize) {
+    for attempts in 1..=4 {
+        for n in 0..merchants {
+            daemon.until_attempts(&order(n), attempts).await;
+        }
+        daemon.advance(FIVE_MINUTES);
+    }
+    for n in 0..merchants {
+        daemon.until_state(&order(n), ShownState::Exhausted).await;
+        assert_eq!(counted(&daemon, &order(n)).await, 4);
+    }
+    daemon.stop().await;
+}
+
 async fn half_an_hour_without_a_network_exhausts_nothing(store: StoreKind) {
     let place = Place::on(store);
     let clock = clock();
-    let doors = closed_doors(MERCHANTS).await;
+    let ports = closed_ports(MERCHANTS).await;
     let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
-    daemon.enqueue(payments(&doors)).await;
+    daemon.enqueue(payments(&ports)).await;
     until_nothing_is_charged(&daemon, MERCHANTS).await;
 
     let step = Duration::from_secs(15);
@@ -104,8 +117,8 @@ async fn half_an_hour_without_a_network_exhausts_nothing(store: StoreKind) {
     }
 
     let mut merchants = Vec::new();
-    for door in &doors {
-        merchants.push(open(&place, *door, &clock).await);
+    for port in &ports {
+        merchants.push(open(&place, *port, &clock).await);
     }
     for (n, merchant) in merchants.iter().enumerate() {
         let order = order(n);
@@ -120,13 +133,12 @@ async fn half_an_hour_without_a_network_exhausts_nothing(store: StoreKind) {
     daemon.stop().await;
 }
 
-async fn what_the_first_failures_had_exhausted_is_taken_back(store: StoreKind) {
+async fn a_callback_that_an_outage_had_exhausted_is_pending_again(store: StoreKind) {
     let place = Place::on(store);
-    let clock = clock();
-    let doors = closed_doors(MERCHANTS).await;
-    let daemon = Daemon::start_at(&place, &[("RETRY__SCHEDULE", "")], clock.clone()).await;
+    let ports = closed_ports(MERCHANTS).await;
+    let daemon = Daemon::start(&place, &[("RETRY__SCHEDULE", "")]).await;
     // One alone is the merchant's own failure, and without retries its last.
-    let mut payments = payments(&doors).into_iter();
+    let mut payments = payments(&ports).into_iter();
     daemon.enqueue(payments.by_ref().take(1).collect()).await;
     daemon.until_state(&order(0), ShownState::Exhausted).await;
     daemon.enqueue(payments.collect()).await;
@@ -136,35 +148,22 @@ async fn what_the_first_failures_had_exhausted_is_taken_back(store: StoreKind) {
     daemon.stop().await;
 }
 
-async fn four_merchants_that_are_down_are_down_themselves(store: StoreKind) {
+async fn four_merchants_that_are_down_are_no_outage_of_our_own(store: StoreKind) {
     let place = Place::on(store);
-    let clock = clock();
-    let doors = closed_doors(4).await;
-    let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
-    daemon.enqueue(payments(&doors)).await;
-    for attempts in 1..=4 {
-        for n in 0..doors.len() {
-            daemon.until_attempts(&order(n), attempts).await;
-        }
-        clock.advance(FIVE_MINUTES);
-    }
-    for n in 0..doors.len() {
-        daemon.until_state(&order(n), ShownState::Exhausted).await;
-        assert_eq!(counted(&daemon, &order(n)).await, 4);
-    }
-    daemon.stop().await;
+    let ports = closed_ports(4).await;
+    let daemon = Daemon::start(&place, &[]).await;
+    daemon.enqueue(payments(&ports)).await;
+    assert_all_are_charged(daemon, ports.len()).await;
 }
 
-async fn while_anyone_answers_those_that_are_down_are_down_themselves(store: StoreKind) {
+async fn while_one_merchant_answers_there_is_no_outage_of_our_own(store: StoreKind) {
     let place = Place::on(store);
-    let clock = clock();
-    let doors = closed_doors(MERCHANTS).await;
-    let healthy = place.merchant(Answer::Ack, Arc::new(clock.clone())).await;
-    let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
-    let canary = vec![payment(&healthy.url("/callback"), "canary")];
-    daemon.enqueue(canary).await;
+    let ports = closed_ports(MERCHANTS).await;
+    let daemon = Daemon::start(&place, &[]).await;
+    let healthy = daemon.merchant(&place, Answer::Ack).await;
+    daemon.queue(&healthy.url("/callback"), "canary").await;
     daemon.until_state("canary", ShownState::Delivered).await;
-    daemon.enqueue(payments(&doors)).await;
+    daemon.enqueue(payments(&ports)).await;
     for n in 0..MERCHANTS {
         daemon.until_attempts(&order(n), 1).await;
         assert_eq!(counted(&daemon, &order(n)).await, 1);
@@ -172,30 +171,18 @@ async fn while_anyone_answers_those_that_are_down_are_down_themselves(store: Sto
     daemon.stop().await;
 }
 
-async fn without_the_shield_every_failure_counts(store: StoreKind) {
+async fn without_local_fault_protection_every_failure_counts(store: StoreKind) {
     let place = Place::on(store);
-    let clock = clock();
-    let doors = closed_doors(MERCHANTS).await;
-    let daemon = Daemon::start_at(&place, &[("SHIELD__ENABLED", "false")], clock.clone()).await;
-    daemon.enqueue(payments(&doors)).await;
-    for attempts in 1..=4 {
-        for n in 0..MERCHANTS {
-            daemon.until_attempts(&order(n), attempts).await;
-        }
-        clock.advance(FIVE_MINUTES);
-    }
-    for n in 0..MERCHANTS {
-        daemon.until_state(&order(n), ShownState::Exhausted).await;
-        let attempts: Vec<AttemptRow> = daemon.attempts(&order(n)).await;
-        assert!(attempts.iter().all(|attempt| attempt.counted));
-    }
-    daemon.stop().await;
+    let ports = closed_ports(MERCHANTS).await;
+    let daemon = Daemon::start(&place, &[("SHIELD__ENABLED", "false")]).await;
+    daemon.enqueue(payments(&ports)).await;
+    assert_all_are_charged(daemon, MERCHANTS).await;
 }
 
 on_both!(
     half_an_hour_without_a_network_exhausts_nothing,
-    what_the_first_failures_had_exhausted_is_taken_back,
-    four_merchants_that_are_down_are_down_themselves,
-    while_anyone_answers_those_that_are_down_are_down_themselves,
-    without_the_shield_every_failure_counts,
+    a_callback_that_an_outage_had_exhausted_is_pending_again,
+    four_merchants_that_are_down_are_no_outage_of_our_own,
+    while_one_merchant_answers_there_is_no_outage_of_our_own,
+    without_local_fault_protection_every_failure_counts,
 );

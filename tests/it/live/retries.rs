@@ -10,7 +10,7 @@ use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::merchant::{Answer, MockMerchant, Received, Script};
 use callback_dispatcher::store::ShownState;
 
-use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, on_both, payment};
+use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, on_both};
 
 const ORDER: &str = "202209210000006950";
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -31,9 +31,7 @@ fn posts_of(merchant: &MockMerchant, order: &str) -> Vec<Received> {
 
 /// Sends a canary to the same merchant: whatever else of it was due has been claimed with it.
 async fn canary(daemon: &Daemon, merchant: &MockMerchant, name: &str) {
-    daemon
-        .enqueue(vec![payment(&merchant.url("/canary"), name)])
-        .await;
+    daemon.queue(&merchant.url("/canary"), name).await;
     daemon.until_state(name, ShownState::Delivered).await;
 }
 
@@ -50,13 +48,11 @@ async fn a_merchant_that_refuses_gets_four_posts_five_minutes_apart(store: Store
     let place = Place::on(store);
     let clock = clock();
     let merchant = place
-        .merchant(refuses_the_order(), Arc::new(clock.clone()))
+        .merchant_at(refuses_the_order(), Arc::new(clock.clone()))
         .await;
     let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
     let start = clock.now();
-    daemon
-        .enqueue(vec![payment(&merchant.url("/callback"), ORDER)])
-        .await;
+    daemon.queue(&merchant.url("/callback"), ORDER).await;
     for n in 1..=3 {
         daemon.until_attempts(ORDER, n).await;
         let callback = daemon.callback(ORDER).await;
@@ -84,7 +80,7 @@ async fn a_merchant_that_refuses_gets_four_posts_five_minutes_apart(store: Store
         assert!(attempt.counted);
         assert_eq!(attempt.http_status, Some(200));
         assert_eq!(attempt.started_at, *due);
-        assert_eq!(attempt.key_id.as_deref(), Some("2026-11"));
+        assert_eq!(attempt.key_id.as_deref(), Some("of-6"));
     }
     assert_eq!(
         attempts
@@ -127,11 +123,9 @@ async fn a_merchant_that_fails_twice_and_then_acknowledges_is_delivered_on_the_t
         },
         _ => Answer::Ack,
     });
-    let merchant = place.merchant(script, Arc::new(clock.clone())).await;
+    let merchant = place.merchant_at(script, Arc::new(clock.clone())).await;
     let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
-    daemon
-        .enqueue(vec![payment(&merchant.url("/callback"), ORDER)])
-        .await;
+    daemon.queue(&merchant.url("/callback"), ORDER).await;
     for n in 1..=2 {
         daemon.until_attempts(ORDER, n).await;
         clock.advance(FIVE_MINUTES);

@@ -9,24 +9,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use callback_dispatcher::clock::{Clock as _, Stopwatch, SystemClock};
+use callback_dispatcher::delivery::DeliveryPolicy;
 use callback_dispatcher::delivery::transport::{Post, PostReport};
-use callback_dispatcher::delivery::{DeliveryPolicy, Dispatcher};
-use callback_dispatcher::domain::CallbackId;
+use callback_dispatcher::domain::{Next, Outcome};
 use callback_dispatcher::merchant::{Answer, Script};
-use callback_dispatcher::store::{Endpoint, Queue, Recorded, ShownState, StoreError};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use callback_dispatcher::store::{Recorded, ShownState};
 
-use super::commands::{answered, command, exhausted};
-use super::guards::{claim, record};
-use super::panic::{Told, acknowledged, next, terms};
-use super::{Daemon, FIVE_MINUTES, PATIENCE, Place, in_time, insert, payment, until};
-use crate::postgres::Server;
-use crate::store_kind::{Store, StoreKind};
+use super::dispatcher::{Running, acknowledged, policy};
+use super::{Daemon, Place, in_time, insert, payment, until};
+use crate::support::attempt::{claim_of, record};
+use crate::support::postgres::Server;
+use crate::support::store::{Store, StoreKind};
 
 const NOBODY: &str = "http://127.0.0.1:9/callback";
 
-/// Takes its time, acknowledges everything, and knows how many POSTs of all dispatchers were under
+/// Takes its time, acknowledges everything, and counts the POSTs of all dispatchers that were under
 /// way at once.
 #[derive(Clone, Debug, Default)]
 struct Watched {
@@ -48,57 +45,39 @@ impl Post for Watched {
     }
 }
 
-/// One of several.
-struct One {
-    queue: Arc<dyn Queue>,
-    own: Arc<AtomicUsize>,
-    stop: watch::Sender<bool>,
-    _terms: watch::Sender<Arc<DeliveryPolicy>>,
-    running: JoinHandle<Result<usize, StoreError>>,
+/// One of several dispatchers, and how many POSTs it has made.
+struct Member {
+    running: Running,
+    posts: Arc<AtomicUsize>,
 }
 
-impl One {
-    async fn start(place: &Place, limit: usize, all: &Watched, told: &Told) -> Self {
-        let queue = place.open("one of several").await.expect("a seat");
+impl Member {
+    async fn start(place: &Place, limit: usize, all: &Watched) -> Self {
         let post = Watched {
             own: Arc::default(),
             ..all.clone()
         };
-        let own = Arc::clone(&post.own);
+        let posts = Arc::clone(&post.own);
         let limited = DeliveryPolicy {
             in_flight_per_origin_max: limit,
             in_flight_max: 32,
-            ..terms(place, post)
+            ..policy(place, post)
         };
-        let (terms, under) = watch::channel(Arc::new(limited));
-        let (stop, stopping) = watch::channel(false);
-        let observer = Arc::new(Told(told.0.clone()));
-        let clock = Arc::new(SystemClock);
-        let dispatcher = Dispatcher::new(Arc::clone(&queue), clock, observer, under);
-        Self {
-            queue,
-            own,
-            stop,
-            _terms: terms,
-            running: tokio::spawn(dispatcher.run(stopping, PATIENCE)),
-        }
+        let running = Running::start(place, Arc::new(SystemClock), limited).await;
+        Self { running, posts }
     }
 
     async fn enqueue(&self, name: &str, count: usize) {
         let callbacks = (0..count).map(|n| payment(NOBODY, &format!("{name}-{n}")));
-        let queued = self.queue.enqueue(callbacks.collect(), SystemClock.now());
+        let queue = &self.running.queue;
+        let queued = queue.enqueue(callbacks.collect(), SystemClock.now());
         queued.await.expect("queued");
     }
 
     async fn until_of(&self, count: usize) {
         let what = format!("it is one of {count}");
-        until(&what, async || self.queue.fleet_position().of == count).await;
-    }
-
-    async fn stop(self) {
-        self.stop.send_replace(true);
-        assert_eq!(self.running.await.expect("no panic of its own"), Ok(0));
-        self.queue.close().await;
+        let queue = &self.running.queue;
+        until(&what, async || queue.fleet_position().of == count).await;
     }
 }
 
@@ -107,28 +86,30 @@ impl One {
 async fn most_at_once(limit: usize) -> (usize, usize) {
     const BACKLOG: usize = 200;
     let place = Place::on(StoreKind::Postgres);
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let (all, tell) = (Watched::default(), Told(tell));
-    let one = One::start(&place, limit, &all, &tell).await;
-    let other = One::start(&place, limit, &all, &tell).await;
+    let all = Watched::default();
+    let mut one = Member::start(&place, limit, &all).await;
+    let mut other = Member::start(&place, limit, &all).await;
     one.until_of(2).await;
     other.until_of(2).await;
     one.enqueue("together", BACKLOG).await;
-    for _ in 0..BACKLOG {
-        next(&mut told).await;
-    }
+    let mut finished = 0;
+    until("the backlog is sent", async || {
+        finished += one.running.finished_so_far() + other.running.finished_so_far();
+        finished == BACKLOG
+    })
+    .await;
     let together = all.most.swap(0, Ordering::SeqCst);
-    for share in [&one.own, &other.own] {
-        let share = share.load(Ordering::SeqCst);
+    for posts in [&one.posts, &other.posts] {
+        let share = posts.load(Ordering::SeqCst);
         assert!(share >= BACKLOG / 8, "one had {share} of {BACKLOG}");
     }
-    other.stop().await;
+    other.running.stop().await;
     one.until_of(1).await;
     one.enqueue("alone", BACKLOG / 2).await;
     for _ in 0..BACKLOG / 2 {
-        next(&mut told).await;
+        one.running.next().await;
     }
-    one.stop().await;
+    one.running.stop().await;
     let sent = "SELECT count(*), count(DISTINCT callback_id) FROM callback_attempt";
     assert_eq!(place.sql(sent), "300|300", "nothing is sent twice");
     (together, all.most.load(Ordering::SeqCst))
@@ -147,32 +128,6 @@ async fn a_limit_of_one_is_one_for_each_dispatcher() {
     assert_eq!(alone, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_is_carried_out_once() {
-    let place = Place::on(StoreKind::Postgres);
-    let daemons = [
-        Daemon::start(&place, &[]).await,
-        Daemon::start(&place, &[]).await,
-    ];
-    let clock = Arc::new(daemons[0].clock.clone());
-    let merchant = place.merchant(Answer::Ack, clock).await;
-    place.sql(&exhausted(&merchant.url("/callback"), 300));
-    place.sql(&command(
-        "action, state, rate",
-        "'resend', 'exhausted', 100000",
-    ));
-    let found = answered(&place, 1).await;
-    assert_eq!(found, "done|300|300|0|{}|resent 300 of 300 callbacks");
-    for daemon in &daemons {
-        daemon.clock.advance(FIVE_MINUTES);
-    }
-    daemons[0].until_count(ShownState::Delivered, 300).await;
-    assert_eq!(merchant.count(), 300);
-    for daemon in daemons {
-        daemon.stop().await;
-    }
-}
-
 /// What was under way is recorded afterwards, and what comes afterwards is sent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_goes_on_when_its_server_is_back() {
@@ -183,9 +138,9 @@ async fn a_daemon_goes_on_when_its_server_is_back() {
         Some("under-way") => Answer::Slow(Duration::from_secs(3)),
         _ => Answer::Ack,
     });
-    let merchant = place.merchant(script, Arc::new(daemon.clock.clone())).await;
+    let merchant = daemon.merchant(&place, script).await;
     let url = merchant.url("/callback");
-    daemon.enqueue(vec![payment(&url, "under-way")]).await;
+    daemon.queue(&url, "under-way").await;
     in_time("the POST", merchant.wait_for(1)).await;
     server.restart();
     place.sql(&insert(&url, "afterwards", &[("next_attempt_at", "1")]));
@@ -201,11 +156,13 @@ async fn a_daemon_goes_on_when_its_server_is_back() {
 async fn a_lapsed_lease_is_taken_over_and_its_first_holder_changes_nothing() {
     let place = Place::on(StoreKind::Postgres);
     let first = place.open("the first").await.expect("a seat");
-    let merchant = place.merchant(Answer::Ack, Arc::new(SystemClock)).await;
+    let merchant = place.merchant(Answer::Ack).await;
     let url = merchant.url("/callback");
     place.sql(&insert(&url, "order", &[("next_attempt_at", "1")]));
     let now = SystemClock.now();
-    let lease = claim(&*first, &url, now).await;
+    let origin = url.trim_end_matches("/callback");
+    let mut claimed = claim_of(&*first, origin, 1, now).await;
+    let claimed = claimed.pop().expect("it is due");
     let lapse = format!(
         "UPDATE callback_queue SET leased_until = 1 WHERE lease_token = {}",
         place.sql("SELECT lease_token FROM callback_queue")
@@ -220,7 +177,9 @@ async fn a_lapsed_lease_is_taken_over_and_its_first_holder_changes_nothing() {
     .await;
     let took = since_start.elapsed();
     assert!(took > Duration::from_secs(14), "taken over after {took:?}");
-    assert_eq!(record(&*first, lease, now).await, Recorded::LeaseLost);
+    let (outcome, next) = (Outcome::Acknowledged, Next::Delivered);
+    let late = record(&*first, claimed, outcome, next, now).await;
+    assert_eq!(late, Recorded::LeaseLost);
     let log = "SELECT seq, outcome, counted FROM callback_attempt ORDER BY seq";
     assert_eq!(place.sql(log), "1|interrupted|0\n2|acknowledged|1");
     let row = "SELECT state, attempts, attempt_seq, lease_token IS NULL FROM callback_queue";
@@ -236,11 +195,10 @@ async fn a_lease_of_a_dispatcher_that_lives_is_not_taken_over() {
     let place = Place::on(StoreKind::Postgres);
     let limits = [("DELIVERY__TIMEOUT", "60s")];
     let holder = Daemon::start(&place, &limits).await;
-    let clock = Arc::new(holder.clock.clone());
     let slow = Answer::Slow(Duration::from_secs(20));
-    let merchant = place.merchant(slow, clock).await;
+    let merchant = holder.merchant(&place, slow).await;
     let url = merchant.url("/callback");
-    holder.enqueue(vec![payment(&url, "slow")]).await;
+    holder.queue(&url, "slow").await;
     in_time("the POST", merchant.wait_for(1)).await;
     let other = Daemon::start(&place, &limits).await;
     holder.until_state("slow", ShownState::Delivered).await;
@@ -287,8 +245,7 @@ impl Transaction {
 async fn what_is_committed_late_under_a_lower_id_is_delivered() {
     let place = Place::on(StoreKind::Postgres);
     let daemon = Daemon::start(&place, &[]).await;
-    let clock = Arc::new(daemon.clock.clone());
-    let merchant = place.merchant(Answer::Ack, clock).await;
+    let merchant = daemon.merchant(&place, Answer::Ack).await;
     let url = merchant.url("/callback");
     let row = |order| insert(&url, order, &[("next_attempt_at", "1")]);
     let late = Transaction::begin(&place, &row("late"));
@@ -303,28 +260,13 @@ async fn what_is_committed_late_under_a_lower_id_is_delivered() {
     daemon.stop().await;
 }
 
-/// No id tells of it, and nothing polls here.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_notice_names_the_endpoint_of_a_new_row() {
-    let place = Place::on(StoreKind::Postgres);
-    let queue = place.open("this test").await.expect("a seat");
-    place.sql(&insert(NOBODY, "order", &[]));
-    in_time("a nudge", queue.changed()).await;
-    let arrivals = queue.arrivals(CallbackId(i64::MAX), 5).await;
-    let due = arrivals.expect("readable").due;
-    let endpoints: Vec<_> = due.iter().map(|due| &due.endpoint).collect();
-    assert_eq!(endpoints, [&Endpoint::new("6", "http://127.0.0.1:9")]);
-    queue.close().await;
-}
-
 /// As behind a pooler that passes no notices on: the newest id tells that there is something.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_no_notice_tells_of_is_found_by_polling() {
     let place = Place::on(StoreKind::Postgres);
     place.sql("ALTER TABLE callback_queue DISABLE TRIGGER callback_queue_notify");
     let daemon = Daemon::start(&place, &[]).await;
-    let clock = Arc::new(daemon.clock.clone());
-    let merchant = place.merchant(Answer::Ack, clock).await;
+    let merchant = daemon.merchant(&place, Answer::Ack).await;
     let url = merchant.url("/callback");
     for order in ["first", "second"] {
         place.sql(&insert(&url, order, &[("next_attempt_at", "1")]));

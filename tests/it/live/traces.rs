@@ -10,7 +10,7 @@ use callback_dispatcher::merchant::{Answer, Script};
 use callback_dispatcher::store::ShownState;
 use serde_json::Value;
 
-use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, listener, on_both, payment};
+use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, listener, on_both};
 
 async fn every_attempt_of_a_callback_is_in_one_trace(store: StoreKind) {
     let heard: Arc<Mutex<Vec<Value>>> = Arc::default();
@@ -31,10 +31,10 @@ async fn every_attempt_of_a_callback_is_in_one_trace(store: StoreKind) {
         0 => Answer::Status(503),
         _ => Answer::Ack,
     });
-    let merchant = place.merchant(answers, Arc::new(clock())).await;
+    let merchant = place.merchant_at(answers, Arc::new(clock())).await;
     let daemon = Daemon::start(&place, &[("TRACING__OTLP_ENDPOINT", &endpoint)]).await;
     let url = merchant.url("/hook-of-secret-7?token=secret-8");
-    daemon.enqueue(vec![payment(&url, "A")]).await;
+    daemon.queue(&url, "A").await;
     daemon.until_attempts("A", 1).await;
     daemon.clock.advance(FIVE_MINUTES);
     daemon.until_state("A", ShownState::Delivered).await;
@@ -75,9 +75,9 @@ async fn a_collector_that_is_not_there_changes_nothing(store: StoreKind) {
     let endpoint = format!("http://{}", door.local_addr().expect("bound"));
     drop(door);
     let place = Place::on(store);
-    let merchant = place.merchant(Answer::Ack, Arc::new(clock())).await;
+    let merchant = place.merchant_at(Answer::Ack, Arc::new(clock())).await;
     let daemon = Daemon::start(&place, &[("TRACING__OTLP_ENDPOINT", &endpoint)]).await;
-    daemon.enqueue(vec![payment(&merchant.url("/"), "A")]).await;
+    daemon.queue(&merchant.url("/"), "A").await;
     daemon.until_state("A", ShownState::Delivered).await;
     daemon.stop().await;
 }

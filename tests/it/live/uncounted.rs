@@ -1,4 +1,4 @@
-//! What is not the merchant's doing takes nothing from its budget.
+//! Attempts that fail for no fault of the merchant's are not charged to it.
 
 use std::sync::Arc;
 
@@ -7,11 +7,13 @@ use callback_dispatcher::merchant::{Answer, MockMerchant};
 use callback_dispatcher::store::ShownState;
 
 use super::{
-    Daemon, FIVE_MINUTES, KEYS, Place, StoreKind, clock, insert, on_both, payment, payment_of,
+    Daemon, FIVE_MINUTES, HMAC, Place, StoreKind, clock, insert, key, on_both, payment, payment_of,
 };
 
 async fn acks(place: &Place, clock: &ManualClock) -> MockMerchant {
-    place.merchant(Answer::Ack, Arc::new(clock.clone())).await
+    place
+        .merchant_at(Answer::Ack, Arc::new(clock.clone()))
+        .await
 }
 
 async fn an_app_without_a_key_waits_for_one(store: StoreKind) {
@@ -52,7 +54,7 @@ async fn an_app_without_a_key_waits_for_one(store: StoreKind) {
     }
     assert_eq!(merchant.count(), 1);
 
-    place.write_keys(&format!("{KEYS}{}", KEYS.replace("\"6\"", "\"7\"")));
+    place.write_keys(&(key("6", HMAC) + &key("7", HMAC)));
     let fixed = daemon.service.reload(place.configuration(&[])).await;
     assert_eq!(fixed.expect("reloaded"), Vec::<&str>::new());
     clock.advance(FIVE_MINUTES);
@@ -110,7 +112,7 @@ async fn a_row_that_is_no_utf8_harms_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_crash_left_in_flight_is_interrupted_and_sent_at_once() {
+async fn callbacks_that_a_crash_left_in_flight_are_interrupted_and_sent_at_once() {
     let place = Place::new();
     let clock = clock();
     let merchant = acks(&place, &clock).await;

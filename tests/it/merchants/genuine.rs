@@ -10,7 +10,8 @@ use futures_util::future::join_all;
 
 use super::message::{SECRET, VECTORS, genuine, hmac_key, now, payment, refund, signed_at};
 use super::receiver::{Language, Shop};
-use crate::live::{Daemon, Place};
+use crate::live::Daemon;
+use crate::support::place::Place;
 
 /// Results of both kinds and both ways, from the queue to the receiver's record; and a probe.
 pub(super) async fn the_daemon_delivers(language: &'static Language) {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::message::SECRET;
-use crate::program::Program;
+use crate::support::program::Program;
 
 /// A language, and how its receiver is started and looked into.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use callback_dispatcher::store::{Ledger, sqlite};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::store_kind::{Store, StoreKind, on_both};
+use crate::support::store::{Store, StoreKind, on_both};
 
 const HISTORY: &str = include_str!("history.py");
 const AUDITOR: &str = include_str!("auditor.py");

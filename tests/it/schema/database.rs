@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Client, POSTGRES_SCHEMA, Queue, Row, plain};
-use crate::postgres::{Database, Server};
+use crate::support::postgres::{Database, Server};
 
 /// Runs the schema; what it complains of.
 fn complaints(database: &Database, script: &str) -> String {

@@ -9,7 +9,7 @@ use callback_dispatcher::store::sqlite::{self, SCHEMA_VERSION};
 use serde_json::{Value, json};
 
 use super::{Client, POSTGRES_SCHEMA, Queue, Row, feed, plain};
-use crate::postgres::{Database, Server};
+use crate::support::postgres::{Database, Server};
 
 /// `schema.sql` as each older version had it.
 const OLDER: &[(i64, &str)] = &[

@@ -1,7 +1,7 @@
 //! What a dispatcher is told of at the commit: PostgreSQL's alone, SQLite has the file's events.
 
 use super::POSTGRES_SCHEMA;
-use crate::postgres::{Database, Server};
+use crate::support::postgres::{Database, Server};
 
 fn new() -> Database {
     let database = Server::shared().create_database();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{POSTGRES_SCHEMA, SCHEMA};
-use crate::postgres::{Database, Server};
+use crate::support::postgres::{Database, Server};
 
 /// Reads `[[sql, [parameter, ...]], ...]`, commits each statement by itself, and prints
 /// `[{"rows": [...], "changes": n} or {"error": "..."}, ...]`. A parameter `{"blob": hex}` is bytes.

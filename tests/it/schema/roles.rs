@@ -2,7 +2,7 @@
 //! what they have to, and no more. SQLite has no roles.
 
 use super::POSTGRES_SCHEMA;
-use crate::postgres::{Database, Server};
+use crate::support::postgres::{Database, Server};
 
 const ROW: &str = "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, \
      newpay_order_no, order_no, result, settlement_status) VALUES ('payment', 'https://a.example/', '6', 1, \

@@ -1,9 +1,9 @@
 //! No secret gets out: not into a log, an error, a metric, a page or the database.
 //!
-//! [`ALL`] has every secret that the tests give to the program. The helpers of `binary` and `live`
-//! hold all that they see against it, in each of their tests: what the program prints, what its
-//! admin port answers, and whatever files stand in its folder when a test ends. The tour in
-//! [`tour`] makes the program speak about secrets as much as it can.
+//! [`ALL`] has every secret that the tests give to the program. `support::process` and `support::place`
+//! compare all that they see with it, in each test that uses them: what the program prints, and
+//! whatever files stand in its folder when a test ends. [`tour`] makes the program speak about secrets
+//! as much as it can.
 
 mod tour;
 

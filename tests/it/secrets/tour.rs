@@ -8,7 +8,11 @@ use callback_dispatcher::merchant::{Answer, Script};
 use serde_json::json;
 
 use super::{CONSOLE_TOKEN, HMAC, HMAC_NEXT, PROXY_PASSWORD, RSA, URL_TOKEN, assert_none_in};
-use crate::binary::{Place, admin_address, get, payment, refund, set_mode, until, with};
+use crate::binary::{admin_address, get};
+use crate::support::callback::{payment_line as payment, refund_line as refund, with};
+use crate::support::place::Place;
+use crate::support::process::Process;
+use crate::support::waiting::found;
 
 /// App 6 signs by HMAC and is being rotated, app 7 by RSA.
 fn write_keys(place: &Place) {
@@ -23,7 +27,7 @@ fn write_keys(place: &Place) {
     place.write("keys.toml", &keys);
     place.write("rsa.pem", RSA);
     for name in ["keys.toml", "rsa.pem"] {
-        set_mode(&place.path(name), 0o600);
+        place.set_mode(name, 0o600);
     }
 }
 
@@ -74,7 +78,7 @@ async fn no_log_error_metric_answer_or_database_has_one() {
         let mut daemon = place.run();
         let address = admin_address(&mut daemon).await;
         let daemon = daemon.ready().await;
-        until("all but the one without a key are finished", || {
+        found("all but the one without a key are finished", || {
             let pending =
                 "SELECT 1 FROM callback_queue WHERE state = 'pending' AND app_id <> 'no key'";
             place.rows(pending).is_empty().then_some(())
@@ -155,14 +159,14 @@ fn no_error_about_a_faulty_secret_shows_it() {
         let place = Place::bare();
         place.write("keys.toml", &keys);
         place.write("rsa.pem", &broken_pem);
-        set_mode(&place.path("keys.toml"), 0o600);
-        set_mode(&place.path("rsa.pem"), 0o600);
+        place.set_mode("keys.toml", 0o600);
+        place.set_mode("rsa.pem", 0o600);
         for command in ["check", "run"] {
             let said = place.ask(&[command]);
             assert_eq!(said.code, Some(78), "{said:?}");
         }
         // Others can read it: refused without a look at what is in it.
-        set_mode(&place.path("keys.toml"), 0o644);
+        place.set_mode("keys.toml", 0o644);
         assert_eq!(place.ask(&["check"]).code, Some(78));
     }
 }
@@ -175,8 +179,8 @@ async fn a_proxys_password_stays_between_us_and_it() {
     command.env("DISPATCHER__EGRESS__PROXY", &proxy);
     command.env("DISPATCHER__LOG__LEVEL", "trace");
     place.enqueue(&[payment("http://127.0.0.1:9/cb", 1)]);
-    let daemon = crate::binary::Daemon::spawn(command).ready().await;
-    until("an attempt is recorded", || {
+    let daemon = Process::spawn(command).ready().await;
+    found("an attempt is recorded", || {
         let attempts = place.rows("SELECT detail FROM callback_attempt");
         (!attempts.is_empty()).then_some(())
     })

@@ -13,6 +13,8 @@ use callback_dispatcher::store::{LedgerEntry, LeftOpen, Queue};
 
 use super::Backend;
 use super::reading::{MIDNIGHT, fill};
+use crate::support::callback::insert;
+use crate::support::store::{StoreKind, on_both};
 
 /// Two hours after the day, so that it is over.
 const CLOSING: Timestamp = Timestamp::from_millis(MIDNIGHT + 26 * 3_600_000);
@@ -50,25 +52,23 @@ async fn begin(queue: &Arc<dyn Queue>) {
     begun.expect("begun");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_earlier_try_has_left_of_a_day_is_forgotten() {
-    for backend in Backend::both() {
-        let queue = backend.queue().await;
-        begin(&queue).await;
-        note(&queue, 1, Fate::Pending).await;
-        note(&queue, 2, Fate::Unknown).await;
-        begin(&queue).await;
-        note(&queue, 2, Fate::Exhausted).await;
-        note(&queue, 3, Fate::Cancelled).await;
-        let closed = LedgerEntry::Link(Box::new(link()));
-        assert_eq!(queue.write_ledger(closed.clone()).await, Ok(()));
-        assert_eq!(backend.sql(OPEN), "2|exhausted|2\n3|cancelled|2");
-        assert_eq!(backend.ledger().await.links().await, Ok(vec![link()]));
-        let again = queue.write_ledger(closed).await.expect_err("it is closed");
-        assert!(again.to_string().contains("reconciliation"), "{again}");
-        assert_eq!(backend.sql(OPEN), "2|exhausted|2\n3|cancelled|2");
-        queue.close().await;
-    }
+async fn notes_of_a_closing_that_was_cut_off_are_forgotten(kind: StoreKind) {
+    let backend = Backend::new(kind);
+    let queue = backend.queue().await;
+    begin(&queue).await;
+    note(&queue, 1, Fate::Pending).await;
+    note(&queue, 2, Fate::Unknown).await;
+    begin(&queue).await;
+    note(&queue, 2, Fate::Exhausted).await;
+    note(&queue, 3, Fate::Cancelled).await;
+    let closed = LedgerEntry::Link(Box::new(link()));
+    assert_eq!(queue.write_ledger(closed.clone()).await, Ok(()));
+    assert_eq!(backend.sql(OPEN), "2|exhausted|2\n3|cancelled|2");
+    assert_eq!(backend.ledger().await.links().await, Ok(vec![link()]));
+    let again = queue.write_ledger(closed).await.expect_err("it is closed");
+    assert!(again.to_string().contains("reconciliation"), "{again}");
+    assert_eq!(backend.sql(OPEN), "2|exhausted|2\n3|cancelled|2");
+    queue.close().await;
 }
 
 /// SQLite has one dispatcher.
@@ -134,33 +134,33 @@ async fn the_first_dispatcher_closes_days_for_all_of_them() {
 }
 
 /// On PostgreSQL a transaction may commit after ones with higher ids, and after a day was closed.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_callback_that_is_committed_late_belongs_to_the_next_day() {
-    for backend in Backend::both() {
-        let queue = backend.queue().await;
-        let ledger = backend.ledger().await;
-        let next_morning = MIDNIGHT + 25 * 3_600_000;
-        let insert = |id: i64, created_at: i64| {
-            backend.sql(&format!(
-                "INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount,
-                   currency, newpay_order_no, order_no, result, settlement_status, created_at)
-                 VALUES ({id}, 'payment', 'https://one.example/', '6', 1, '1', 'LAK', 'N{id}', 'M',
-                   'success', 1, {created_at})"
-            ));
-        };
-        insert(1, MIDNIGHT);
-        insert(10, next_morning);
-        close_days(&*ledger, &*queue, CLOSING)
-            .await
-            .expect("closed");
-        insert(5, next_morning);
-        let closed = close_days(&*ledger, &*queue, CLOSING.after(DAY)).await;
-        let queued: Vec<_> = closed
-            .expect("closed")
-            .iter()
-            .map(|link| link.counts.queued)
-            .collect();
-        assert_eq!(queued, [2]);
-        queue.close().await;
-    }
+async fn a_callback_that_is_committed_late_belongs_to_the_next_day(kind: StoreKind) {
+    let backend = Backend::new(kind);
+    let queue = backend.queue().await;
+    let ledger = backend.ledger().await;
+    let next_morning = MIDNIGHT + 25 * 3_600_000;
+    let insert = |id: i64, created_at: i64| {
+        let (id, created_at) = (id.to_string(), created_at.to_string());
+        let changes = [("id", id.as_str()), ("created_at", &created_at)];
+        backend.sql(&insert("https://one.example/", &id, &changes));
+    };
+    insert(1, MIDNIGHT);
+    insert(10, next_morning);
+    close_days(&*ledger, &*queue, CLOSING)
+        .await
+        .expect("closed");
+    insert(5, next_morning);
+    let closed = close_days(&*ledger, &*queue, CLOSING.after(DAY)).await;
+    let queued: Vec<_> = closed
+        .expect("closed")
+        .iter()
+        .map(|link| link.counts.queued)
+        .collect();
+    assert_eq!(queued, [2]);
+    queue.close().await;
 }
+
+on_both!(
+    notes_of_a_closing_that_was_cut_off_are_forgotten,
+    a_callback_that_is_committed_late_belongs_to_the_next_day,
+);

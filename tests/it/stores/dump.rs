@@ -1,7 +1,7 @@
 //! What `pg_dump` writes of a queue is one again.
 
-use crate::postgres::Server;
-use crate::store_kind::Store;
+use crate::support::postgres::Server;
+use crate::support::store::Store;
 
 const SCHEMA: &str = include_str!("../../../schema.postgres.sql");
 const DIVIDE: &str = include_str!("../../../partition.postgres.sql");

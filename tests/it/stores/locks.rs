@@ -6,14 +6,14 @@ use std::time::Duration;
 use callback_dispatcher::domain::{Next, Outcome};
 use callback_dispatcher::store::postgres::FleetTiming;
 use callback_dispatcher::store::{
-    ChargedAttempt, ClaimedCallback, CompletedAttempt, Endpoint, Lease, Queue, Recorded,
-    RecordedAttempt, Refund, Unrecorded,
+    ChargedAttempt, ClaimedCallback, CompletedAttempt, Lease, Queue, Recorded, RecordedAttempt,
+    Refund, Unrecorded,
 };
 use tokio_postgres::NoTls;
 
-use super::Backend;
-use super::queue::{ONE, at, attempt, claim, enqueue};
-use crate::live::until;
+use super::{Backend, ONE, at, enqueue};
+use crate::support::attempt::{claim_of, completed};
+use crate::support::waiting::until;
 
 /// Another session in a transaction, for instance that of an operator.
 struct Rival(tokio_postgres::Client);
@@ -51,13 +51,8 @@ async fn until_waiting(backend: &Backend, sessions: &str) {
     until(&what, async || waiting(backend) == sessions).await;
 }
 
-fn completed(claimed: ClaimedCallback, next: Next) -> CompletedAttempt {
-    CompletedAttempt {
-        claimed,
-        endpoint: Endpoint::new("6", ONE),
-        attempt: Box::new(attempt(Outcome::Timeout, at(3))),
-        next,
-    }
+fn exhausted(claimed: ClaimedCallback) -> CompletedAttempt {
+    completed(claimed, Outcome::Timeout, Next::Exhausted, at(3))
 }
 
 fn applied(recorded: Result<Vec<RecordedAttempt>, Unrecorded>) -> bool {
@@ -70,10 +65,8 @@ fn applied(recorded: Result<Vec<RecordedAttempt>, Unrecorded>) -> bool {
 async fn claims(queue: &Arc<dyn Queue>, count: usize) -> Vec<ClaimedCallback> {
     let orders: Vec<String> = (1..=count).map(|n| n.to_string()).collect();
     let orders: Vec<&str> = orders.iter().map(String::as_str).collect();
-    enqueue(queue, ONE, &orders, at(0)).await;
-    let shares = claim(queue, &[(ONE, count)], at(1)).await;
-    let claimed = shares.into_iter().flat_map(|share| share.callbacks);
-    let mut claimed: Vec<ClaimedCallback> = claimed.collect();
+    enqueue(&**queue, &orders, at(0)).await;
+    let mut claimed = claim_of(&**queue, ONE, count, at(1)).await;
     assert_eq!(claimed.len(), count);
     claimed.reverse();
     claimed
@@ -104,16 +97,11 @@ async fn record_release_and_uncount_lock_rows_in_the_order_of_their_ids() {
     let released = assert_locks_lowest_id_first(&backend, work).await;
     released.expect("released");
 
-    let shares = claim(&queue, &[(ONE, 3)], at(2)).await;
-    let claimed = shares.into_iter().flat_map(|share| share.callbacks);
-    let mut attempts: Vec<CompletedAttempt> = claimed
-        .map(|claimed| completed(claimed, Next::Exhausted))
-        .collect();
+    let claimed = claim_of(&*queue, ONE, 3, at(2)).await;
+    let mut attempts: Vec<CompletedAttempt> = claimed.into_iter().map(exhausted).collect();
     attempts.reverse();
-    let charged = attempts
-        .iter()
-        .map(|completed| completed.claimed.lease.attempt());
-    let charged: Vec<ChargedAttempt> = charged.collect();
+    let leases = attempts.iter().map(|attempt| &attempt.claimed.lease);
+    let charged: Vec<ChargedAttempt> = leases.map(Lease::attempt).collect();
     let recording = Arc::clone(&queue);
     let work = async move { recording.record(attempts).await };
     let recorded = assert_locks_lowest_id_first(&backend, work).await;
@@ -147,7 +135,7 @@ async fn a_heartbeat_does_not_wait_for_records() {
         .into_iter()
         .map(|claimed| {
             let queue = Arc::clone(&queue);
-            let ended = vec![completed(claimed, Next::Exhausted)];
+            let ended = vec![exhausted(claimed)];
             tokio::spawn(async move { queue.record(ended).await })
         })
         .collect();

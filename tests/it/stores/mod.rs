@@ -13,11 +13,19 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
+use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::Queue;
 use callback_dispatcher::store::postgres::FleetTiming;
 use tempfile::TempDir;
 
-use crate::store_kind::{Store, StoreKind};
+use crate::support::callback::payment;
+use crate::support::store::{Store, StoreKind};
+
+const ONE: &str = "https://one.example";
+
+const fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + 1000 * seconds)
+}
 
 /// A lease is reclaimed as soon as the database says that it has expired.
 const TIMING: FleetTiming = FleetTiming {
@@ -57,13 +65,21 @@ impl Backend {
         Self::new(StoreKind::Postgres)
     }
 
-    fn both() -> [Self; 2] {
-        [StoreKind::Sqlite, StoreKind::Postgres].map(Self::new)
-    }
-
     /// A dispatcher's side; with PostgreSQL there may be several.
     async fn queue(&self) -> Arc<dyn Queue> {
         let opening = self.store.open_with("this test", TIMING).await;
         opening.expect("opened")
     }
+}
+
+/// Queues payments of app 6 for [`ONE`].
+async fn enqueue(queue: &dyn Queue, orders: &[&str], now: Timestamp) {
+    enqueue_for(queue, ONE, orders, now).await;
+}
+
+async fn enqueue_for(queue: &dyn Queue, origin: &str, orders: &[&str], now: Timestamp) {
+    let url = format!("{origin}/callback");
+    let callbacks = orders.iter().map(|order| payment(&url, order));
+    let queued = queue.enqueue(callbacks.collect(), now).await;
+    queued.expect("queued");
 }

@@ -9,8 +9,9 @@ use callback_dispatcher::store::transfer::TABLES;
 use callback_dispatcher::store::{Queue, Retention};
 
 use super::Backend;
-use crate::postgres::{Database, Server};
-use crate::store_kind::Store;
+use crate::support::callback::{finished, insert};
+use crate::support::postgres::{Database, Server};
+use crate::support::store::Store;
 
 const SCHEMA: &str = include_str!("../../../schema.postgres.sql");
 const DIVIDE: &str = include_str!("../../../partition.postgres.sql");
@@ -48,14 +49,19 @@ fn month(database: &Database, ahead: i64) -> i64 {
 
 /// Queues callback `id`, which was delivered by an attempt of this moment.
 fn delivered(database: &Database, id: i64, at: i64) {
+    let (id, at) = (id.to_string(), at.to_string());
+    let attempted = [
+        ("id", id.as_str()),
+        ("attempts", "1"),
+        ("attempt_seq", "1"),
+        ("last_outcome", "'acknowledged'"),
+    ];
+    let changes = [&attempted[..], &finished("'delivered'", &at)].concat();
     database.sql(&format!(
-        "INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, currency,
-           newpay_order_no, order_no, result, settlement_status, state, attempts, next_attempt_at,
-           attempt_seq, last_outcome, finished_at)
-         VALUES ({id}, 'payment', 'https://one.example/', '6', 1, '1', 'LAK', 'N{id}', 'M{id}',
-           'success', 1, 'delivered', 1, NULL, 1, 'acknowledged', {at});
+        "{}
          INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted)
-         VALUES ({id}, 1, {at}, 5, 'acknowledged', 1)"
+         VALUES ({id}, 1, {at}, 5, 'acknowledged', 1)",
+        insert("https://one.example/", &id, &changes)
     ));
 }
 
@@ -353,7 +359,7 @@ async fn an_attempt_that_is_written_meanwhile_does_not_go_with_its_month() {
     });
     let sleeps = "SELECT count(*) FROM pg_stat_activity
                   WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    crate::live::until("it is being written", async || {
+    crate::support::waiting::until("it is being written", async || {
         database.value(sleeps) == "1"
     })
     .await;

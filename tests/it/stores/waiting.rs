@@ -1,4 +1,4 @@
-//! What waits, what is paused and what is in flight, as people see it.
+//! Pending, paused and in-flight callbacks, as an operator sees them.
 
 use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::{
@@ -6,7 +6,8 @@ use callback_dispatcher::store::{
 };
 
 use super::Backend;
-use crate::store_kind::{StoreKind, on_both};
+use crate::support::callback::{finished, insert, insert_rows};
+use crate::support::store::{StoreKind, on_both};
 
 on_both!(
     each_state_is_listed_in_an_order_of_its_own,
@@ -44,12 +45,17 @@ const ROWS: [(i64, &str, &str, &str); 10] = [
 
 fn fill(backend: &Backend) {
     for (id, app, host, changes) in ROWS {
+        let (url, id) = (format!("https://{host}.example/cb"), id.to_string());
+        let app = format!("'{app}'");
+        let row = [
+            ("id", &*id),
+            ("app_id", &app),
+            ("created_at", &id),
+            ("next_attempt_at", &id),
+        ];
+        backend.sql(&insert(&url, &format!("np-{id}"), &row));
         backend.sql(&format!(
-            "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-               newpay_order_no, order_no, result, settlement_status, created_at, next_attempt_at)
-             VALUES ('payment', 'https://{host}.example/cb', '{app}', 1, '1', 'LAK', 'np-{id}',
-               'o-{id}', 'success', 1, {id}, {id});
-             UPDATE callback_queue SET {changes} WHERE id = {id}"
+            "UPDATE callback_queue SET {changes} WHERE id = {id}"
         ));
     }
     backend.sql(
@@ -180,16 +186,14 @@ async fn the_oldest_due_ignores_paused_callbacks(kind: StoreKind) {
 
 /// The planner works out for itself that a day's callbacks are few.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_days_ends_are_few_to_the_planner() {
+async fn the_planner_expects_few_callbacks_that_finished_within_a_day() {
     let backend = Backend::postgres();
-    backend.sql(
-        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-           newpay_order_no, order_no, result, settlement_status, state, next_attempt_at, finished_at)
-         SELECT 'payment', 'https://one.example/', '6', 1, '1', 'LAK', n, n, 'success', 1,
-           'delivered', NULL, n
-         FROM generate_series(1, 20000) n;
-         ANALYZE callback_queue",
-    );
+    backend.sql(&insert_rows(
+        20_000,
+        "https://one.example/",
+        &finished("'delivered'", "n"),
+    ));
+    backend.sql("ANALYZE callback_queue");
     let plan = backend.sql("EXPLAIN (COSTS OFF) SELECT * FROM merchant_health");
     // Row by row, and not by a bitmap: that is for many rows, and for more still it is the table.
     let is_for_few = plan.contains("Index Scan using callback_finished on");

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Daemon, Place, Said, until};
+use super::{Place, Process, Said, found};
 
 /// What a transfer carries, and by what its rows are in order.
 const TABLES: &[(&str, &str)] = &[
@@ -65,8 +65,8 @@ fn about(line: &Value) -> String {
 
 /// Begins or goes on with a transfer, and kills it once there are so many rows in the copy.
 async fn cut_off(place: &Place, from: &str, to: &str, rows: u64, copied: impl Fn() -> u64) {
-    let mut transfer = Daemon::spawn(place.command(&arguments(from, to)));
-    until(&format!("{rows} rows are copied"), || {
+    let mut transfer = Process::spawn(place.command(&arguments(from, to)));
+    found(&format!("{rows} rows are copied"), || {
         (copied() >= rows).then_some(())
     })
     .await;

@@ -7,8 +7,8 @@ use callback_dispatcher::merchant::Answer;
 use tokio_postgres::{Client, NoTls};
 
 use super::{TABLES, cut_off, digests, populated, with_rows};
-use crate::binary::{Place, payment, until};
-use crate::postgres::{Database, Server};
+use crate::binary::{Place, found, payment};
+use crate::support::postgres::{Database, Server};
 
 const OLD: &str = "sqlite:queue.db";
 
@@ -326,7 +326,7 @@ async fn the_daemon_over_there_sends_what_is_due_once() {
     let daemon = place.run().ready().await;
     let waiting = "SELECT 1 FROM callback_queue WHERE state = 'pending' AND id NOT IN (6, 11)
                    UNION ALL SELECT 1 FROM operator_command WHERE finished_at IS NULL";
-    until("all that may be sent is sent", || {
+    found("all that may be sent is sent", || {
         one.sql(waiting).is_empty().then_some(())
     })
     .await;

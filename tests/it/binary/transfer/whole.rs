@@ -7,7 +7,7 @@ use callback_dispatcher::store::transfer::TABLES as TABLES_CARRIED;
 use serde_json::{Value, json};
 
 use super::{TABLES, about, digests, populated};
-use crate::binary::{Place, payment, until};
+use crate::binary::{Place, found, payment};
 
 const OLD: &str = "sqlite:queue.db";
 const NEW: &str = "sqlite:new.db";
@@ -115,7 +115,7 @@ async fn the_daemon_over_there_sends_what_is_due_once() {
     let daemon = place.run().ready().await;
     let waiting = "SELECT 1 FROM callback_queue WHERE state = 'pending' AND id NOT IN (6, 11)
                    UNION ALL SELECT 1 FROM operator_command WHERE finished_at IS NULL";
-    until("all that may be sent is sent", || {
+    found("all that may be sent is sent", || {
         place.rows_of("new.db", waiting).is_empty().then_some(())
     })
     .await;

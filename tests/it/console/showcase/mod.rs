@@ -21,8 +21,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::TOKEN;
-use crate::live::{Place, listener};
-use crate::store_kind::StoreKind;
+use crate::support::place::{Place, listener};
+use crate::support::store::StoreKind;
 
 /// What a merchant may write to take over the console, or to mislead who reads it.
 pub(super) const HOSTILE: &str = "<script>document.title='owned'</script>\

@@ -6,7 +6,7 @@ use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::store::{Action, Endpoint};
 
 use super::{Fixture, ONE, TWO, app, at, origin};
-use crate::store_kind::{StoreKind, on_both};
+use crate::support::store::{StoreKind, on_both};
 
 on_both!(
     a_paused_origin_is_not_claimed_until_it_is_resumed,

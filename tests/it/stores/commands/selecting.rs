@@ -4,7 +4,8 @@ use callback_dispatcher::domain::CallbackId;
 use callback_dispatcher::store::{Action, Selectors, StoredState};
 
 use super::{Fixture, ONE, TWO, app, at};
-use crate::store_kind::{StoreKind, on_both};
+use crate::support::callback::{finished, insert};
+use crate::support::store::{StoreKind, on_both};
 
 on_both!(
     each_selector_chooses_its_callbacks,
@@ -19,74 +20,31 @@ async fn each_selector_chooses_its_callbacks(kind: StoreKind) {
         ("c", "exhausted", "7", ONE),
         ("d", "exhausted", "7", TWO),
     ];
-    let table: [(Selectors, &str); 9] = [
+    type Choose = fn(&mut Selectors);
+    let table: [(Choose, &str); 9] = [
+        (|it| it.callback_id = Some(CallbackId(3)), "c"),
+        (|it| it.order_number = Some("shop-b".to_owned()), "b"),
+        (|it| it.order_number = Some("d".to_owned()), "d"),
+        (|it| it.app_id = Some("7".to_owned()), "c d"),
         (
-            Selectors {
-                callback_id: Some(CallbackId(3)),
-                ..Selectors::default()
-            },
-            "c",
-        ),
-        (
-            Selectors {
-                order_number: Some("shop-b".to_owned()),
-                ..Selectors::default()
-            },
-            "b",
-        ),
-        (
-            Selectors {
-                order_number: Some("d".to_owned()),
-                ..Selectors::default()
-            },
-            "d",
-        ),
-        (
-            Selectors {
-                app_id: Some("7".to_owned()),
-                ..Selectors::default()
-            },
-            "c d",
-        ),
-        (
-            Selectors {
-                origin: Some("HTTPS://two.example:443/other".to_owned()),
-                ..Selectors::default()
-            },
+            |it| it.origin = Some("HTTPS://two.example:443/other".to_owned()),
             "b d",
         ),
+        (|it| it.state = Some(StoredState::Cancelled), "b"),
+        (|it| it.since = Some(at(2)), "c d"),
+        (|it| it.until = Some(at(1)), "a"),
         (
-            Selectors {
-                state: Some(StoredState::Cancelled),
-                ..Selectors::default()
-            },
-            "b",
-        ),
-        (
-            Selectors {
-                since: Some(at(2)),
-                ..Selectors::default()
-            },
-            "c d",
-        ),
-        (
-            Selectors {
-                until: Some(at(1)),
-                ..Selectors::default()
-            },
-            "a",
-        ),
-        (
-            Selectors {
-                state: Some(StoredState::Exhausted),
-                app_id: Some("7".to_owned()),
-                origin: Some(TWO.to_owned()),
-                ..Selectors::default()
+            |it| {
+                it.state = Some(StoredState::Exhausted);
+                it.app_id = Some("7".to_owned());
+                it.origin = Some(TWO.to_owned());
             },
             "d",
         ),
     ];
-    for (selectors, expected) in table {
+    for (choose, expected) in table {
+        let mut selectors = Selectors::default();
+        choose(&mut selectors);
         let fixture = Fixture::on(kind).await;
         fixture.insert(&rows);
         let chosen = selectors.clone();
@@ -99,13 +57,15 @@ async fn each_selector_chooses_its_callbacks(kind: StoreKind) {
 
 async fn a_refund_is_found_by_each_of_its_numbers(kind: StoreKind) {
     let fixture = Fixture::on(kind).await;
-    fixture.sql(
-        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-           newpay_order_no, order_no, newpay_refund_order_no, refund_order_no, result, state,
-           next_attempt_at, finished_at)
-         VALUES ('refund', 'https://one.example/', '6', 1, '1', 'LAK', 'n', 'o', 'nr', 'r',
-           'success', 'exhausted', NULL, 1)",
-    );
+    let refund = [
+        ("kind", "'refund'"),
+        ("order_no", "'o'"),
+        ("newpay_refund_order_no", "'nr'"),
+        ("refund_order_no", "'r'"),
+        ("settlement_status", "NULL"),
+    ];
+    let changes = [&refund[..], &finished("'exhausted'", "1")].concat();
+    fixture.sql(&insert("https://one.example/", "n", &changes));
     for number in ["n", "o", "nr", "r"] {
         let found = fixture
             .answered(Action::Resend, |command| {
@@ -124,10 +84,9 @@ async fn callbacks_with_ids_below_one_are_found(kind: StoreKind) {
     for id in [-7, 0] {
         fixture.sql(&format!(
             "INSERT INTO internal_transfer_in (transfer_id, from_name, marked_at, copying) VALUES ('s', 'f', 1, 1);
-             INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, currency,
-               newpay_order_no, order_no, result, settlement_status)
-             VALUES ({id}, 'payment', '{ONE}/', '6', 1, '1', 'LAK', 'N{id}', 'M', 'success', 1);
-             DELETE FROM internal_transfer_in"
+             {}
+             DELETE FROM internal_transfer_in",
+            insert(ONE, &format!("N{id}"), &[("id", &id.to_string())])
         ));
     }
     assert_eq!(

@@ -7,9 +7,9 @@ use callback_dispatcher::store::{Action, Endpoint, Remaining};
 
 use super::super::Backend;
 use super::{Fixture, ONE, TWO, app, at};
-use crate::live::until;
+use crate::support::waiting::until;
 
-/// Several at once, each in pieces of its own: nobody does what another has done.
+/// Several at once, each in batchs of its own: nobody does what another has done.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_dispatchers_do_each_callback_once() {
     const ROWS: usize = 2345;
@@ -31,8 +31,8 @@ async fn several_dispatchers_do_each_callback_once() {
         let queue = fixture.backend.queue().await;
         working.spawn(async move {
             loop {
-                let piece = queue.carry_out(at(10)).await.expect("carried out");
-                if piece.remaining == Remaining::Nothing {
+                let batch = queue.carry_out(at(10)).await.expect("carried out");
+                if batch.remaining == Remaining::Nothing {
                     break;
                 }
             }

@@ -1,7 +1,6 @@
-//! The two stores that a queue may be in. A behaviour counts only if it is so on both.
+//! The two databases that a queue may be in. A test counts only if it holds on both.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use callback_dispatcher::store::postgres::{
@@ -11,7 +10,8 @@ use callback_dispatcher::store::sqlite::{self, SqliteCommands, SqliteInspection,
 use callback_dispatcher::store::{Commands, Inspection, Ledger, OpenError, Queue, Unobserved};
 use serde_json::Value;
 
-use crate::postgres::{Database, Server, feed};
+use super::postgres::{Database, Server};
+use super::sqlite::try_sqlite3;
 
 /// Makes tests of `async` functions that take a [`StoreKind`], or of plain ones after `plain:`. The
 /// tests are called `the_function::sqlite` and `the_function::postgres`.
@@ -20,12 +20,12 @@ macro_rules! on_both {
         mod $name {
             #[test]
             fn sqlite() {
-                super::$name($crate::store_kind::StoreKind::Sqlite);
+                super::$name($crate::support::store::StoreKind::Sqlite);
             }
 
             #[test]
             fn postgres() {
-                super::$name($crate::store_kind::StoreKind::Postgres);
+                super::$name($crate::support::store::StoreKind::Postgres);
             }
         }
     )+};
@@ -33,12 +33,12 @@ macro_rules! on_both {
         mod $name {
             #[tokio::test(flavor = "multi_thread")]
             async fn sqlite() {
-                super::$name($crate::store_kind::StoreKind::Sqlite).await;
+                super::$name($crate::support::store::StoreKind::Sqlite).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn postgres() {
-                super::$name($crate::store_kind::StoreKind::Postgres).await;
+                super::$name($crate::support::store::StoreKind::Postgres).await;
             }
         }
     )+};
@@ -93,6 +93,7 @@ impl Store {
 
     /// Lets the `sqlite3` program or `psql` run `sql`, each statement by itself; returns what it
     /// printed: a line for each row, columns apart by `|`.
+    #[track_caller]
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.try_sql(sql)
             .unwrap_or_else(|complaint| panic!("{sql}: {complaint}"))
@@ -101,7 +102,7 @@ impl Store {
     /// The same, or the complaint.
     pub(crate) fn try_sql(&self, sql: &str) -> Result<String, String> {
         match self {
-            Self::Sqlite(path) => sqlite3(path, &[], sql),
+            Self::Sqlite(path) => try_sqlite3(path, &[], sql),
             Self::Postgres(database) => database.try_sql(sql),
         }
     }
@@ -109,7 +110,7 @@ impl Store {
     /// The rows of a statement as objects.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Value> {
         let json = match self {
-            Self::Sqlite(path) => sqlite3(path, &["-json"], sql),
+            Self::Sqlite(path) => try_sqlite3(path, &["-json"], sql),
             Self::Postgres(database) if sql.trim_start().starts_with("SELECT") => {
                 database.try_sql(&format!("SELECT json_agg(found) FROM ({sql}) found"))
             }
@@ -177,17 +178,4 @@ fn database(at: &Database) -> postgres::Database {
 async fn inspection(at: &Database) -> PostgresInspection {
     let opened = PostgresInspection::open(&database(at)).await;
     opened.expect("readable")
-}
-
-fn sqlite3(path: &Path, options: &[&str], sql: &str) -> Result<String, String> {
-    let mut command = Command::new("sqlite3");
-    command
-        .args(["-batch", "-bail", "-cmd", ".timeout 5000"])
-        .args(options)
-        .arg(path);
-    let said = feed(command, &format!("{sql}\n;\n"));
-    match said.succeeded {
-        true => Ok(said.printed.trim().to_owned()),
-        false => Err(said.complaints.trim().to_owned()),
-    }
 }
