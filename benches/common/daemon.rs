@@ -39,6 +39,14 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// One that stops at once, whatever is in flight.
+    pub(crate) fn cut_short() -> Self {
+        Self {
+            drain_timeout: Duration::from_millis(100),
+            ..Self::default()
+        }
+    }
+
     /// Writes the settings into the folder of `place`; returns where the admin port is to be.
     pub(crate) fn write(&self, place: &Place) -> Result<SocketAddr> {
         let admin = free_port()?;

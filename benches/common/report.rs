@@ -13,6 +13,22 @@ pub(crate) fn table(title: &str, head: &[&str], rows: &[Vec<String>]) {
     println!("\n{title}\n\n{table}");
 }
 
+/// Prints spreads under a title.
+pub(crate) fn spreads(title: &str, rows: &[Vec<String>]) {
+    table(title, &["", "minimum", "median", "maximum"], rows);
+}
+
+/// Prints pairs of runs with so many decimals; returns how the second compares with the first.
+pub(crate) fn paired(title: &str, names: [&str; 2], digits: usize, pairs: &[[f64; 2]]) -> Spread {
+    let form = |value: f64| format!("{value:.digits$}");
+    let side = |n: usize| Spread::of(pairs.iter().map(|pair| pair[n])).row(names[n], form);
+    let ratio = Spread::of(pairs.iter().map(|[first, second]| second / first));
+    let last = ratio.row("ratio", |value| format!("{value:.3}"));
+    let title = format!("{title}, {} paired rounds", pairs.len());
+    spreads(&title, &[side(0), side(1), last]);
+    ratio
+}
+
 /// Minimum, median and maximum.
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {

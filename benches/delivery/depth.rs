@@ -1,4 +1,4 @@
-//! What a deep queue costs: memory, time, CPU, and the other merchants' patience.
+//! What a deep queue costs: memory, time, CPU, and how long other merchants wait.
 
 use std::time::Duration;
 
@@ -16,20 +16,12 @@ use crate::drain::rate;
 pub(crate) async fn memory(large: usize, rounds: usize, figures: &mut Figures) -> Result<()> {
     let mut pairs = Vec::new();
     for _ in 0..rounds {
-        pairs.push((peak(10_000).await?, peak(large).await?));
+        pairs.push([peak(10_000).await?, peak(large).await?]);
     }
-    let large_peak = Spread::of(pairs.iter().map(|pair| pair.1));
-    let ratio = Spread::of(pairs.iter().map(|(small, large)| large / small));
-    let mebi = |value: f64| format!("{value:.1}");
-    report::table(
-        &format!("Peak RSS while a backlog is drained, {rounds} paired rounds"),
-        &["", "minimum", "median", "maximum"],
-        &[
-            Spread::of(pairs.iter().map(|pair| pair.0)).row("10,000 rows, MiB", mebi),
-            large_peak.row(&format!("{large} rows, MiB"), mebi),
-            ratio.row("ratio", |value| format!("{value:.3}")),
-        ],
-    );
+    let names = ["10,000 rows, MiB", &format!("{large} rows, MiB")];
+    let title = "Peak RSS while a backlog is drained";
+    let ratio = report::paired(title, names, 1, &pairs);
+    let large_peak = Spread::of(pairs.iter().map(|pair| pair[1]));
     let name = format!("peak RSS, backlog {large}");
     figures.add(name, large_peak.median, " MiB", Goal::AtMost(64.0));
     let name = format!("peak RSS, {large} against 10,000");
@@ -68,7 +60,6 @@ pub(crate) async fn finished(
     let merchant = merchants::acknowledging(None).await?;
     let (full, empty) = (Place::new()?, Place::new()?);
     full.fill_finished(finished)?;
-    let mut ratios = Vec::new();
     let mut rates = Vec::new();
     for _ in 0..rounds {
         let mut pair = [0.0; 2];
@@ -79,23 +70,12 @@ pub(crate) async fn finished(
             *rate_of = rate(rows, all_arrived(&merchant, before, rows).await?);
             daemon.stop()?;
         }
-        ratios.push(pair[1] / pair[0]);
         rates.push(pair);
     }
     merchant.stop().await;
-    let ratio = Spread::of(ratios);
-    let count = |value: f64| format!("{value:.0}");
-    report::table(
-        &format!(
-            "Drain of {rows} callbacks beside {finished} finished ones, {rounds} paired rounds"
-        ),
-        &["", "minimum", "median", "maximum"],
-        &[
-            Spread::of(rates.iter().map(|pair| pair[0])).row("empty table, POST/s", count),
-            Spread::of(rates.iter().map(|pair| pair[1])).row("full table, POST/s", count),
-            ratio.row("ratio", |value| format!("{value:.3}")),
-        ],
-    );
+    let title = format!("Drain of {rows} callbacks beside {finished} finished ones");
+    let names = ["empty table, POST/s", "full table, POST/s"];
+    let ratio = report::paired(&title, names, 0, &rates);
     let name = format!("drain rate with {finished} finished rows");
     figures.add(name, ratio.median, "", Goal::AtLeast(0.9));
     Ok(())
@@ -148,12 +128,8 @@ pub(crate) async fn idle(rows: usize, half: Duration, figures: &mut Figures) -> 
     let name = format!("CPU when idle, {rows} rows waiting");
     figures.add(name, cpu, " %", Goal::AtMost(0.2));
     let growth = (quietest(second) - quietest(first)) / 1024.0;
-    figures.add(
-        "I/O when idle, growth from half to half",
-        growth,
-        " KiB",
-        Goal::AtMost(1.0),
-    );
+    let name = "I/O when idle, growth from half to half";
+    figures.add(name, growth, " KiB", Goal::AtMost(1.0));
     Ok(())
 }
 
@@ -166,26 +142,21 @@ pub(crate) async fn start(rows: usize, rounds: usize, figures: &mut Figures) -> 
         origin: &merchants::one_of(&merchant, 500, "n"),
         due: PAST,
     })?;
-    let setup = Setup {
-        drain_timeout: Duration::from_millis(100),
-        ..Setup::default()
-    };
     let mut millis = Vec::new();
     for _ in 0..rounds {
         let before = merchant.count();
         let watch = Stopwatch::start();
-        let daemon = Daemon::start(&place, &setup)?;
+        let daemon = Daemon::start(&place, &Setup::cut_short())?;
         tokio::time::timeout(Duration::from_secs(60), merchant.wait_for(before + 1)).await?;
         millis.push(watch.elapsed().as_secs_f64() * 1e3);
         daemon.stop()?;
     }
     merchant.stop().await;
     let spread = Spread::of(millis);
-    report::table(
+    report::spreads(
         &format!(
             "From the start of the process to the first POST, {rows} rows due, {rounds} rounds"
         ),
-        &["", "minimum", "median", "maximum"],
         &[spread.row("milliseconds", |value| format!("{value:.1}"))],
     );
     let name = format!("start with {rows} due rows: first POST");
@@ -207,19 +178,10 @@ pub(crate) async fn hanging_backlog(
         let with = drain_of_the_others(others, hanging).await?;
         rates.push([without, with]);
     }
-    let count = |value: f64| format!("{value:.0}");
-    let ratio = Spread::of(rates.iter().map(|pair| pair[1] / pair[0]));
-    report::table(
-        &format!(
-            "Drain of {others} callbacks of 499 origins beside {hanging} of one that hangs, {rounds} paired rounds"
-        ),
-        &["", "minimum", "median", "maximum"],
-        &[
-            Spread::of(rates.iter().map(|pair| pair[0])).row("without it, POST/s", count),
-            Spread::of(rates.iter().map(|pair| pair[1])).row("with it, POST/s", count),
-            ratio.row("ratio", |value| format!("{value:.3}")),
-        ],
-    );
+    let title =
+        format!("Drain of {others} callbacks of 499 origins beside {hanging} of one that hangs");
+    let names = ["without it, POST/s", "with it, POST/s"];
+    let ratio = report::paired(&title, names, 0, &rates);
     let name = format!("one origin hangs with {hanging} rows: drain rate of the others");
     figures.add(name, ratio.median, "", Goal::AtLeast(0.9));
     Ok(())
@@ -236,11 +198,7 @@ async fn drain_of_the_others(others: usize, hanging: usize) -> Result<f64> {
         origin: &merchants::one_of(&healthy, 499, "n"),
         due: PAST,
     })?;
-    let setup = Setup {
-        drain_timeout: Duration::from_millis(100),
-        ..Setup::default()
-    };
-    let daemon = Daemon::start(&place, &setup)?;
+    let daemon = Daemon::start(&place, &Setup::cut_short())?;
     let elapsed = all_arrived(&healthy, 0, others).await?;
     daemon.stop()?;
     healthy.stop().await;

@@ -68,12 +68,11 @@ pub(crate) async fn measure(size: &Size, tls: bool, figures: &mut Figures) -> Re
     let micros = |value: f64| format!("{value:.1}");
     let ratio = |value: f64| format!("{value:.3}");
     let scheme = if tls { "https" } else { "http" };
-    report::table(
+    report::spreads(
         &format!(
             "Drain over {scheme}: {} callbacks, {IN_FLIGHT} in flight, log level {}, {} paired rounds",
             size.rows, size.log, size.rounds
         ),
-        &["", "minimum", "median", "maximum"],
         &[
             over(|round| round.bare_http.per_second).row("a: bare reqwest, POST/s", count),
             b.row("b: dispatcher, POST/s", count),

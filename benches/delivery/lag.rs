@@ -1,4 +1,4 @@
-//! From the gateway's COMMIT to the merchant's door.
+//! From the gateway's COMMIT to the merchant.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use callback_dispatcher::clock::Stopwatch;
 use crate::common::daemon::{Daemon, Setup};
 use crate::common::merchants::{self, Arrivals};
 use crate::common::place::{Fill, PAST, Place};
-use crate::common::report::{self, Figures, Goal, Spread, percentile};
+use crate::common::report::{self, Figures, Goal, percentile};
 use crate::gateway::{self, Commit, Load};
 
 /// How long what was committed may take to arrive at last.
@@ -22,7 +22,7 @@ fn lags(commits: &[Commit], rows: usize, arrivals: &[(usize, i128)]) -> Vec<f64>
         .filter_map(|(number, arrived)| {
             let place = commits.partition_point(|commit| commit.first <= *number);
             let commit = commits.get(place.checked_sub(1)?)?;
-            // A merchant may be told before the gateway's COMMIT has returned.
+            // A merchant may have it before the gateway's COMMIT has returned.
             let nanos = (arrived - commit.at).max(0);
             (*number < commit.first + rows).then_some(nanos as f64 / 1e6)
         })
@@ -73,18 +73,9 @@ pub(crate) async fn measure(drain_rate: f64, seconds: u32, figures: &mut Figures
         let lags = lags(&commits, load.rows, &gather(&arrivals, wanted).await?);
         let [p50, p99] = [50, 99].map(|percent| percentile(&lags, percent));
         if load.rows == 1 {
-            figures.add(
-                "commit to arrival when idle, p50",
-                p50,
-                " ms",
-                Goal::AtMost(2.0),
-            );
-            figures.add(
-                "commit to arrival when idle, p99",
-                p99,
-                " ms",
-                Goal::AtMost(8.0),
-            );
+            let name = "commit to arrival when idle";
+            figures.add(format!("{name}, p50"), p50, " ms", Goal::AtMost(2.0));
+            figures.add(format!("{name}, p99"), p99, " ms", Goal::AtMost(8.0));
         } else {
             let name = "commit to arrival at half of the drain rate, p99";
             figures.add(name, p99, " ms", Goal::AtMost(50.0));
@@ -103,19 +94,10 @@ pub(crate) async fn measure(drain_rate: f64, seconds: u32, figures: &mut Figures
     }
     daemon.stop()?;
     merchant.stop().await;
-    report::table(
-        "From COMMIT in another process to the merchant, milliseconds",
-        &[
-            "load",
-            "rows/s",
-            "rows in a commit",
-            "samples",
-            "p50",
-            "p99",
-            "maximum",
-        ],
-        &table,
-    );
+    let head = "load, rows/s, rows in a commit, samples, p50, p99, maximum";
+    let head: Vec<&str> = head.split(", ").collect();
+    let title = "From COMMIT in another process to the merchant, milliseconds";
+    report::table(title, &head, &table);
     Ok(())
 }
 
@@ -124,27 +106,15 @@ pub(crate) async fn half_hangs(rounds: u32, seconds: u32, figures: &mut Figures)
     let mut pairs = Vec::new();
     for _ in 0..rounds {
         let all_healthy = p99_of_the_healthy(false, seconds).await?;
-        pairs.push((all_healthy, p99_of_the_healthy(true, seconds).await?));
+        pairs.push([all_healthy, p99_of_the_healthy(true, seconds).await?]);
     }
-    let millis = |value: f64| format!("{value:.2}");
-    let ratio = Spread::of(pairs.iter().map(|(none, half)| half / none));
-    report::table(
-        &format!(
-            "Lag of 250 healthy origins, p99 in milliseconds, at 200/s over 500 origins, {rounds} paired rounds of {seconds} s"
-        ),
-        &["", "minimum", "median", "maximum"],
-        &[
-            Spread::of(pairs.iter().map(|pair| pair.0)).row("none hangs", millis),
-            Spread::of(pairs.iter().map(|pair| pair.1)).row("250 hang until the deadline", millis),
-            ratio.row("ratio", millis),
-        ],
+    let title = format!(
+        "Lag of 250 healthy origins, p99 in milliseconds, at 200/s over 500 origins for {seconds} s"
     );
-    figures.add(
-        "half of 500 origins hang: p99 lag of the others, ratio",
-        ratio.median,
-        "",
-        Goal::AtMost(1.2),
-    );
+    let names = ["none hangs", "250 hang until the deadline"];
+    let ratio = report::paired(&title, names, 2, &pairs).median;
+    let name = "half of 500 origins hang: p99 lag of the others, ratio";
+    figures.add(name, ratio, "", Goal::AtMost(1.2));
     Ok(())
 }
 
@@ -157,11 +127,7 @@ async fn p99_of_the_healthy(others_hang: bool, seconds: u32) -> Result<f64> {
         merchants::acknowledging(None).await?
     };
     let place = Place::new()?;
-    let setup = Setup {
-        drain_timeout: Duration::from_millis(100),
-        ..Setup::default()
-    };
-    let daemon = Daemon::start(&place, &setup)?;
+    let daemon = Daemon::start(&place, &Setup::cut_short())?;
     let origin = format!(
         "CASE ?1 % 2 WHEN 0 THEN {} ELSE {} END",
         merchants::one_of(&healthy, 250, "?1 / 2"),
@@ -195,11 +161,7 @@ pub(crate) async fn one_app_hangs(due: usize, seconds: u32, figures: &mut Figure
         origin: &merchants::one_of(&hanging, 500, "n"),
         due: PAST,
     })?;
-    let setup = Setup {
-        drain_timeout: Duration::from_millis(100),
-        ..Setup::default()
-    };
-    let daemon = Daemon::start(&place, &setup)?;
+    let daemon = Daemon::start(&place, &Setup::cut_short())?;
     tokio::time::timeout(PATIENCE, hanging.wait_for(100)).await?;
     let load = Load {
         // Each has an origin of its own, so none has answered before.
@@ -215,19 +177,15 @@ pub(crate) async fn one_app_hangs(due: usize, seconds: u32, figures: &mut Figure
     daemon.stop()?;
     healthy.stop().await;
     hanging.stop().await;
-    let seconds_of = |percent| percentile(&lags, percent) / 1e3;
     let name = "500 origins of one app hang: another app's new merchant waits";
-    figures.add(
-        format!("{name}, p50"),
-        seconds_of(50),
-        " s",
-        Goal::AtMost(1.0),
-    );
-    figures.add(
-        format!("{name}, longest"),
-        seconds_of(100),
-        " s",
-        Goal::AtMost(3.0),
-    );
+    for (which, percent, goal) in [("p50", 50, 1.0), ("longest", 100, 3.0)] {
+        let seconds = percentile(&lags, percent) / 1e3;
+        figures.add(
+            format!("{name}, {which}"),
+            seconds,
+            " s",
+            Goal::AtMost(goal),
+        );
+    }
     Ok(())
 }

@@ -45,7 +45,7 @@ pub(crate) fn print(title: &str, in_flight: usize, rounds: &[Round]) {
         let name = format!("{} against one", dispatchers(n));
         rows.push(over(rounds, |round| to_one(round, &round.fleets[n])).row(&name, ratio));
     }
-    report::table(&title, &["", "minimum", "median", "maximum"], &rows);
+    report::spreads(&title, &rows);
 
     let head = ["median", "SQLite", "one", "two", "three"];
     let each = |name: &str, value: &dyn Fn(&Cost) -> f64, digits: usize| {
@@ -57,66 +57,32 @@ pub(crate) fn print(title: &str, in_flight: usize, rounds: &[Round]) {
             .chain(fleets)
             .collect()
     };
+    let calls = |asked: &Asked| asked.calls;
+    let millis = |asked: &Asked| asked.millis;
+    type Value<'a> = &'a dyn Fn(&Cost) -> f64;
+    let (dispatchers, server, merchants): (Value, Value, Value) = (
+        &|cost| micros(cost, cost.dispatchers_cpu),
+        &|cost| micros(cost, cost.server_cpu),
+        &|cost| micros(cost, cost.merchants_cpu),
+    );
+    let claimed = |cost: &Cost| mean(cost, "claim", |asked| asked.rows);
+    let look = |cost: &Cost| mean(cost, "next due", millis);
+    let looks = |cost: &Cost| rate(cost, "look", calls) + rate(cost, "survey", calls);
+    let wal = |cost: &Cost| cost.all(|asked| asked.wal_bytes) / cost.rows as f64;
     let rows = [
-        each(
-            "CPU of dispatchers, microseconds each",
-            &|cost| micros(cost, cost.dispatchers_cpu),
-            1,
-        ),
-        each(
-            "CPU of the server, microseconds each",
-            &|cost| micros(cost, cost.server_cpu),
-            1,
-        ),
-        each(
-            "CPU of merchants, microseconds each",
-            &|cost| micros(cost, cost.merchants_cpu),
-            1,
-        ),
+        each("CPU of dispatchers, microseconds each", dispatchers, 1),
+        each("CPU of the server, microseconds each", server, 1),
+        each("CPU of merchants, microseconds each", merchants, 1),
         each("processors in use", &processors, 2),
         each("statements per delivery", &Cost::statements, 4),
-        each(
-            "claims per second",
-            &|cost| rate(cost, "claim", |asked| asked.calls),
-            1,
-        ),
-        each(
-            "callbacks claimed by one",
-            &|cost| mean(cost, "claim", |asked| asked.rows),
-            1,
-        ),
-        each(
-            "records per second",
-            &|cost| rate(cost, "record", |asked| asked.calls),
-            1,
-        ),
-        each(
-            "a claim, ms",
-            &|cost| mean(cost, "claim", |asked| asked.millis),
-            2,
-        ),
-        each(
-            "a record, ms",
-            &|cost| mean(cost, "record", |asked| asked.millis),
-            2,
-        ),
-        each(
-            "a look for what is due next, ms",
-            &|cost| mean(cost, "next due", |asked| asked.millis),
-            2,
-        ),
-        each(
-            "looks and surveys per second",
-            &|cost| {
-                rate(cost, "look", |asked| asked.calls) + rate(cost, "survey", |asked| asked.calls)
-            },
-            1,
-        ),
-        each(
-            "WAL, bytes each",
-            &|cost| cost.all(|asked| asked.wal_bytes) / cost.rows as f64,
-            0,
-        ),
+        each("claims per second", &|it| rate(it, "claim", calls), 1),
+        each("callbacks claimed by one", &claimed, 1),
+        each("records per second", &|it| rate(it, "record", calls), 1),
+        each("a claim, ms", &|it| mean(it, "claim", millis), 2),
+        each("a record, ms", &|it| mean(it, "record", millis), 2),
+        each("a look for what is due next, ms", &look, 2),
+        each("looks and surveys per second", &looks, 1),
+        each("WAL, bytes each", &wal, 0),
     ];
     report::table("What it took, for each delivery", &head, &rows);
 }

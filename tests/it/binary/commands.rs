@@ -7,8 +7,11 @@ use callback_dispatcher::store::{postgres, sqlite};
 use serde_json::{Value, json};
 
 use super::{Place, Process, StoreKind, found, lines, on_both, payment, refund, with};
+use crate::support::vectors::{BODIES, CANONICAL_FORMS};
 
 const URL: &str = "http://127.0.0.1:9/cb";
+
+const VECTOR: &str = BODIES[0];
 
 fn queued(place: &Place) -> Value {
     place.rows("SELECT count(*) AS n FROM callback_queue")[0]["n"].clone()
@@ -99,15 +102,11 @@ fn a_duplicate_queues_nothing(store: StoreKind) {
     assert_eq!(queued(&place), 1);
 }
 
-const VECTOR: &str = r#"{"appId":"6","payMethod":1,"orderAmt":"123.00","currency":"LAK","newpayOrderNo":"202209210000006950","orderNo":"202209067002502223","subject":"1","transStatus":0,"transInfo":"Transaction Success","settlementStatus":1,"timestamp":"1663738614280","extra":"","sign":"ceoQPyYSmaYi13Q27jaa9doOPd6nJeET+KSjqdTpBo0="}"#;
-
-const CANONICAL: &str = "appId=6&currency=LAK&extra=&newpayOrderNo=202209210000006950&orderAmt=123.00&orderNo=202209067002502223&payMethod=1&settlementStatus=1&subject=1&timestamp=1663738614280&transInfo=Transaction Success&transStatus=0";
-
 #[test]
 fn verify_prints_the_canonical_form_and_whether_the_sign_holds() {
     let place = Place::bare();
     let holds = place.feed(&["verify"], VECTOR).done();
-    assert!(holds.contains(CANONICAL), "{holds}");
+    assert!(holds.contains(CANONICAL_FORMS[0]), "{holds}");
     assert!(holds.contains("of-6"), "the key is named: {holds}");
 
     let altered = VECTOR.replace("123.00", "923.00");

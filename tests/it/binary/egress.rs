@@ -1,72 +1,26 @@
-//! Whom the program calls, whatever stands in its environment and in the queue.
+//! Which addresses the program connects to, whatever its environment and its queue say.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
 
 use callback_dispatcher::merchant::Answer;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
 
 use super::{Place, Process, SETTINGS, found, payment};
+use crate::support::callback::insert;
+use crate::support::connections::{Conduct, Connections};
 
-/// Counts connections and closes them.
-struct Counter {
-    address: SocketAddr,
-    connections: Arc<AtomicUsize>,
-    /// The newest one.
-    peer: Arc<Mutex<Option<SocketAddr>>>,
-}
-
-impl Counter {
-    async fn at(address: &str, port: u16) -> Self {
-        let address: IpAddr = address.parse().expect("an address");
-        let listener = TcpListener::bind((address, port)).await;
-        let listener = listener.expect("loopback can be listened on");
-        let counter = Self {
-            address: listener.local_addr().expect("it is bound"),
-            connections: Arc::default(),
-            peer: Arc::default(),
-        };
-        let (connections, last) = (Arc::clone(&counter.connections), Arc::clone(&counter.peer));
-        tokio::spawn(async move {
-            while let Ok((_, peer)) = listener.accept().await {
-                connections.fetch_add(1, Ordering::SeqCst);
-                *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(peer);
-            }
-        });
-        counter
-    }
-
-    /// How many there were. Ours comes last, so none is still waiting to be accepted.
-    async fn heard(&self) -> usize {
-        let own = TcpStream::connect(self.address).await.expect("it listens");
-        let own = own.local_addr().expect("it stands");
-        found("our own connection is accepted", || {
-            let peer = *self.peer.lock().unwrap_or_else(PoisonError::into_inner);
-            (peer == Some(own)).then_some(())
-        })
-        .await;
-        self.connections.load(Ordering::SeqCst) - 1
-    }
+async fn listener(address: &str, port: u16) -> Connections {
+    Connections::at(address, port, Conduct::HangsUp).await
 }
 
 /// The variables that programs take a proxy from, in both cases.
-const PROXY_VARIABLES: [&str; 8] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "NO_PROXY",
-    "no_proxy",
-];
+const PROXY_VARIABLES: &str =
+    "HTTP_PROXY http_proxy HTTPS_PROXY https_proxy ALL_PROXY all_proxy NO_PROXY no_proxy";
 
 /// `run` with a proxy in its environment, and `no_proxy` as the exceptions.
 fn run_behind(place: &Place, proxy: SocketAddr, no_proxy: &str) -> Process {
     let mut command = place.command(&["run"]);
-    for name in PROXY_VARIABLES {
+    for name in PROXY_VARIABLES.split(' ') {
         let value = match name.eq_ignore_ascii_case("NO_PROXY") {
             true => no_proxy.to_owned(),
             false => format!("http://{proxy}"),
@@ -83,9 +37,9 @@ const ATTEMPTS: &str = "SELECT q.newpay_order_no AS number, a.outcome, a.remote_
 #[tokio::test]
 async fn proxies_of_the_environment_are_ignored() {
     let place = Place::new();
-    let proxy = Counter::at("127.0.0.1", 0).await;
+    let proxy = listener("127.0.0.1", 0).await;
     let merchant = place.merchant(Answer::Ack).await;
-    let closed = Counter::at("127.0.0.1", 0).await;
+    let closed = listener("127.0.0.1", 0).await;
     let daemon = run_behind(&place, proxy.address, "").ready().await;
     place.enqueue(&[
         payment(&merchant.url("/callback"), 1),
@@ -96,7 +50,7 @@ async fn proxies_of_the_environment_are_ignored() {
     daemon.stops().await;
     let attempts = place.rows(ATTEMPTS);
     assert_eq!(attempts[0]["outcome"], "acknowledged", "{attempts:?}");
-    // What is recorded is whom we asked, and he heard it.
+    // The address recorded is the one that was sent to.
     assert_eq!(attempts[0]["remote_addr"], merchant.addr().to_string());
     assert_eq!(merchant.count(), 1);
     assert_eq!(attempts.len(), 4, "{attempts:?}");
@@ -104,16 +58,16 @@ async fn proxies_of_the_environment_are_ignored() {
         assert_eq!(attempt["outcome"], "tls", "{attempt}");
         assert_eq!(attempt["remote_addr"], closed.address.to_string());
     }
-    assert_eq!(closed.heard().await, 3);
-    assert_eq!(proxy.heard().await, 0);
+    assert_eq!(closed.count().await, 3);
+    assert_eq!(proxy.count().await, 0);
 }
 
 #[tokio::test]
 async fn exceptions_of_the_environment_are_ignored_too() {
     let place = Place::new();
     // Another address than the merchant's: nobody may have a callback sent to the proxy itself.
-    let proxy = Counter::at("127.0.0.2", 0).await;
-    let from_environment = Counter::at("127.0.0.1", 0).await;
+    let proxy = listener("127.0.0.2", 0).await;
+    let from_environment = listener("127.0.0.1", 0).await;
     let merchant = place.merchant(Answer::Ack).await;
     let settings = format!("[egress]\nproxy = \"http://{}\"", proxy.address);
     place.change_settings("[egress]", &settings);
@@ -127,8 +81,8 @@ async fn exceptions_of_the_environment_are_ignored_too() {
     })
     .await;
     daemon.stops().await;
-    assert!(proxy.heard().await >= 1);
-    assert_eq!(from_environment.heard().await, 0);
+    assert!(proxy.count().await >= 1);
+    assert_eq!(from_environment.count().await, 0);
     assert_eq!(merchant.count(), 0);
 }
 
@@ -155,47 +109,25 @@ async fn the_address_that_a_name_led_to_is_recorded() {
     }
 }
 
-/// The INSERT of a gateway that looks at no URL.
-fn insert(number: usize, url: &str) -> String {
-    format!(
-        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-           newpay_order_no, order_no, result, settlement_status)
-         VALUES ('payment', '{url}', '6', 1, '1.00', 'LAK', 'N{number}', 'M{number}', 'success', 1);"
-    )
-}
-
 #[tokio::test]
-async fn a_forbidden_address_hears_nothing() {
+async fn no_connection_is_made_to_a_forbidden_address() {
     let place = Place::new();
     let merchant = place.merchant(Answer::Ack).await;
     let port = merchant.addr().port();
     let forbidden = [
-        Counter::at("127.0.0.2", port).await,
-        Counter::at("::1", port).await,
+        listener("127.0.0.2", port).await,
+        listener("::1", port).await,
     ];
-    let hosts = [
-        "127.0.0.2",
-        "127.2",
-        "2130706434",
-        "0x7f000002",
-        "0177.0.0.2",
-        "１２７.0.0.2",
-        "127。0。0。2",
-        "%31%32%37.0.0.2",
-        "127.0.0.2.",
-        "[::1]",
-        "[0:0:0:0:0:0:0:1]",
-        "[::ffff:127.0.0.2]",
-        "[64:ff9b::7f00:2]",
-        "[2002:7f00:2::]",
-        "[::]",
-        "0.0.0.0",
-        "user:pass@127.0.0.1",
-        "127.0.0.1@127.0.0.2",
-    ];
+    let hosts = "127.0.0.2 127.2 2130706434 0x7f000002 0177.0.0.2 １２７.0.0.2 127。0。0。2
+        %31%32%37.0.0.2 127.0.0.2. [::1] [0:0:0:0:0:0:0:1] [::ffff:127.0.0.2] [64:ff9b::7f00:2]
+        [2002:7f00:2::] [::] 0.0.0.0 user:pass@127.0.0.1 127.0.0.1@127.0.0.2";
+    let hosts: Vec<&str> = hosts.split_whitespace().collect();
     let inserts = hosts.iter().enumerate();
     let inserts = inserts
-        .map(|(number, host)| insert(number, &format!("http://{host}:{port}/callback")))
+        .map(|(number, host)| {
+            let url = format!("http://{host}:{port}/callback");
+            insert(&url, &format!("N{number}"), &[])
+        })
         .collect::<String>();
     place.rows(&inserts);
     let daemon = place.run().ready().await;
@@ -209,8 +141,8 @@ async fn a_forbidden_address_hears_nothing() {
         assert_eq!(attempt["sent_timestamp"], Value::Null, "{attempt}");
         assert_eq!(attempt["remote_addr"], Value::Null, "{attempt}");
     }
-    for counter in &forbidden {
-        assert_eq!(counter.heard().await, 0, "{}", counter.address);
+    for listener in &forbidden {
+        assert_eq!(listener.count().await, 0, "{}", listener.address);
     }
     assert_eq!(merchant.count(), 0);
 }

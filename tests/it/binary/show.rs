@@ -4,161 +4,46 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Place, StoreKind, on_both, payment, refund};
+use super::{Place, StoreKind, assert_has, on_both, payment, refund};
+use crate::support::table::rows;
+use crate::support::vectors::{BODIES, CANONICAL_FORMS, SIGNS};
 
 /// The document's sample, signed with the key of app 6: its `sign` stands in the contract.
 const SENT_TIMESTAMP: i64 = 1_663_738_614_280;
 
-/// Outcome, phase, phases, HTTP status, detail; words of the course, and of what the merchant is told.
-struct Case {
-    outcome: &'static str,
-    phase: Option<&'static str>,
-    phases: Option<&'static str>,
-    http_status: Option<u16>,
-    detail: &'static str,
-    course: &'static str,
-    tells: &'static str,
+/// Outcome; phase, phases and HTTP status as SQL; detail; words of the course, and of what the merchant
+/// is told.
+const CASES: &str = r#"
+    acknowledged | NULL | '{"dns":1,"connect":3,"tls":9,"head":200,"body":0}' | 200 |  | name 1 ms, connection 3 ms, TLS 9 ms, answer 200 ms, body 0 ms | answered HTTP 200 with transResult SUCCESS to the message with timestamp 1663738614280
+    refused | NULL | '{"head":20,"body":1}' | 200 | transResult is "FAIL" | answer 20 ms, body 1 ms | your server answered without acknowledging it
+    unreadable | NULL | '{"head":20,"body":1}' | 200 | the body is empty | answer 20 ms, body 1 ms | could not be read as one JSON object
+    http_status | NULL | '{"head":20,"body":1}' | 503 | HTTP status 503 | answer 20 ms, body 1 ms | your server answered with HTTP status 503
+    timeout | 'head' | '{"dns":1,"connect":3}' | NULL | no answer within 10s | name 1 ms, connection 3 ms; broke off after 246 ms of waiting for the head of the answer | your server did not answer within 0.2 seconds
+    dns | 'dns' | NULL | NULL | no such name | broke off after 250 ms of resolving the name | could not be resolved
+    connect | 'connect' | '{"dns":50}' | NULL | connection refused | name 50 ms; broke off after 200 ms of connecting | we could not connect to your server
+    tls | 'tls' | '{"connect":50}' | NULL | invalid certificate: expired | connection 50 ms; broke off after 200 ms of the TLS handshake | no secure connection to your server was possible
+    protocol | 'body' | '{"head":100}' | 200 | connection reset | answer 100 ms; broke off after 150 ms of reading the body of the answer | the connection to your server broke
+    blocked | NULL | NULL | NULL | 10.0.0.1 is a private address |  | the callBackUrl leads where we send no callbacks
+    interrupted | NULL | NULL | NULL | the dispatcher stopped |  | it was interrupted on our side; you may have received it
+    unsignable | NULL | NULL | NULL | no key for app 6 |  | it could not be prepared on our side, and was not sent
+"#;
+
+fn is_sent(outcome: &str) -> bool {
+    !matches!(outcome, "blocked" | "interrupted" | "unsignable")
 }
 
-const CASES: [Case; 12] = [
-    Case {
-        outcome: "acknowledged",
-        phase: None,
-        phases: Some(r#"{"dns":1,"connect":3,"tls":9,"head":200,"body":0}"#),
-        http_status: Some(200),
-        detail: "",
-        course: "name 1 ms, connection 3 ms, TLS 9 ms, answer 200 ms, body 0 ms",
-        tells: "answered HTTP 200 with transResult SUCCESS to the message with timestamp 1663738614280",
-    },
-    Case {
-        outcome: "refused",
-        phase: None,
-        phases: Some(r#"{"head":20,"body":1}"#),
-        http_status: Some(200),
-        detail: "transResult is \"FAIL\"",
-        course: "answer 20 ms, body 1 ms",
-        tells: "your server answered without acknowledging it",
-    },
-    Case {
-        outcome: "unreadable",
-        phase: None,
-        phases: Some(r#"{"head":20,"body":1}"#),
-        http_status: Some(200),
-        detail: "the body is empty",
-        course: "answer 20 ms, body 1 ms",
-        tells: "could not be read as one JSON object",
-    },
-    Case {
-        outcome: "http_status",
-        phase: None,
-        phases: Some(r#"{"head":20,"body":1}"#),
-        http_status: Some(503),
-        detail: "HTTP status 503",
-        course: "answer 20 ms, body 1 ms",
-        tells: "your server answered with HTTP status 503",
-    },
-    Case {
-        outcome: "timeout",
-        phase: Some("head"),
-        phases: Some(r#"{"dns":1,"connect":3}"#),
-        http_status: None,
-        detail: "no answer within 10s",
-        course: "name 1 ms, connection 3 ms; broke off after 246 ms of waiting for the head of the answer",
-        tells: "your server did not answer within 0.2 seconds",
-    },
-    Case {
-        outcome: "dns",
-        phase: Some("dns"),
-        phases: None,
-        http_status: None,
-        detail: "no such name",
-        course: "broke off after 250 ms of resolving the name",
-        tells: "could not be resolved",
-    },
-    Case {
-        outcome: "connect",
-        phase: Some("connect"),
-        phases: Some(r#"{"dns":50}"#),
-        http_status: None,
-        detail: "connection refused",
-        course: "name 50 ms; broke off after 200 ms of connecting",
-        tells: "we could not connect to your server",
-    },
-    Case {
-        outcome: "tls",
-        phase: Some("tls"),
-        phases: Some(r#"{"connect":50}"#),
-        http_status: None,
-        detail: "invalid certificate: expired",
-        course: "connection 50 ms; broke off after 200 ms of the TLS handshake",
-        tells: "no secure connection to your server was possible",
-    },
-    Case {
-        outcome: "protocol",
-        phase: Some("body"),
-        phases: Some(r#"{"head":100}"#),
-        http_status: Some(200),
-        detail: "connection reset",
-        course: "answer 100 ms; broke off after 150 ms of reading the body of the answer",
-        tells: "the connection to your server broke",
-    },
-    Case {
-        outcome: "blocked",
-        phase: None,
-        phases: None,
-        http_status: None,
-        detail: "10.0.0.1 is a private address",
-        course: "",
-        tells: "the callBackUrl leads where we send no callbacks",
-    },
-    Case {
-        outcome: "interrupted",
-        phase: None,
-        phases: None,
-        http_status: None,
-        detail: "the dispatcher stopped",
-        course: "",
-        tells: "it was interrupted on our side; you may have received it",
-    },
-    Case {
-        outcome: "unsignable",
-        phase: None,
-        phases: None,
-        http_status: None,
-        detail: "no key for app 6",
-        course: "",
-        tells: "it could not be prepared on our side, and was not sent",
-    },
-];
-
-impl Case {
-    fn is_sent(&self) -> bool {
-        !matches!(self.outcome, "blocked" | "interrupted" | "unsignable")
-    }
-
-    fn text(value: Option<&str>) -> String {
-        value.map_or_else(|| "NULL".to_owned(), |value| format!("'{value}'"))
-    }
-
-    /// Its attempt, of callback `id`.
-    fn insert(&self, id: usize, sign: &str, digest: &str) -> String {
-        let Self {
-            outcome, detail, ..
-        } = self;
-        let (phase, phases) = (Self::text(self.phase), Self::text(self.phases));
-        let status = self
-            .http_status
-            .map_or("NULL".to_owned(), |status| status.to_string());
-        let sent = match self.is_sent() {
-            true => format!("{SENT_TIMESTAMP}, '{sign}', 'of-6', '{digest}'"),
-            false => "NULL, NULL, NULL, NULL".to_owned(),
-        };
-        format!(
-            "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
-               http_status, detail, phase, phases, sent_timestamp, sign, key_id, body_sha256)
-             VALUES ({id}, 1, {SENT_TIMESTAMP}, 250, '{outcome}', 1, {status}, '{detail}', {phase}, {phases}, {sent});"
-        )
-    }
+/// The attempt of callback `id` that such a row describes.
+fn insert(id: usize, case: [&str; 7], sign: &str, digest: &str) -> String {
+    let [outcome, phase, phases, status, detail, ..] = case;
+    let sent = match is_sent(outcome) {
+        true => format!("{SENT_TIMESTAMP}, '{sign}', 'of-6', '{digest}'"),
+        false => "NULL, NULL, NULL, NULL".to_owned(),
+    };
+    format!(
+        "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
+           http_status, detail, phase, phases, sent_timestamp, sign, key_id, body_sha256)
+         VALUES ({id}, 1, {SENT_TIMESTAMP}, 250, '{outcome}', 1, {status}, '{detail}', {phase}, {phases}, {sent});"
+    )
 }
 
 /// By a program that is not ours.
@@ -170,43 +55,31 @@ fn sha256(place: &Place, text: &str) -> String {
     printed.split(' ').next().expect("a digest").to_owned()
 }
 
-fn each_outcome_is_told_to_the_operator_and_to_the_merchant(store: StoreKind) {
+fn each_outcome_is_explained_to_operator_and_merchant(store: StoreKind) {
     let place = Place::on(store);
-    for number in 0..CASES.len() {
+    let cases = rows(CASES);
+    for (number, case) in cases.iter().enumerate() {
         place.enqueue(&[payment("https://merchant.example/cb", number)]);
+        place.rows(&insert(number + 1, *case, "a-sign", "a-digest"));
     }
-    let attempts: String = (1..)
-        .zip(&CASES)
-        .map(|(id, case)| case.insert(id, "a-sign", "a-digest"))
-        .collect();
-    place.rows(&attempts);
     place.rows(
         "UPDATE callback_queue SET state = 'delivered', next_attempt_at = NULL, finished_at = 1 WHERE id = 1",
     );
-    for (number, case) in CASES.iter().enumerate() {
+    for (number, [outcome, _, _, _, _, course, tells]) in cases.into_iter().enumerate() {
         let order = format!("M{number}");
-        let story = place.ask(&["show", &order, "--json"]).json()[0].clone();
-        let outcome = case.outcome;
-        let attempt = &story["attempts"][0];
+        let callback = place.ask(&["show", &order, "--json"]).json()[0].clone();
+        let attempt = &callback["attempts"][0];
         assert_eq!(attempt["outcome"], outcome);
-        assert_eq!(attempt["course"], case.course, "{outcome}");
-        assert_eq!(
-            attempt["sent"].is_object(),
-            case.is_sent(),
-            "{outcome}: {attempt}"
-        );
-        let tells = story["tell_merchant"].as_str().expect("a text");
-        assert!(tells.contains(case.tells), "{outcome}: {tells}");
+        assert_eq!(attempt["course"], course, "{outcome}");
+        assert_eq!(attempt["sent"].is_object(), is_sent(outcome), "{attempt}");
+        let tell_merchant = callback["tell_merchant"].as_str().expect("a text");
+        assert_has(tell_merchant, &[tells]);
         let shown = place.ask(&["show", &order]).done();
-        assert!(
-            shown.contains(case.course) && shown.contains(case.tells),
-            "{shown}"
-        );
         let next = match outcome {
             "acknowledged" => "nothing: it was acknowledged",
             _ => "the next attempt is due on ",
         };
-        assert!(shown.contains(next), "{outcome}: {shown}");
+        assert_has(&shown, &[course, tells, next]);
     }
 }
 
@@ -228,25 +101,16 @@ fn what_was_sent_is_made_again_and_proven_by_its_digest(store: StoreKind) {
     };
     let url = "https://merchant.example/cb";
     place.enqueue(&[sample(payment(url, 1), true), sample(refund(url, 1), false)]);
-    let table = [
-        (
-            "202209210000006951",
-            2,
-            r#"{"appId":"6","payMethod":1,"refundOrderAmt":"123.00","currency":"LAK","newpayOrderNo":"202209210000006950","newpayRefundOrderNo":"202209210000006951","orderNo":"202209067002502223","refundOrderNo":"202209067002502232","tranStatus":1,"transInfo":"Transaction Success","timestamp":"1663738614280","sign":"3lf/50YGa04ep5kxUKKCwAzvh8qnbCx8UzHBVm91ciU="}"#,
-            "appId=6&currency=LAK&newpayOrderNo=202209210000006950&newpayRefundOrderNo=202209210000006951&orderNo=202209067002502223&payMethod=1&refundOrderAmt=123.00&refundOrderNo=202209067002502232&timestamp=1663738614280&tranStatus=1&transInfo=Transaction Success",
-        ),
-        (
-            "1",
-            1,
-            r#"{"appId":"6","payMethod":1,"orderAmt":"123.00","currency":"LAK","newpayOrderNo":"202209210000006950","orderNo":"202209067002502223","subject":"1","transStatus":0,"transInfo":"Transaction Success","settlementStatus":1,"timestamp":"1663738614280","extra":"","sign":"ceoQPyYSmaYi13Q27jaa9doOPd6nJeET+KSjqdTpBo0="}"#,
-            "appId=6&currency=LAK&extra=&newpayOrderNo=202209210000006950&orderAmt=123.00&orderNo=202209067002502223&payMethod=1&settlementStatus=1&subject=1&timestamp=1663738614280&transInfo=Transaction Success&transStatus=0",
-        ),
-    ];
-    for (order, id, body, canonical_form) in table {
-        let sign = &body[body.len() - 46..body.len() - 2];
-        place.rows(&CASES[0].insert(id, sign, &sha256(&place, body)));
-        let story = place.ask(&["show", order, "--json"]).json()[0].clone();
-        let sent = &story["attempts"][0]["sent"];
+    for (order, id) in [("202209210000006951", 2), ("1", 1)] {
+        let (body, canonical_form) = (BODIES[id - 1], CANONICAL_FORMS[id - 1]);
+        place.rows(&insert(
+            id,
+            rows(CASES)[0],
+            SIGNS[id - 1],
+            &sha256(&place, body),
+        ));
+        let callback = place.ask(&["show", order, "--json"]).json()[0].clone();
+        let sent = &callback["attempts"][0]["sent"];
         assert_eq!(sent["body"], body);
         assert_eq!(sent["canonical_form"], canonical_form);
         assert_eq!(sent["key_id"], "of-6");
@@ -318,6 +182,6 @@ fn attempts_that_ended_alike_share_a_row(store: StoreKind) {
 on_both!(
     plain:
     attempts_that_ended_alike_share_a_row,
-    each_outcome_is_told_to_the_operator_and_to_the_merchant,
+    each_outcome_is_explained_to_operator_and_merchant,
     what_was_sent_is_made_again_and_proven_by_its_digest,
 );

@@ -17,15 +17,15 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::merchants::Manner;
+use super::merchants::Behaviour;
 use super::program::Program;
 use super::world::{World, assert_none};
 use super::{Chance, tally, told, until};
 
-const MANNERS: [Manner; 3] = [
-    Manner::Healthy,
-    Manner::Slow(Duration::from_millis(60)),
-    Manner::Refusing,
+const BEHAVIOURS: [Behaviour; 3] = [
+    Behaviour::Healthy,
+    Behaviour::Slow(Duration::from_millis(60)),
+    Behaviour::Refusing,
 ];
 
 const SETTINGS: &str = r#"
@@ -165,7 +165,7 @@ fn pages(db: &Connection, place: Place) -> Vec<u64> {
 
 /// Half delivered, with free pages, all of it in the one file.
 async fn half_done() -> World {
-    let world = World::new(&MANNERS, SETTINGS).await;
+    let world = World::new(&BEHAVIOURS, SETTINGS).await;
     world.queue(600);
     let mut daemon = Program::default().start(&world);
     until("half is delivered", || {
@@ -238,7 +238,7 @@ async fn a_damaged_file_is_named_and_nothing_is_made_up() {
 async fn without_the_end_of_its_log_it_goes_on_from_what_is_left() {
     let mut chance = Chance::new();
     for round in 0..told("CRASH_TAILS").unwrap_or(6) {
-        let world = World::new(&MANNERS, SETTINGS).await;
+        let world = World::new(&BEHAVIOURS, SETTINGS).await;
         world.queue(300);
         let mut daemon = Program::default().start(&world);
         let some = usize::try_from(20 + chance.below(150)).expect("few");
@@ -263,7 +263,7 @@ async fn without_the_end_of_its_log_it_goes_on_from_what_is_left() {
 
         let mut daemon = Program::default().start(&world);
         world.until_nothing_is_pending(&mut daemon).await;
-        assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
+        daemon.ready().await.stops().await;
         let faults = world.faults_of_what_stands();
         assert_none(&faults);
         assert_eq!(

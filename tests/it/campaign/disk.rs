@@ -16,15 +16,15 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::merchants::Manner;
+use super::merchants::Behaviour;
 use super::program::Program;
 use super::world::{World, assert_none};
 use super::{tally, until};
 
-const MANNERS: [Manner; 3] = [
-    Manner::Healthy,
-    Manner::Slow(Duration::from_millis(100)),
-    Manner::Refusing,
+const BEHAVIOURS: [Behaviour; 3] = [
+    Behaviour::Healthy,
+    Behaviour::Slow(Duration::from_millis(100)),
+    Behaviour::Refusing,
 ];
 
 const SETTINGS: &str = r#"
@@ -141,7 +141,7 @@ impl Drop for Mount {
 
 async fn world_on(mount: &Mount) -> World {
     let spare = TempDir::new().expect("a temporary directory");
-    World::at(mount.path(), spare, &MANNERS, SETTINGS).await
+    World::at(mount.path(), spare, &BEHAVIOURS, SETTINGS).await
 }
 
 /// Takes all the room that there is. It is given back when the file is removed.
@@ -172,6 +172,19 @@ async fn silence(world: &World) {
     }
 }
 
+/// Whether each thread is stopped by a signal, and so in no system call: state `T` in
+/// proc_pid_stat(5).
+fn stands_still(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("our child");
+    let mut threads = threads.map(|thread| thread.expect("our child").path());
+    threads.all(|thread| {
+        let stat = fs::read_to_string(thread.join("stat")).expect("our child");
+        // The thread's name, in parentheses, may hold anything.
+        let (_, after_the_name) = stat.rsplit_once(") ").expect("a line of proc_pid_stat(5)");
+        after_the_name.starts_with('T')
+    })
+}
+
 #[ignore = "mounts; scripts/crash-campaign runs it"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_is_waited_for() {
@@ -192,7 +205,7 @@ async fn a_disk_that_fills_up_is_waited_for() {
 
     fs::remove_file(filler).expect("our file");
     world.until_nothing_is_pending(&mut daemon).await;
-    assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
+    daemon.ready().await.stops().await;
     assert_none(&world.faults_in_the_end());
     assert_eq!(world.interrupted(), 0, "nothing was taken for lost");
     tally::passed("disk full while it runs");
@@ -239,14 +252,14 @@ async fn a_file_system_that_turns_read_only_stops_the_sending() {
     until("POSTs", || world.journal.count() > 50).await;
     // Between two system calls: for some milliseconds Linux's ext4 answers "done" to an fdatasync
     // that the aborted journal has swallowed, whoever asks (docs/reliability.md).
-    daemon.halts().await;
+    daemon.signal("STOP");
+    until("each thread stands still", || stands_still(daemon.pid())).await;
     mount.breaks();
     daemon.signal("CONT");
     daemon.says("nothing is claimed").await;
     silence(&world).await;
     assert_eq!(daemon.ended(), None, "{}", daemon.said());
-    let status = daemon.stops().await;
-    assert_eq!(status.code(), Some(0), "{}", daemon.said());
+    daemon.ready().await.stops().await;
 
     mount.is_repaired();
     assert_none(&world.faults_since(0));

@@ -5,12 +5,14 @@
 //! owed must be delivered.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
-use super::merchants::Manner;
-use super::program::{Daemon, Program};
+use super::merchants::Behaviour;
+use super::program::Program;
 use super::world::{World, assert_none};
 use super::{Chance, tally, told, until};
+use crate::support::process::Process;
 
 /// Kills in a plain test run.
 const FEW: u64 = 24;
@@ -24,14 +26,14 @@ const ROWS: usize = 1500;
 /// Old rows for a death between two batches of pruning: three batches.
 const OLD_ROWS: usize = 600;
 
-const MANNERS: [Manner; 7] = [
-    Manner::Healthy,
-    Manner::Healthy,
-    Manner::Healthy,
-    Manner::Slow(Duration::from_millis(350)),
-    Manner::Refusing,
-    Manner::Closing,
-    Manner::Fickle,
+const BEHAVIOURS: [Behaviour; 7] = [
+    Behaviour::Healthy,
+    Behaviour::Healthy,
+    Behaviour::Healthy,
+    Behaviour::Slow(Duration::from_millis(350)),
+    Behaviour::Refusing,
+    Behaviour::Closing,
+    Behaviour::Fickle,
 ];
 
 const SETTINGS: &str = r#"
@@ -103,7 +105,7 @@ async fn nothing_is_lost_and_nothing_recorded_is_sent_again() {
 }
 
 async fn era(kills: std::ops::Range<u64>, chance: &mut Chance, counts: &mut Counts) {
-    let world = World::new(&MANNERS, SETTINGS).await;
+    let world = World::new(&BEHAVIOURS, SETTINGS).await;
     let mut gateway = world.busy_gateway(chance.next(), ROWS);
     gateway.has_begun();
     let mut inspected = 0;
@@ -157,12 +159,13 @@ async fn life(world: &World, kill: u64, chance: &mut Chance) -> &'static str {
         has_sent(world, &mut daemon).await;
         daemon.signal("TERM");
     }
-    daemon.dies().await;
+    let status = daemon.ends().await;
+    assert_eq!(status.signal(), Some(9), "{status:?}: {}", daemon.said());
     name
 }
 
 /// Returns when the program has POSTed something.
-async fn has_sent(world: &World, daemon: &mut Daemon) {
+async fn has_sent(world: &World, daemon: &mut Process) {
     let before = world.journal.count();
     until("something is POSTed", || {
         assert_eq!(daemon.ended(), None, "{}", daemon.said());

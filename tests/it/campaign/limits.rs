@@ -8,10 +8,11 @@
 
 use std::time::Duration;
 
-use super::merchants::Manner;
-use super::program::{Daemon, Program};
+use super::merchants::Behaviour;
+use super::program::Program;
 use super::world::World;
 use super::{tally, until};
+use crate::support::process::Process;
 
 const SETTINGS: &str = r#"
 [delivery]
@@ -30,13 +31,13 @@ const LOADED_MIB: u64 = 192;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_want_of_file_descriptors_is_not_the_merchants_fault() {
-    let slow = Manner::Slow(Duration::from_millis(250));
+    let slow = Behaviour::Slow(Duration::from_millis(250));
     let world = World::new(&[slow, slow, slow, slow], SETTINGS).await;
     world.queue(240);
     let mut daemon = Program::limited("--nofile=64").start(&world);
     world.until_nothing_is_pending(&mut daemon).await;
     assert_eq!(daemon.ended(), None, "{}", daemon.said());
-    assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
+    daemon.ready().await.stops().await;
     let starved = world.attempts("outcome = 'connect' AND counted = 0");
     assert!(starved > 0, "64 were enough");
     assert_eq!(world.attempts("outcome = 'connect' AND counted = 1"), 0);
@@ -46,19 +47,19 @@ async fn a_want_of_file_descriptors_is_not_the_merchants_fault() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_little_memory_it_works_or_ends_and_loses_nothing() {
-    let manners = [
-        Manner::Healthy,
-        Manner::Slow(Duration::from_millis(100)),
-        Manner::Fickle,
+    let behaviours = [
+        Behaviour::Healthy,
+        Behaviour::Slow(Duration::from_millis(100)),
+        Behaviour::Fickle,
     ];
-    let world = World::new(&manners, SETTINGS).await;
+    let world = World::new(&behaviours, SETTINGS).await;
     let mut worked = Vec::new();
     for mib in ADDRESS_SPACES_MIB {
         world.queue(150);
         let bytes = mib << 20;
         let mut daemon = Program::limited(format!("--as={bytes}")).start(&world);
         let mut status = None;
-        let says_so = |daemon: &Daemon| daemon.said().contains("out of memory");
+        let says_so = |daemon: &Process| daemon.said().contains("out of memory");
         let what = format!("with {mib} MiB it has delivered everything, has ended, or says so");
         until(&what, || {
             status = daemon.ended();
@@ -70,7 +71,7 @@ async fn with_little_memory_it_works_or_ends_and_loses_nothing() {
             None if says_so(&daemon) => daemon.kill(),
             None => {
                 worked.push(mib);
-                assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
+                daemon.ready().await.stops().await;
             }
             Some(status) => {
                 assert!(!status.success(), "{mib} MiB: it gave up in silence");
@@ -95,12 +96,12 @@ async fn with_little_memory_it_works_or_ends_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_of_the_process_for_a_while_loses_nothing() {
-    let manners = [
-        Manner::Healthy,
-        Manner::Slow(Duration::from_millis(800)),
-        Manner::Closing,
+    let behaviours = [
+        Behaviour::Healthy,
+        Behaviour::Slow(Duration::from_millis(800)),
+        Behaviour::Closing,
     ];
-    let world = World::new(&manners, SETTINGS).await;
+    let world = World::new(&behaviours, SETTINGS).await;
     world.queue(400);
     let mut daemon = Program::default().start(&world);
     for _ in 0..3 {
@@ -113,7 +114,7 @@ async fn a_stop_of_the_process_for_a_while_loses_nothing() {
     }
     world.until_nothing_is_pending(&mut daemon).await;
     assert_eq!(daemon.ended(), None, "{}", daemon.said());
-    assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
+    daemon.ready().await.stops().await;
     world.ends_well().await;
     tally::passed("SIGSTOP");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::merchants::Manner;
+use super::merchants::Behaviour;
 use super::program::Program;
 use super::world::{World, assert_none};
 use super::{tally, told, until};
@@ -19,10 +19,10 @@ use super::{tally, told, until};
 /// How long the lock is held in a plain test run. SQLite says nothing of it in the first 5 s.
 const HOLD_SECONDS: u64 = 7;
 
-const MANNERS: [Manner; 3] = [
-    Manner::Healthy,
-    Manner::Slow(Duration::from_millis(200)),
-    Manner::Refusing,
+const BEHAVIOURS: [Behaviour; 3] = [
+    Behaviour::Healthy,
+    Behaviour::Slow(Duration::from_millis(200)),
+    Behaviour::Refusing,
 ];
 
 const SETTINGS: &str = r#"
@@ -46,7 +46,7 @@ fn hold(world: &World) -> Connection {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_holds_the_lock_is_waited_for() {
-    let world = World::new(&MANNERS, SETTINGS).await;
+    let world = World::new(&BEHAVIOURS, SETTINGS).await;
     world.queue(600);
     let mut daemon = Program::default().start(&world);
     until("POSTs", || world.journal.count() > 100).await;
@@ -67,7 +67,7 @@ async fn a_writer_that_holds_the_lock_is_waited_for() {
 
     drop(rogue);
     world.until_nothing_is_pending(&mut daemon).await;
-    assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
+    daemon.ready().await.stops().await;
     assert_none(&world.faults_in_the_end());
     assert_eq!(world.interrupted(), 0, "nothing was taken for lost");
     tally::passed("a writer holds the lock");
@@ -75,12 +75,12 @@ async fn a_writer_that_holds_the_lock_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_the_lock() {
-    let world = World::new(&MANNERS, SETTINGS).await;
+    let world = World::new(&BEHAVIOURS, SETTINGS).await;
     world.queue(600);
-    let mut daemon = Program::default().start(&world);
+    let daemon = Program::default().start(&world);
     until("POSTs", || world.journal.count() > 100).await;
     let rogue = hold(&world);
-    assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
+    daemon.ready().await.stops().await;
     assert_none(&world.faults_since(0));
     drop(rogue);
     world.ends_well().await;
@@ -89,7 +89,7 @@ async fn a_stop_does_not_wait_for_the_lock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_holds_a_snapshot_stops_nothing() {
-    let world = World::new(&MANNERS, SETTINGS).await;
+    let world = World::new(&BEHAVIOURS, SETTINGS).await;
     world.queue(1500);
     let reader = world.connect();
     let pending = "SELECT count(*) FROM callback_queue WHERE state = 'pending'";
@@ -108,9 +108,9 @@ async fn a_reader_that_holds_a_snapshot_stops_nothing() {
     daemon.kill();
     assert_eq!(log_bytes(), grown);
     drop(reader);
-    let mut daemon = Program::default().start(&world);
+    let daemon = Program::default().start(&world);
     until("the log shrinks", || log_bytes() < grown / 4).await;
-    assert_eq!(daemon.stops().await.code(), Some(0), "{}", daemon.said());
+    daemon.ready().await.stops().await;
     assert_none(&world.faults_in_the_end());
     tally::passed("a reader holds a snapshot");
 }

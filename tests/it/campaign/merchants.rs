@@ -1,5 +1,5 @@
-//! Merchants with a journal of their own: what came, whether its signature holds, and what was
-//! answered. Nothing of the product is used here; the signature is worked out anew.
+//! Merchants with a journal of their own: what arrived, whether its signature holds, and what was
+//! answered. Nothing of the product is used here; the signature is computed by code of its own.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -15,11 +15,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::SECRET;
+use crate::secrets::HMAC;
 
 /// How a merchant behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum Behaviour {
     /// Acknowledges at once.
     Healthy,
     /// Acknowledges after this long at most.
@@ -30,7 +30,7 @@ pub(crate) enum Manner {
     Closing,
     /// Any of these.
     Fickle,
-    /// Refuses each callback once, then as [`Manner::Slow`].
+    /// Refuses each callback once, then as [`Behaviour::Slow`].
     Reluctant(Duration),
 }
 
@@ -105,45 +105,45 @@ impl Journal {
 /// A merchant on a port of its own; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Merchant {
-    pub(crate) manner: Manner,
+    pub(crate) behaviour: Behaviour,
     pub(crate) url: String,
-    door: JoinHandle<()>,
+    listening: JoinHandle<()>,
 }
 
 impl Merchant {
-    pub(crate) async fn start(manner: Manner, journal: Arc<Journal>) -> Self {
+    pub(crate) async fn start(behaviour: Behaviour, journal: Arc<Journal>) -> Self {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = bound.expect("a free port on loopback");
         let address = listener.local_addr().expect("it is bound");
-        let door = tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // The other side may die whenever it likes.
-                tokio::spawn(serve(stream, manner, Arc::clone(&journal)));
+                tokio::spawn(serve(stream, behaviour, Arc::clone(&journal)));
             }
         });
         Self {
-            manner,
+            behaviour,
             url: format!("http://{address}/callback"),
-            door,
+            listening,
         }
     }
 
     /// Whether each of its callbacks is delivered in the end.
     pub(crate) fn acknowledges(&self) -> bool {
         matches!(
-            self.manner,
-            Manner::Healthy | Manner::Slow(_) | Manner::Reluctant(_)
+            self.behaviour,
+            Behaviour::Healthy | Behaviour::Slow(_) | Behaviour::Reluctant(_)
         )
     }
 }
 
 impl Drop for Merchant {
     fn drop(&mut self) {
-        self.door.abort();
+        self.listening.abort();
     }
 }
 
-async fn serve(mut stream: TcpStream, manner: Manner, journal: Arc<Journal>) -> Option<()> {
+async fn serve(mut stream: TcpStream, behaviour: Behaviour, journal: Arc<Journal>) -> Option<()> {
     let mut read = Vec::new();
     loop {
         let body = request(&mut stream, &mut read).await?;
@@ -153,20 +153,20 @@ async fn serve(mut stream: TcpStream, manner: Manner, journal: Arc<Journal>) -> 
         };
         // Differs from attempt to attempt, and is the same for the same attempt.
         let chance = post.sign.bytes().map(u64::from).sum::<u64>();
-        let refuses = matches!(manner, Manner::Reluctant(_)) && journal.refuses(&post.number);
+        let refuses = matches!(behaviour, Behaviour::Reluctant(_)) && journal.refuses(&post.number);
         let position = journal.note(post);
-        let answer = match manner {
-            Manner::Healthy => Answer::Acknowledged,
-            Manner::Slow(at_most) | Manner::Reluctant(at_most) => {
+        let answer = match behaviour {
+            Behaviour::Healthy => Answer::Acknowledged,
+            Behaviour::Slow(at_most) | Behaviour::Reluctant(at_most) => {
                 tokio::time::sleep(at_most * u32::try_from(chance % 8).ok()? / 7).await;
                 match refuses {
                     true => Answer::Refused,
                     false => Answer::Acknowledged,
                 }
             }
-            Manner::Refusing => Answer::Refused,
-            Manner::Closing => Answer::Closed,
-            Manner::Fickle => [
+            Behaviour::Refusing => Answer::Refused,
+            Behaviour::Closing => Answer::Closed,
+            Behaviour::Fickle => [
                 Answer::Acknowledged,
                 Answer::Refused,
                 Answer::Status,
@@ -254,7 +254,7 @@ fn signature(members: &Map<String, Value>) -> String {
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, HMAC.as_bytes());
     BASE64_STANDARD.encode(hmac::sign(&key, joined.join("&").as_bytes()))
 }
 

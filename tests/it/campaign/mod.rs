@@ -28,9 +28,7 @@ mod world;
 
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
-
-pub(crate) const SECRET: &str = "newpay-demo-secret";
+use crate::support::waiting::until_within;
 
 /// For everything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -43,30 +41,8 @@ pub(crate) fn told(variable: &str) -> Option<u64> {
 }
 
 /// Asks until `holds` says yes, [`PATIENCE`] long.
-async fn until(what: &str, holds: impl FnMut() -> bool) {
-    until_within(PATIENCE, what, holds).await;
-}
-
-/// Asks until `holds` says yes, `patience` long.
-pub(crate) async fn until_within(patience: Duration, what: &str, holds: impl FnMut() -> bool) {
-    let holds = holds_within(patience, holds).await;
-    assert!(holds, "not within {patience:?}: {what}");
-}
-
-/// Asks until `holds` says yes, at most [`PATIENCE`] long; returns whether it did.
-async fn has_happened(holds: impl FnMut() -> bool) -> bool {
-    holds_within(PATIENCE, holds).await
-}
-
-async fn holds_within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let mut again = tokio::time::interval(Duration::from_millis(10));
-    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let asking = async {
-        while !holds() {
-            again.tick().await;
-        }
-    };
-    tokio::time::timeout(patience, asking).await.is_ok()
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, async || holds()).await;
 }
 
 /// Numbers that look random and follow from a seed (SplitMix64).

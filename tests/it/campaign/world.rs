@@ -1,8 +1,7 @@
 //! A queue with its gateway and its merchants, and the whole of it held against each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,11 +11,15 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use super::audit::{self, ATTEMPTS_MAX, Attempt, Row, WAIT_MS};
-use super::merchants::{Answer, Journal, Manner, Merchant, Post};
-use super::program::{Daemon, Program};
-use super::{PATIENCE, SECRET, until};
+use super::merchants::{Answer, Behaviour, Journal, Merchant, Post};
+use super::program::Program;
+use super::{PATIENCE, until};
+use crate::support::callback::{finished, insert_rows};
+use crate::support::place::Place;
+use crate::support::process::Process;
+use crate::support::store::{Store, StoreKind};
 
-/// No word of each attempt, but [`READY`](super::program::READY).
+/// No word of each attempt, but that it dispatches.
 const LEVEL: &str = "warn,callback_dispatcher::cli=info";
 
 /// A row as the gateway's ledger has it.
@@ -28,69 +31,55 @@ struct Entry {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct World {
-    folder: PathBuf,
+    place: Place,
     pub(super) journal: Arc<Journal>,
     merchants: Vec<Merchant>,
-    /// Removed with this.
-    _directory: TempDir,
 }
 
 impl World {
-    /// Merchants of these manners, and an empty queue in a folder of its own, on disk.
-    pub(super) async fn new(manners: &[Manner], settings: &str) -> Self {
+    /// Merchants of these behaviours, and an empty queue in a folder of its own, on disk.
+    pub(super) async fn new(behaviours: &[Behaviour], settings: &str) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         let folder = directory.path().to_owned();
-        Self::at(folder, directory, manners, settings).await
+        Self::at(folder, directory, behaviours, settings).await
     }
 
-    /// The same in `folder`, which stands within `directory`.
+    /// The same in `folder`; `directory` is removed with it.
     pub(super) async fn at(
         folder: PathBuf,
         directory: TempDir,
-        manners: &[Manner],
+        behaviours: &[Behaviour],
         settings: &str,
     ) -> Self {
         let journal = Arc::<Journal>::default();
         let mut merchants = Vec::new();
-        for manner in manners {
-            merchants.push(Merchant::start(*manner, Arc::clone(&journal)).await);
+        for behaviour in behaviours {
+            merchants.push(Merchant::start(*behaviour, Arc::clone(&journal)).await);
         }
-        let world = Self {
-            folder,
-            journal,
-            merchants,
-            _directory: directory,
-        };
-        world.write_settings(settings);
-        let init = Program::default().command(&world, "init").output();
-        let init = init.expect("the program starts");
-        assert!(init.status.success(), "{init:?}");
-        world
-    }
-
-    fn write_settings(&self, settings: &str) {
-        let waits =
-            vec![format!("\"{WAIT_MS}ms\""); usize::try_from(ATTEMPTS_MAX - 1).unwrap_or(0)];
-        let text = format!(
+        let store = Store::new(StoreKind::Sqlite, &folder);
+        store.init();
+        let place = Place::at(folder, directory, store);
+        let waits = ATTEMPTS_MAX - 1;
+        let waits = vec![format!("\"{WAIT_MS}ms\""); usize::try_from(waits).unwrap_or(0)];
+        place.write_settings(&format!(
             "[retry]\nschedule = [{}]\n[egress]\nallow_http = true\nallow_networks = [\"127.0.0.1\"]\n\
              [admin]\nlisten = \"\"\n[log]\nlevel = \"{LEVEL}\"\n{settings}",
             waits.join(", ")
-        );
-        fs::write(self.path("dispatcher.toml"), text).expect("room for it");
-        let keys = format!("[[key]]\napp_id = \"6\"\nid = \"first\"\nsecret = \"{SECRET}\"\n");
-        fs::write(self.path("keys.toml"), keys).expect("room for it");
-        let private = Permissions::from_mode(0o600);
-        fs::set_permissions(self.path("keys.toml"), private).expect("our file");
+        ));
+        Self {
+            place,
+            journal,
+            merchants,
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.place.path(name)
     }
 
     pub(super) fn folder(&self) -> &Path {
-        &self.folder
+        self.place.folder()
     }
 
     /// Queues `rows` rows, from another process, and returns when they are committed.
@@ -238,21 +227,22 @@ impl World {
 
     /// Rows that were finished long ago, with an attempt each: there to be pruned.
     pub(super) fn add_old_ones(&self, count: usize) {
-        let sql = "
-            INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, newpay_order_no,
-              order_no, result, settlement_status, state, attempts, next_attempt_at, attempt_seq, last_outcome,
-              finished_at)
-            WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1)
-            SELECT 'payment', 'http://127.0.0.1/', '6', 1, '1.00', 'LAK', 'OLD-' || hex(randomblob(8)),
-              'OLD', 'success', 1, 'delivered', 1, NULL, 1, 'acknowledged', 1000
-            FROM number";
+        let old = [
+            ("newpay_order_no", "'OLD-' || hex(randomblob(8))"),
+            ("order_no", "'OLD'"),
+            ("attempts", "1"),
+            ("attempt_seq", "1"),
+            ("last_outcome", "'acknowledged'"),
+        ];
+        let changes = [&old[..], &finished("'delivered'", "1000")].concat();
+        let sql = insert_rows(count, "http://127.0.0.1/", &changes);
         let log = "
             INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted)
             SELECT id, 1, 1000, 1, 'acknowledged', 1 FROM callback_queue
             WHERE order_no = 'OLD' AND id NOT IN (SELECT callback_id FROM callback_attempt)";
         let mut db = self.connect();
         let both = db.transaction().and_then(|both| {
-            both.execute(sql, [count])?;
+            both.execute(&sql, [])?;
             both.execute(log, [])?;
             both.commit()
         });
@@ -292,13 +282,12 @@ impl World {
     pub(super) async fn ends_well(&self) {
         let mut daemon = Program::default().start(self);
         self.until_nothing_is_pending(&mut daemon).await;
-        let ended = daemon.stops().await;
-        assert_eq!(ended.code(), Some(0), "{}", daemon.said());
+        daemon.ready().await.stops().await;
         assert_none(&self.faults_in_the_end());
     }
 
     /// Returns when `daemon` has delivered what can be delivered.
-    pub(super) async fn until_nothing_is_pending(&self, daemon: &mut Daemon) {
+    pub(super) async fn until_nothing_is_pending(&self, daemon: &mut Process) {
         let db = self.connect();
         let pending = "SELECT 1 FROM callback_queue WHERE state = 'pending' LIMIT 1";
         until("nothing is pending", || {

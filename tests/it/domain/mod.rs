@@ -6,54 +6,8 @@ mod signature;
 
 use std::fmt;
 
-use callback_dispatcher::domain::{
-    Currency, Message, PayMethod, Payment, Refund, Settlement, TransactionResult,
-};
 use proptest::test_runner::Config;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-
-/// The moment in the document's samples.
-const TIMESTAMP: &str = "1663738614280";
-
-/// The document's sample payment.
-fn sample_payment() -> Payment {
-    Payment {
-        app_id: "6".to_owned(),
-        pay_method: PayMethod::NewPay,
-        amount: "123.00".parse().expect("an amount"),
-        currency: Currency::Lak,
-        newpay_order_no: "202209210000006950".to_owned(),
-        order_no: "202209067002502223".to_owned(),
-        subject: "1".to_owned(),
-        result: TransactionResult::Success,
-        trans_info: "Transaction Success".to_owned(),
-        settlement: Settlement::NotSettled,
-        extra: String::new(),
-    }
-}
-
-/// The document's sample refund.
-fn sample_refund() -> Refund {
-    Refund {
-        app_id: "6".to_owned(),
-        pay_method: PayMethod::NewPay,
-        amount: "123.00".parse().expect("an amount"),
-        currency: Currency::Lak,
-        newpay_order_no: "202209210000006950".to_owned(),
-        newpay_refund_order_no: "202209210000006951".to_owned(),
-        order_no: "202209067002502223".to_owned(),
-        refund_order_no: "202209067002502232".to_owned(),
-        result: TransactionResult::Success,
-        trans_info: "Transaction Success".to_owned(),
-    }
-}
-
-fn sample_messages() -> [Message; 2] {
-    [
-        Message::Payment(sample_payment()),
-        Message::Refund(sample_refund()),
-    ]
-}
 
 /// Enough cases to find what a table forgot, few enough for every run; and nothing is written
 /// into the source tree.

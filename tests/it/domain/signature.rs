@@ -12,7 +12,8 @@ use callback_dispatcher::domain::{
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{Members, TIMESTAMP, sample_messages};
+use super::Members;
+use crate::support::vectors::{CANONICAL_FORMS, SECRET, SIGNS, TIMESTAMP, messages};
 
 fn hmac(secret: &str) -> SigningKey {
     SigningKey::hmac(Secret::new(secret.to_owned())).expect("a secret")
@@ -29,24 +30,10 @@ fn rsa(name: &str) -> Result<SigningKey, InvalidKey> {
 
 #[test]
 fn the_contracts_two_vectors() {
-    let vectors = [
-        (
-            "appId=6&currency=LAK&extra=&newpayOrderNo=202209210000006950&orderAmt=123.00&\
-             orderNo=202209067002502223&payMethod=1&settlementStatus=1&subject=1&\
-             timestamp=1663738614280&transInfo=Transaction Success&transStatus=0",
-            "ceoQPyYSmaYi13Q27jaa9doOPd6nJeET+KSjqdTpBo0=",
-        ),
-        (
-            "appId=6&currency=LAK&newpayOrderNo=202209210000006950&\
-             newpayRefundOrderNo=202209210000006951&orderNo=202209067002502223&payMethod=1&\
-             refundOrderAmt=123.00&refundOrderNo=202209067002502232&timestamp=1663738614280&\
-             tranStatus=1&transInfo=Transaction Success",
-            "3lf/50YGa04ep5kxUKKCwAzvh8qnbCx8UzHBVm91ciU=",
-        ),
-    ];
     let convention = Convention::default();
-    let key = hmac("newpay-demo-secret");
-    for (message, (canonical_form, sign)) in sample_messages().iter().zip(vectors) {
+    let key = hmac(SECRET);
+    let vectors = CANONICAL_FORMS.into_iter().zip(SIGNS);
+    for (message, (canonical_form, sign)) in messages().iter().zip(vectors) {
         let ours = convention.canonical_form(&message.members(TIMESTAMP));
         assert_eq!(ours, canonical_form);
         assert_eq!(key.sign(&convention, &ours).as_deref(), Some(sign));
@@ -96,23 +83,12 @@ fn published_vectors_of_other_gateways() {
 #[test]
 fn the_convention_is_a_setting() {
     let members = [
-        Member {
-            name: "b",
-            value: Value::Text("ສ&=%"),
-        },
-        Member {
-            name: "B",
-            value: Value::Number(-7),
-        },
-        Member {
-            name: "a",
-            value: Value::Text(""),
-        },
-        Member {
-            name: "c",
-            value: Value::Text(" "),
-        },
+        ("b", Value::Text("ສ&=%")),
+        ("B", Value::Number(-7)),
+        ("a", Value::Text("")),
+        ("c", Value::Text(" ")),
     ];
+    let members = members.map(|(name, value)| Member { name, value });
     let keep = Convention::default();
     let skip = Convention {
         empty_values: EmptyValues::Skip,
@@ -170,7 +146,7 @@ fn openssl_accepts_our_rsa_signature() {
     for name in ["rsa-test-only.pkcs8.pem", "rsa-test-only.pkcs1.pem"] {
         let key = rsa(name).expect("a usable key");
         assert_eq!(key.algorithm(), Algorithm::RsaSha256);
-        for message in sample_messages() {
+        for message in messages() {
             let canonical_form = convention.canonical_form(&message.members(TIMESTAMP));
             let sign = key.sign(&convention, &canonical_form).expect("a signature");
             assert!(accepts(&canonical_form, &sign), "{name}");

@@ -1,4 +1,4 @@
-//! The real transport and a resolver that lies: whoever may not be called hears nothing at all.
+//! The real transport and a resolver that lies: nobody connects to an address that is not allowed.
 //!
 //! 127.0.0.1 is listed and stands for a public address; the rest of loopback is what it is.
 
@@ -12,72 +12,13 @@ use callback_dispatcher::delivery::transport::{
     Lookup, Post as _, PostReport, Transport, TransportSettings,
 };
 use callback_dispatcher::domain::{Cause, Exchange};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 use super::{ip, policy};
+use crate::support::connections::{Conduct, Connections};
 
 const ALLOWED: &str = "127.0.0.1";
 const LISTED: &str = "127.0.0.1/32";
 const FORBIDDEN: &str = "127.0.0.2";
-
-/// Answers every request on every connection, and remembers the connections.
-#[derive(Clone)]
-struct Counter {
-    address: SocketAddr,
-    accepted: Arc<Mutex<Vec<SocketAddr>>>,
-}
-
-impl Counter {
-    async fn at(address: &str, port: u16) -> Self {
-        let listener = TcpListener::bind((ip(address), port)).await;
-        let listener = listener.expect("loopback can be listened on");
-        let counter = Self {
-            address: listener.local_addr().expect("it is bound"),
-            accepted: Arc::default(),
-        };
-        let accepted = Arc::clone(&counter.accepted);
-        tokio::spawn(async move {
-            while let Ok((stream, peer)) = listener.accept().await {
-                let mut accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner);
-                accepted.push(peer);
-                tokio::spawn(acknowledge(stream));
-            }
-        });
-        counter
-    }
-
-    /// Who has connected. Connections are accepted in their order, so once our own has been, no
-    /// earlier one is left out.
-    async fn heard(&self) -> usize {
-        let own = TcpStream::connect(self.address).await.expect("it listens");
-        let own = own.local_addr().expect("it stands");
-        loop {
-            {
-                let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(place) = accepted.iter().position(|peer| *peer == own) {
-                    accepted.remove(place);
-                    return place;
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-async fn acknowledge(mut stream: TcpStream) -> io::Result<()> {
-    let mut request = Vec::new();
-    while stream.read_buf(&mut request).await? > 0 {
-        // The body is `{}`.
-        if request.ends_with(b"\r\n\r\n{}") {
-            request.clear();
-            let body = "{\"transResult\":\"SUCCESS\"}";
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-            stream.write_all(format!("{head}{body}").as_bytes()).await?;
-        }
-    }
-    Ok(())
-}
 
 /// Gives these answers in turn, the last one for ever.
 #[derive(Debug)]
@@ -126,13 +67,11 @@ fn assert_answered_by(report: &PostReport, address: SocketAddr) {
 }
 
 /// The listed address, and the forbidden ones at the same port.
-async fn both() -> (Counter, [Counter; 2]) {
-    let allowed = Counter::at(ALLOWED, 0).await;
+async fn both() -> (Connections, [Connections; 2]) {
+    let listen = |address, port| Connections::at(address, port, Conduct::Acknowledges);
+    let allowed = listen(ALLOWED, 0).await;
     let port = allowed.address.port();
-    let forbidden = [
-        Counter::at(FORBIDDEN, port).await,
-        Counter::at("::1", port).await,
-    ];
+    let forbidden = [listen(FORBIDDEN, port).await, listen("::1", port).await];
     (allowed, forbidden)
 }
 
@@ -141,7 +80,7 @@ async fn a_resolver_that_answers_public_then_private() {
     let (allowed, forbidden) = both().await;
     let port = allowed.address.port();
     for turn in [FORBIDDEN, "::1", "::ffff:127.0.0.2", "64:ff9b::7f00:2"] {
-        // Without a kept connection each POST asks anew.
+        // Without a kept connection each POST asks again.
         let answers: &[&[&str]] = &[&[ALLOWED], &[turn]];
         let transport = transport(&[LISTED], answers);
         let first = post(&transport, "merchant.test", port).await;
@@ -152,10 +91,10 @@ async fn a_resolver_that_answers_public_then_private() {
         let kept = post(&transport, "merchant.test", port).await;
         assert_answered_by(&kept, allowed.address);
     }
-    for counter in &forbidden {
-        assert_eq!(counter.heard().await, 0, "{}", counter.address);
+    for listener in &forbidden {
+        assert_eq!(listener.count().await, 0, "{}", listener.address);
     }
-    assert_eq!(allowed.heard().await, 4);
+    assert_eq!(allowed.count().await, 4);
 }
 
 #[tokio::test]
@@ -174,8 +113,8 @@ async fn one_forbidden_address_in_an_answer_blocks_all_of_it() {
         let transport = transport(&[LISTED], &[answer]);
         assert_blocked(&post(&transport, "merchant.test", allowed.address.port()).await);
     }
-    for counter in forbidden.iter().chain([&allowed]) {
-        assert_eq!(counter.heard().await, 0, "{}", counter.address);
+    for listener in forbidden.iter().chain([&allowed]) {
+        assert_eq!(listener.count().await, 0, "{}", listener.address);
     }
 }
 
@@ -184,25 +123,13 @@ async fn a_literal_address_is_not_asked_of_any_resolver() {
     let (allowed, forbidden) = both().await;
     // Each answer would be the allowed one.
     let transport = transport(&[LISTED], &[&[ALLOWED]]);
-    for host in [
-        FORBIDDEN,
-        "127.2",
-        "2130706434",
-        "0x7f.0.0.2",
-        "0177.0.0.2",
-        "１２７.0.0.2",
-        "127.0.0.2.",
-        "[::1]",
-        "[::ffff:127.0.0.2]",
-        "0",
-        "[::]",
-        "[::127.0.0.1]",
-        "user@127.0.0.1",
-    ] {
+    let hosts = "127.0.0.2 127.2 2130706434 0x7f.0.0.2 0177.0.0.2 １２７.0.0.2 127.0.0.2. [::1]
+        [::ffff:127.0.0.2] 0 [::] [::127.0.0.1] user@127.0.0.1";
+    for host in hosts.split_whitespace() {
         assert_blocked(&post(&transport, host, allowed.address.port()).await);
     }
-    for counter in forbidden.iter().chain([&allowed]) {
-        assert_eq!(counter.heard().await, 0, "{}", counter.address);
+    for listener in forbidden.iter().chain([&allowed]) {
+        assert_eq!(listener.count().await, 0, "{}", listener.address);
     }
     // The listed one may be spelled as it likes.
     for host in ["127.1", "2130706433", "[::ffff:127.0.0.1]"] {
@@ -216,7 +143,7 @@ async fn a_literal_address_is_not_asked_of_any_resolver() {
 }
 
 #[tokio::test]
-async fn the_address_that_is_told_is_the_one_that_was_dialled() {
+async fn the_reported_address_is_the_one_that_was_dialled() {
     let (allowed, forbidden) = both().await;
     let port = allowed.address.port();
     // All of loopback is listed here; at 127.0.0.3 nobody listens.
@@ -230,14 +157,9 @@ async fn the_address_that_is_told_is_the_one_that_was_dialled() {
         let transport = transport(listed, &[answer]);
         let report = post(&transport, "merchant.test", port).await;
         assert_answered_by(&report, dialled.address);
-        assert_eq!(dialled.heard().await, 1, "{answer:?}");
-        dialled
-            .accepted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        assert_eq!(dialled.count().await, 1, "{answer:?}");
     }
-    // Nobody there: the one that was tried is told, or none, but never another.
+    // Nobody there: the one that was tried is reported, or none, but never another.
     let transport = transport(listed, &[&["127.0.0.3"]]);
     let report = post(&transport, "merchant.test", port).await;
     let Exchange::Failed(fault) = report.exchange else {

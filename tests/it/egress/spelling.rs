@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use callback_dispatcher::delivery::egress::{Forbidden, TargetHost};
 
-use crate::fuzz::targets::registry::{IPV4, bounds};
+use crate::fuzz::targets::registry::{bounds, ipv4};
 use crate::fuzz::targets::url::as_the_c_library;
 
 use super::{ip, policy};
@@ -52,7 +52,7 @@ fn full_width(character: char) -> char {
 #[test]
 fn no_spelling_leads_to_a_forbidden_address() {
     let policy = policy(&[]);
-    for (block, ..) in IPV4 {
+    for (block, ..) in ipv4() {
         let IpAddr::V4(last) = bounds(block).1 else {
             panic!("{block} is not of IPv4");
         };
@@ -64,14 +64,10 @@ fn no_spelling_leads_to_a_forbidden_address() {
                 format!("https:\\\\{host}\\a"),
                 format!(" ht\ttps://{host}?a#b\n"),
             ] {
-                let verdict = policy.check_url(&url);
-                assert!(
-                    matches!(
-                        verdict,
-                        Err(Forbidden::Address { .. } | Forbidden::Embedded { .. })
-                    ),
-                    "{url}: {verdict:?}"
-                );
+                match policy.check_url(&url) {
+                    Err(Forbidden::Address { .. } | Forbidden::Embedded { .. }) => {}
+                    verdict => panic!("{url}: {verdict:?}"),
+                }
             }
         }
     }
@@ -84,36 +80,20 @@ fn every_spelling_of_a_public_address_is_that_address() {
         let target = policy(&[]).check_url(&format!("https://{host}/callback"));
         let target = target.expect(host);
         assert_eq!(target.host, TargetHost::Address(public.into()), "{host}");
-        assert_eq!(
-            target.url.as_str(),
-            "https://193.0.6.139/callback",
-            "{host}"
-        );
+        let url = target.url.as_str();
+        assert_eq!(url, "https://193.0.6.139/callback", "{host}");
     }
 }
 
 #[test]
 fn what_only_looks_like_an_address_is_refused() {
     let policy = policy(&["0.0.0.0/0", "::/0"]);
-    for host in [
-        "256.0.0.1",
-        "1.2.3.4.5",
-        "4294967296",
-        "0x100000000",
-        "08.0.0.1",
-        "1.2.3.0x",
-        "127.0.0.1.1",
-        "a.0x7f",
-        "[::1%25lo]",
-        "[fe80::1%eth0]",
-        "[::1",
-        "[::g]",
-        "[1.2.3.4]",
-        "[v1.a]",
-        "127.0.0.1%00",
-        "127.0.0.1 ",
-        "127.0.0.1\u{0}",
-    ] {
+    let hosts = "256.0.0.1 1.2.3.4.5 4294967296 0x100000000 08.0.0.1 1.2.3.0x 127.0.0.1.1 a.0x7f
+        [::1%25lo] [fe80::1%eth0] [::1 [::g] [1.2.3.4] [v1.a] 127.0.0.1%00";
+    for host in hosts
+        .split_whitespace()
+        .chain(["127.0.0.1 ", "127.0.0.1\0"])
+    {
         let verdict = policy.check_url(&format!("https://{host}/"));
         // Some are another spelling of an address after all; a name they are never.
         let is_name = verdict.is_ok_and(|target| target.host == TargetHost::Name);

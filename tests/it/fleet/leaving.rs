@@ -3,29 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callback_dispatcher::store::postgres::{Database, FleetTiming, PostgresQueue};
-use callback_dispatcher::store::{Queue as _, Unobserved};
-
 use crate::support::postgres::Server;
+use crate::support::store::Store;
 
 /// How often it is tried: what may go wrong is a matter of a millisecond.
 const TIMES: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_sign_of_life_comes_after_the_leave() {
+async fn no_heartbeat_follows_a_dispatchers_leave() {
     let server = Server::own();
-    let database = server.create_database();
-    let parsed = Database::parse(&database.url()).expect("a good URL");
+    let store = Store::Postgres(server.create_database());
+    store.init();
     for time in 0..TIMES {
-        let queue = PostgresQueue::open(
-            &parsed,
-            "leaver",
-            FleetTiming::default(),
-            Arc::new(Unobserved),
-        )
-        .await;
-        let queue = Arc::new(queue.expect("the server is there"));
-        // Each is a sign of life.
+        let queue = store.open("leaver").await.expect("the server is there");
+        // Each is a heartbeat.
         let asking: Vec<_> = (0..3)
             .map(|_| {
                 let queue = Arc::clone(&queue);
@@ -37,7 +28,7 @@ async fn no_sign_of_life_comes_after_the_leave() {
         for asking in asking {
             asking.await.expect("a probe does not panic");
         }
-        let left = database.sql("SELECT count(*) FROM dispatcher");
+        let left = store.sql("SELECT count(*) FROM dispatcher");
         assert_eq!(left, "0", "the {time}th time");
     }
 }

@@ -17,7 +17,9 @@ use tokio::time::sleep;
 
 use crate::campaign::merchants::now;
 use crate::campaign::{Chance, told};
-use world::{Dispatcher, World};
+use crate::support::process::Process;
+use crate::support::waiting::{holds_within, until_within};
+use world::World;
 
 /// For everything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -113,8 +115,8 @@ async fn campaign(rounds: u64, rows: u64) {
 async fn round(number: u64, rows: u64, chance: &mut Chance, counts: &mut Counts) {
     let world = World::new(rows).await;
     let mut dispatchers = Vec::new();
-    for number in 0..3 {
-        dispatchers.push(world.dispatcher(number).await);
+    for _ in 0..3 {
+        dispatchers.push(world.dispatcher().await);
     }
     let mut killed = dispatchers.remove(chance.index(3));
     let stopped = dispatchers.remove(chance.index(2));
@@ -146,16 +148,15 @@ async fn round(number: u64, rows: u64, chance: &mut Chance, counts: &mut Counts)
     );
     dispatchers.push(stopped);
     all_end(&world, &dispatchers).await;
-    for dispatcher in &mut dispatchers {
-        dispatcher.stops().await;
+    let mut logs = vec![killed.said()];
+    for dispatcher in dispatchers {
+        logs.push(dispatcher.stops().await);
     }
-    dispatchers.push(killed);
     let (interrupted, mut faults) = world.faults();
     let of_the_table = world.faults_of_the_table();
     let has_left_traces = !of_the_table.is_empty();
     faults.extend(of_the_table);
-    for dispatcher in &dispatchers {
-        let said = dispatcher.said();
+    for said in &logs {
         let panics = said.lines().filter(|line| line.contains("panicked"));
         faults.extend(panics.map(str::to_owned));
         if has_left_traces {
@@ -171,26 +172,19 @@ async fn round(number: u64, rows: u64, chance: &mut Chance, counts: &mut Counts)
 
 /// Returns when nothing is in flight that was claimed before this moment.
 async fn taken_over(world: &World) {
-    let begun = Stopwatch::start();
     let since = now();
-    while world.in_flight_since(since) != Some(0) {
-        assert!(begun.elapsed() < PATIENCE, "nobody takes over");
-        sleep(Duration::from_millis(50)).await;
-    }
+    let taken_over = async || world.in_flight_since(since) == Some(0);
+    until_within(PATIENCE, "the others take over", taken_over).await;
 }
 
 /// Returns when no row is pending.
-async fn all_end(world: &World, dispatchers: &[Dispatcher]) {
-    let since = Stopwatch::start();
-    while world.pending() != Some(0) {
-        if since.elapsed() > PATIENCE {
-            let said: Vec<String> = dispatchers.iter().map(Dispatcher::said).collect();
-            panic!(
-                "pending after {PATIENCE:?}:\n{}\n{}",
-                world.some_pending(),
-                said.join("\n")
-            );
-        }
-        sleep(Duration::from_millis(250)).await;
+async fn all_end(world: &World, dispatchers: &[Process]) {
+    if !holds_within(PATIENCE, async || world.pending() == Some(0)).await {
+        let said: Vec<String> = dispatchers.iter().map(Process::said).collect();
+        let pending = world.some_pending();
+        panic!(
+            "pending after {PATIENCE:?}:\n{pending}\n{}",
+            said.join("\n")
+        );
     }
 }

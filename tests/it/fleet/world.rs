@@ -1,24 +1,21 @@
 //! A database on a server of its own, its merchants, and dispatchers as processes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use super::PATIENCE;
 use super::audit::{self, Attempt, Row};
-use crate::campaign::SECRET;
-use crate::campaign::merchants::{Answer, Journal, Manner, Merchant, Post};
-use crate::campaign::until_within;
-use crate::support::postgres::{Database, Server};
+use crate::campaign::merchants::{Answer, Behaviour, Journal, Merchant, Post};
+use crate::secrets::HMAC;
+use crate::support::callback::insert_rows;
+use crate::support::place::{Place, key};
+use crate::support::postgres::Server;
+use crate::support::process::{self, PROGRAM, Process};
 
 /// The build that ships; without it, the one that the tests were built with.
-const PROGRAM: &str = "FLEET_PROGRAM";
+const BINARY: &str = "FLEET_PROGRAM";
 
 /// Merchants, each an origin.
 const ORIGINS: usize = 8;
@@ -37,9 +34,8 @@ const SILENT_MS: u64 = 10_000;
 
 /// See the module.
 pub(super) struct World {
-    folder: TempDir,
+    place: Place,
     pub(super) server: Server,
-    database: Database,
     pub(super) journal: Arc<Journal>,
     merchants: Vec<Merchant>,
     rows: u64,
@@ -52,52 +48,34 @@ impl World {
         let places = u64::try_from(ORIGINS).expect("few") * PER_ORIGIN;
         // Answers take half of it on average.
         let slow =
-            Manner::Slow(WORK * 2 * u32::try_from(places).expect("few") / at_least_one(rows));
+            Behaviour::Slow(WORK * 2 * u32::try_from(places).expect("few") / at_least_one(rows));
         let mut merchants = Vec::new();
         for number in 0..ORIGINS {
-            let manner = match slow {
-                Manner::Slow(time) if number < RELUCTANT => Manner::Reluctant(time),
+            let behaviour = match slow {
+                Behaviour::Slow(time) if number < RELUCTANT => Behaviour::Reluctant(time),
                 slow => slow,
             };
-            merchants.push(Merchant::start(manner, Arc::clone(&journal)).await);
+            merchants.push(Merchant::start(behaviour, Arc::clone(&journal)).await);
         }
         let server = Server::own();
         let world = Self {
-            folder: TempDir::new().expect("a temporary directory"),
-            database: server.create_database(),
+            place: Place::of(server.create_database()),
             server,
             journal,
             merchants,
             rows,
         };
-        world.write_settings();
-        let init = world.command("init").output().expect("the program starts");
-        assert!(init.status.success(), "{init:?}");
-        world.fill();
-        world
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write_settings(&self) {
-        let text = format!(
-            "[store]\nurl = \"{}\"\n[retry]\nschedule = [\"1s\", \"1s\", \"1s\"]\n\
+        world.place.write_settings(&format!(
+            "[retry]\nschedule = [\"1s\", \"1s\", \"1s\"]\n\
              [delivery]\nmax_in_flight_per_merchant = {PER_ORIGIN}\ntimeout = \"2s\"\n\
              connect_timeout = \"2s\"\n\
              [egress]\nallow_http = true\nallow_networks = [\"127.0.0.1\"]\n[admin]\nlisten = \"\"\n\
-             [log]\nlevel = \"warn,callback_dispatcher::cli=info\"\n",
-            self.database.url()
-        );
-        fs::write(self.path("dispatcher.toml"), text).expect("room for it");
-        let key = |app| {
-            format!("[[key]]\napp_id = \"{app}\"\nid = \"of-{app}\"\nsecret = \"{SECRET}\"\n")
-        };
-        let keys: Vec<String> = (1..=3).map(key).collect();
-        fs::write(self.path("keys.toml"), keys.concat()).expect("room for it");
-        let private = Permissions::from_mode(0o600);
-        fs::set_permissions(self.path("keys.toml"), private).expect("our file");
+             [log]\nlevel = \"warn,callback_dispatcher::cli=info\"\n"
+        ));
+        let keys: Vec<String> = (1..=3).map(|app| key(&app.to_string(), HMAC)).collect();
+        world.place.write_keys(&keys.concat());
+        world.fill();
+        world
     }
 
     /// Queues the rows, of three apps, over all origins.
@@ -107,46 +85,23 @@ impl World {
             .iter()
             .map(|merchant| format!("'{}'", merchant.url))
             .collect();
-        self.database.sql(&format!(
-            "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-               newpay_order_no, order_no, result, settlement_status)
-             SELECT 'payment', (ARRAY[{}])[1 + n % {ORIGINS}], (1 + n / {ORIGINS} % 3)::text, 1,
-               n || '.25', 'LAK', 'N' || n, 'M' || n, 'success', 1
-             FROM generate_series(1, {}) n",
-            urls.join(", "),
-            self.rows
-        ));
-    }
-
-    fn command(&self, subcommand: &str) -> Command {
-        let built = env!("CARGO_BIN_EXE_callback-dispatcher");
-        let binary = std::env::var_os(PROGRAM).map_or_else(|| built.into(), PathBuf::from);
-        let mut command = Command::new(binary);
-        command
-            .arg(subcommand)
-            .current_dir(self.folder.path())
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("WATCHDOG_USEC")
-            .stdin(Stdio::null());
-        command
+        let urls = format!("(ARRAY[{}])[1 + n % {ORIGINS}]", urls.join(", "));
+        let app = format!("(1 + n / {ORIGINS} % 3)::text");
+        let columns = [
+            ("callback_url", urls.as_str()),
+            ("app_id", &app),
+            ("amount", "n || '.25'"),
+            ("order_no", "'M' || n"),
+        ];
+        let rows = usize::try_from(self.rows).expect("not so many rows");
+        self.place.sql(&insert_rows(rows, "", &columns));
     }
 
     /// A dispatcher, which dispatches when this returns.
-    pub(super) async fn dispatcher(&self, number: usize) -> Dispatcher {
-        let log = self.path(&format!("log-{number}"));
-        let file = File::create(&log).expect("room for a log");
-        let mut command = self.command("run");
-        command.stdout(file.try_clone().expect("another handle"));
-        let child = command.stderr(file).spawn().expect("the program starts");
-        let mut dispatcher = Dispatcher { child, log };
-        until_within(PATIENCE, "a dispatcher dispatches", || {
-            let ended = dispatcher.child.try_wait().expect("our child");
-            assert_eq!(ended, None, "{}", dispatcher.said());
-            dispatcher.said().contains("dispatching")
-        })
-        .await;
-        dispatcher
+    pub(super) async fn dispatcher(&self) -> Process {
+        let binary = std::env::var_os(BINARY).map_or_else(|| PROGRAM.into(), PathBuf::from);
+        let command = process::command(binary, self.place.folder(), &["run"]);
+        Process::spawn_patiently(command, PATIENCE).ready().await
     }
 
     /// How many rows are pending; `None` while the server can't be asked.
@@ -161,12 +116,12 @@ impl World {
 
     fn count(&self, condition: &str) -> Option<u64> {
         let sql = format!("SELECT count(*) FROM callback_queue WHERE {condition}");
-        self.database.try_sql(&sql).ok()?.parse().ok()
+        self.place.store().try_sql(&sql).ok()?.parse().ok()
     }
 
     /// A few that are pending, for a message.
     pub(super) fn some_pending(&self) -> String {
-        self.database.sql(
+        self.place.sql(
             "SELECT newpay_order_no, origin, attempts, next_attempt_at, leased_at,
                leased_until - callback_now() AS stands_for, last_outcome
              FROM callback_queue WHERE state = 'pending' ORDER BY id LIMIT 10",
@@ -223,7 +178,7 @@ impl World {
 
     /// What is wrong with the table of dispatchers after all of them have ended, and one was killed.
     pub(super) fn faults_of_the_table(&self) -> Vec<String> {
-        let left = self.database.sql(&format!(
+        let left = self.place.sql(&format!(
             "SELECT count(*), count(*) FILTER (WHERE seen_at > callback_now() - {SILENT_MS}) FROM dispatcher"
         ));
         match left.as_str() {
@@ -233,7 +188,7 @@ impl World {
     }
 
     fn read(&self) -> BTreeMap<String, Row> {
-        let lines = self.database.sql(
+        let lines = self.place.sql(
             "SELECT newpay_order_no, state, attempts, attempt_seq, seq, outcome, counted, started_at,
                duration_ms, sign, body_sha256
              FROM callback_queue LEFT JOIN callback_attempt ON callback_id = id ORDER BY id, seq",
@@ -275,52 +230,4 @@ fn is_of(post: &Post, number: u64) -> bool {
     let member = |name: &str| post.members.get(name).and_then(|value| value.as_str());
     member("orderNo") == Some(&format!("M{number}"))
         && member("orderAmt") == Some(&format!("{number}.25"))
-}
-
-/// A running dispatcher; it is killed when this is dropped.
-#[derive(Debug)]
-pub(super) struct Dispatcher {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Dispatcher {
-    /// All that it has printed so far.
-    pub(super) fn said(&self) -> String {
-        fs::read_to_string(&self.log).expect("our file")
-    }
-
-    /// Sends a signal, for instance `TERM`.
-    pub(super) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("/bin/kill").args(["-s", name, &pid]).status();
-        assert!(status.expect("kill is there").success(), "kill -s {name}");
-    }
-
-    /// `kill -9`, and gone.
-    pub(super) fn kill(&mut self) {
-        self.child.kill().expect("our child");
-        self.child.wait().expect("our child");
-    }
-
-    /// SIGTERM, and exit code 0.
-    pub(super) async fn stops(&mut self) {
-        self.signal("TERM");
-        let mut status = None;
-        until_within(PATIENCE, "a dispatcher ends", || {
-            status = self.child.try_wait().expect("our child");
-            status.is_some()
-        })
-        .await;
-        let code = status.and_then(|status| status.code());
-        assert_eq!(code, Some(0), "{}", self.said());
-    }
-}
-
-impl Drop for Dispatcher {
-    fn drop(&mut self) {
-        // It fails if the child has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

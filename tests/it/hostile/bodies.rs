@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
-use super::case::{Case, Ending, plain};
+use super::case::{Case, Ending, answers, plain};
 use super::floods::CAP;
 use super::run_both;
 use super::server::{Act, send};
@@ -57,25 +57,54 @@ fn vectors() -> Vec<Case> {
     vectors.into_iter().map(case).collect()
 }
 
+/// `MEMBER` is the member that acknowledges; `MANY` are four thousand others, `DIGITS` and `LONG` 60,000
+/// characters.
+const BODIES: &str = r#"
+a doubled transResult | {MEMBER,MEMBER} | unreadable 200: not one JSON object
+a failure, then a success | {"transResult":"FAIL",MEMBER} | unreadable 200: not one JSON object
+a success, then a failure | {MEMBER,"transResult":"FAIL"} | unreadable 200: not one JSON object
+a doubled transResult, once in escapes | {MEMBER,"trans\u0052esult":"SUCCESS"} | unreadable 200: not one JSON object
+a transResult at both ends of many | {MEMBER,MANYMEMBER} | unreadable 200: not one JSON object
+other members doubled | {"a":1,"a":2,MEMBER} | ok
+four thousand members | {MANYMEMBER} | ok
+a number of 60,000 digits | {"a":DIGITS,MEMBER} | ok
+a transResult of 60,000 digits | {"transResult":DIGITS} | unreadable 200: not one JSON object
+a transResult of 60,000 letters | {"transResult":"LONG"} | refused 200: not "SUCCESS"
+a name of 60,000 letters | {"LONG":1,MEMBER} | ok
+half a surrogate pair, which JSON's grammar has room for | {"a":"\ud800",MEMBER} | ok
+a zero after the object | ACK\0 | unreadable 200: not one JSON object
+a zero in SUCCESS | {"transResult":"SUCCESS\u0000"} | refused 200: SUCCESS
+two byte order marks | BOMBOMACK | unreadable 200: not one JSON object
+a comma after the last member | {MEMBER,} | unreadable 200: not one JSON object
+a comment | {/**/MEMBER} | unreadable 200: not one JSON object
+an infinite number | {"a":Infinity,MEMBER} | unreadable 200: not one JSON object
+two lines of JSON | ACK\nACK | unreadable 200: not one JSON object
+"#;
+
 fn cases() -> Vec<Case> {
+    let many: String = (0..4000).map(|n| format!("\"m{n}\":{n},")).collect();
+    let mut cases = vectors();
+    cases.extend(answers(BODIES, |body| {
+        let body = body
+            .replace("MEMBER", "\"transResult\":\"SUCCESS\"")
+            .replace("MANY", &many)
+            .replace("DIGITS", &"9".repeat(60_000))
+            .replace("LONG", &"a".repeat(60_000))
+            .replace("BOM", "\u{feff}");
+        String::from_utf8(answer(body)).expect("UTF-8")
+    }));
     let unreadable = || Ending::answered("unreadable", "not one JSON object");
     let refused = |words| Ending::answered("refused", words);
     let ok = Ending::acknowledged;
     let ack = "\"transResult\":\"SUCCESS\"";
-    let many: String = (0..4000).map(|n| format!("\"m{n}\":{n},")).collect();
-    let digits = "9".repeat(60_000);
-    let long = "a".repeat(60_000);
-    let rows: Vec<(&str, String, Ending)> = vec![
-        (
-            "as large as the cap",
-            format!("{{{ack}}}{}", " ".repeat(CAP - 25)),
-            ok(),
-        ),
-        (
-            "larger than the cap",
-            format!("{{{ack}}}{}", " ".repeat(CAP - 24)),
-            Ending::answered("unreadable", "larger than 65536 bytes"),
-        ),
+    let padded = |bytes: usize| format!("{{{ack}}}{}", " ".repeat(bytes - 25));
+    let before = deepest("{\"a\":", &format!(",{ack}}}"));
+    let after = deepest(&format!("{{{ack},\"a\":"), "}");
+    let within = deepest("{\"transResult\":", "}");
+    let too_large = Ending::answered("unreadable", "larger than 65536 bytes");
+    let rows = [
+        ("as large as the cap", padded(CAP), ok()),
+        ("larger than the cap", padded(CAP + 1), too_large),
         (
             "deep JSON, closed",
             deepest("{\"a\":", "}"),
@@ -87,110 +116,10 @@ fn cases() -> Vec<Case> {
             "{\"a\":".repeat(CAP / 5),
             unreadable(),
         ),
-        (
-            "deep transResult",
-            deepest("{\"transResult\":", "}"),
-            refused("an array"),
-        ),
-        (
-            "deep JSON before an acknowledgement",
-            deepest("{\"a\":", &format!(",{ack}}}")),
-            ok(),
-        ),
-        (
-            "deep JSON after an acknowledgement",
-            deepest(&format!("{{{ack},\"a\":"), "}"),
-            ok(),
-        ),
-        (
-            "a doubled transResult",
-            format!("{{{ack},{ack}}}"),
-            unreadable(),
-        ),
-        (
-            "a failure, then a success",
-            format!("{{\"transResult\":\"FAIL\",{ack}}}"),
-            unreadable(),
-        ),
-        (
-            "a success, then a failure",
-            format!("{{{ack},\"transResult\":\"FAIL\"}}"),
-            unreadable(),
-        ),
-        (
-            "a doubled transResult, once in escapes",
-            format!("{{{ack},\"trans\\u0052esult\":\"SUCCESS\"}}"),
-            unreadable(),
-        ),
-        (
-            "a transResult at both ends of many",
-            format!("{{{ack},{many}{ack}}}"),
-            unreadable(),
-        ),
-        (
-            "other members doubled",
-            format!("{{\"a\":1,\"a\":2,{ack}}}"),
-            ok(),
-        ),
-        ("four thousand members", format!("{{{many}{ack}}}"), ok()),
-        (
-            "a number of 60,000 digits",
-            format!("{{\"a\":{digits},{ack}}}"),
-            ok(),
-        ),
-        (
-            "a transResult of 60,000 digits",
-            format!("{{\"transResult\":{digits}}}"),
-            unreadable(),
-        ),
-        (
-            "a transResult of 60,000 letters",
-            format!("{{\"transResult\":\"{long}\"}}"),
-            refused("not \"SUCCESS\""),
-        ),
-        (
-            "a name of 60,000 letters",
-            format!("{{\"{long}\":1,{ack}}}"),
-            ok(),
-        ),
-        (
-            "half a surrogate pair, which JSON's grammar has room for",
-            format!("{{\"a\":\"\\ud800\",{ack}}}"),
-            ok(),
-        ),
-        (
-            "a zero after the object",
-            format!("{{{ack}}}\0"),
-            unreadable(),
-        ),
-        (
-            "a zero in SUCCESS",
-            "{\"transResult\":\"SUCCESS\\u0000\"}".to_owned(),
-            refused("SUCCESS"),
-        ),
-        (
-            "two byte order marks",
-            format!("\u{feff}\u{feff}{{{ack}}}"),
-            unreadable(),
-        ),
-        (
-            "a comma after the last member",
-            format!("{{{ack},}}"),
-            unreadable(),
-        ),
-        ("a comment", format!("{{/**/{ack}}}"), unreadable()),
-        (
-            "an infinite number",
-            format!("{{\"a\":Infinity,{ack}}}"),
-            unreadable(),
-        ),
-        (
-            "two lines of JSON",
-            format!("{{{ack}}}\n{{{ack}}}"),
-            unreadable(),
-        ),
+        ("deep transResult", within, refused("an array")),
+        ("deep JSON before an acknowledgement", before, ok()),
+        ("deep JSON after an acknowledgement", after, ok()),
     ];
-    let mut cases = vectors();
     let rows = rows
         .into_iter()
         .map(|(name, body, ending)| plain(name, [Act::Request, send(answer(body))], ending));

@@ -7,19 +7,20 @@ use std::time::Duration;
 use callback_dispatcher::store::AttemptRow;
 use rustls::ServerConfig;
 
-use super::server::Act;
+use super::server::{Act, send};
 use super::{CONNECT_LIMIT, MARGIN};
+use crate::support::table::rows;
 
 /// The row.
 pub(super) struct Case {
     pub(super) name: String,
-    pub(super) door: Door,
+    pub(super) target: Target,
     pub(super) acts: Vec<Act>,
     pub(super) ending: Ending,
 }
 
 /// What stands at the port, and how the callback's URL calls it.
-pub(super) enum Door {
+pub(super) enum Target {
     /// http to a server without TLS.
     Plain,
     /// https to a server with TLS.
@@ -81,6 +82,20 @@ impl Ending {
         self
     }
 
+    /// As a table has it: `ok`, or an outcome, the answer's status if one came, and after a colon words of the detail.
+    pub(super) fn parse(text: &'static str) -> Self {
+        if text == "ok" {
+            return Self::acknowledged();
+        }
+        let (outcome, words) = text.split_once(": ").unwrap_or((text, ""));
+        match outcome.split_once(' ') {
+            Some((outcome, status)) => {
+                Self::of(outcome, words).status(status.parse().expect("a status"))
+            }
+            None => Self::of(outcome, words),
+        }
+    }
+
     /// What is wrong with `attempt`.
     pub(super) fn faults(&self, attempt: &AttemptRow) -> Vec<&'static str> {
         let took = Duration::from_millis(u64::try_from(attempt.duration_ms).unwrap_or(u64::MAX));
@@ -107,17 +122,37 @@ impl Ending {
 pub(super) fn plain(name: &str, acts: impl Into<Vec<Act>>, ending: Ending) -> Case {
     Case {
         name: name.to_owned(),
-        door: Door::Plain,
+        target: Target::Plain,
         acts: acts.into(),
         ending,
     }
+}
+
+/// A row for each line `name | what the server says to a request | ending` of a table. In the second
+/// column `\r`, `\n` and `\0` stand for the characters, and `ACK` for the acknowledgement; `frame` makes the
+/// whole answer of it.
+pub(super) fn answers(table: &'static str, frame: impl Fn(&str) -> String) -> Vec<Case> {
+    let case = |[name, said, ending]: [&'static str; 3]| {
+        let answer = send(frame(&spelled_out(said)));
+        plain(name, [Act::Request, answer], Ending::parse(ending))
+    };
+    rows(table).into_iter().map(case).collect()
+}
+
+/// See [`answers`].
+pub(super) fn spelled_out(said: &str) -> String {
+    let said = said
+        .replace(r"\r", "\r")
+        .replace(r"\n", "\n")
+        .replace(r"\0", "\0");
+    said.replace("ACK", "{\"transResult\":\"SUCCESS\"}")
 }
 
 /// The same rows again over TLS.
 pub(super) fn and_over_tls(mut cases: Vec<Case>, config: &Arc<ServerConfig>) -> Vec<Case> {
     let again = cases.iter().map(|case| Case {
         name: format!("{}, over TLS", case.name),
-        door: Door::Tls(Arc::clone(config)),
+        target: Target::Tls(Arc::clone(config)),
         acts: case.acts.clone(),
         ending: case.ending.clone(),
     });

@@ -11,15 +11,15 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
-use super::case::{Case, Door, Ending};
+use super::case::{Case, Ending, Target};
 use super::certificates::{Authority, Identity, params, provider};
 use super::server::{Act, ack, drip, flood, send};
 use super::{CONNECT_LIMIT, run};
 
-fn case(name: &str, door: Door, acts: impl Into<Vec<Act>>, ending: Ending) -> Case {
+fn case(name: &str, target: Target, acts: impl Into<Vec<Act>>, ending: Ending) -> Case {
     Case {
         name: name.to_owned(),
-        door,
+        target,
         acts: acts.into(),
         ending,
     }
@@ -27,7 +27,7 @@ fn case(name: &str, door: Door, acts: impl Into<Vec<Act>>, ending: Ending) -> Ca
 
 fn certificates(authority: &Authority) -> Vec<Case> {
     let serves = |name: &str, config: Arc<ServerConfig>, ending: Ending| {
-        case(name, Door::Tls(config), [Act::Request, ack()], ending)
+        case(name, Target::Tls(config), [Act::Request, ack()], ending)
     };
     let shows = |name: &str, change: fn(&mut CertificateParams), words: &'static str| {
         let mut params = params("127.0.0.1");
@@ -130,7 +130,7 @@ fn broken_handshakes(authority: &Authority) -> Vec<Case> {
         Ending::of("timeout", words).after(CONNECT_LIMIT)
     };
     let refused = |words| Ending::of("tls", words);
-    let raw = |name: &str, acts: Vec<Act>, ending: Ending| case(name, Door::Raw, acts, ending);
+    let raw = |name: &str, acts: Vec<Act>, ending: Ending| case(name, Target::Raw, acts, ending);
     let fatal = |alert: u8| vec![Act::Glance, send(record(21, &[2, alert])), Act::Hang];
     let hello = [2, 0, 0, 38, 3, 3];
     let server = authority.identity().server();
@@ -206,14 +206,14 @@ fn broken_handshakes(authority: &Authority) -> Vec<Case> {
         ),
         case(
             "expects TLS where the URL says http",
-            Door::Mistaken(server.clone()),
+            Target::Mistaken(server.clone()),
             [Act::Request, ack()],
             Ending::of("protocol", ""),
         ),
         // Whoever sits between could have cut a body that ends with the connection.
         case(
             "no goodbye after a body without a length",
-            Door::Tls(server.clone()),
+            Target::Tls(server.clone()),
             [
                 Act::Request,
                 send("HTTP/1.0 200 OK\r\n\r\n{\"transResult\":\"SUCCESS\"}"),
@@ -223,7 +223,7 @@ fn broken_handshakes(authority: &Authority) -> Vec<Case> {
         ),
         case(
             "no goodbye after a body with a length",
-            Door::Tls(server),
+            Target::Tls(server),
             [Act::Request, ack(), Act::Cut],
             Ending::acknowledged(),
         ),
@@ -294,7 +294,7 @@ async fn handshakes_end_as_the_contract_says() {
         let server = OldServer::start(version, folder.path());
         server.assert_speaks(version);
         let ending = Ending::of("tls", "ProtocolVersion");
-        cases.push(case(name, Door::Elsewhere(server.address), [], ending));
+        cases.push(case(name, Target::Elsewhere(server.address), [], ending));
         old.push(server);
     }
     run("handshakes", &authority.file(), cases).await;

@@ -50,7 +50,7 @@ use super::live::Daemon;
 use crate::support::callback::insert;
 use crate::support::place::Place;
 use crate::support::waiting::until;
-use case::{Case, Door, and_over_tls};
+use case::{Case, Target, and_over_tls};
 use certificates::Authority;
 use gateway::Gateway;
 use server::{Act, Server};
@@ -82,14 +82,14 @@ struct Trial {
 impl Trial {
     async fn begin(case: Case, order: String) -> Self {
         let acts = case.acts.clone();
-        let (server, scheme) = match &case.door {
-            Door::Plain => (Server::plain(acts).await, "http"),
-            Door::Raw | Door::Elsewhere(_) => (Server::plain(acts).await, "https"),
-            Door::Tls(config) => (Server::tls(Arc::clone(config), acts).await, "https"),
-            Door::Mistaken(config) => (Server::tls(Arc::clone(config), acts).await, "http"),
+        let (server, scheme) = match &case.target {
+            Target::Plain => (Server::plain(acts).await, "http"),
+            Target::Raw | Target::Elsewhere(_) => (Server::plain(acts).await, "https"),
+            Target::Tls(config) => (Server::tls(Arc::clone(config), acts).await, "https"),
+            Target::Mistaken(config) => (Server::tls(Arc::clone(config), acts).await, "http"),
         };
-        let url = match case.door {
-            Door::Elsewhere(address) => format!("https://{address}/callback"),
+        let url = match case.target {
+            Target::Elsewhere(address) => format!("https://{address}/callback"),
             _ => server.url(scheme),
         };
         Self {
@@ -119,7 +119,7 @@ impl Trial {
             faults.push("the callback's state is another".to_owned());
         }
         // No second sending on a connection that was new, no redirect, no challenge answered.
-        let elsewhere = matches!(self.case.door, Door::Elsewhere(_));
+        let elsewhere = matches!(self.case.target, Target::Elsewhere(_));
         let (connections, requests) = (self.server.connections(), self.server.requests().len());
         if connections != usize::from(!elsewhere) || requests > 1 {
             faults.push(format!("{connections} connections, {requests} requests"));

@@ -5,172 +5,132 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::case::{Case, Door, Ending, and_over_tls, plain};
+use super::case::{Case, Ending, Target, and_over_tls, answers, plain, spelled_out};
 use super::certificates::Authority;
 use super::server::{Act, drip, send};
 use super::{CONNECT_LIMIT, LIMIT, run};
+use crate::support::table::rows;
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n";
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-const UNTIL_CLOSED: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
-const HALF: &str = "{\"transResult\"";
+const HANGS_IN_HEAD: &str = r"
+hangs in the status line | HTTP/1.
+hangs in a header | HTTP/1.1 200 OK\r\nContent-Le
+hangs after a 100 | HTTP/1.1 100 Continue\r\n\r\n
+";
+
+const HANGS_IN_BODY: &str = r"
+hangs before the body | LENGTH
+hangs in the body | LENGTHHALF
+hangs in a chunk's size | CHUNKED1
+hangs before the last chunk | CHUNKED19\r\nACK\r\n
+never closes a body that ends with the connection | UNTIL_CLOSEDACK
+";
+
+/// Sent whole before the colon, then a byte a second.
+const DRIPS: &str = r"
+a byte a second of the head | | LENGTHACK | head
+a byte a second of a header | HTTP/1.1 200 OK\r\nX: a | aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | head
+a byte a second of 100s | | HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n | head
+a byte a second of the body | LENGTH | ACK | body
+a byte a second of the chunks | CHUNKED | 1\r\n{\r\n1\r\n{\r\n1\r\n{\r\n1\r\n{\r\n1\r\n{\r\n | body
+a byte a second until closed | UNTIL_CLOSED{ | aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | body
+";
+
+const CLOSES: &str = r"
+closes in the status line | HTTP/1.1 2 | protocol
+closes in a header | HTTP/1.1 200 OK\r\nContent-Le | protocol
+closes after a 100 | HTTP/1.1 100 Continue\r\n\r\n | protocol
+closes before the body | LENGTH | protocol 200
+closes in the body | LENGTHHALF | protocol 200
+closes in the body of a 503 | HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\n | http_status 503: HTTP status 503
+closes in a chunk | CHUNKED19\r\nHALF | protocol 200
+closes before the last chunk | CHUNKED19\r\nACK\r\n | protocol 200
+closes early a body that ends with the connection | UNTIL_CLOSEDHALF | unreadable 200: not one JSON object
+";
 
 const WAITING: &str = "no answer within 3s while waiting for the head of the answer";
 const READING: &str = "no complete answer within 3s while reading the body of the answer";
 
+/// `LENGTH`, `CHUNKED` and `UNTIL_CLOSED` are heads, `HALF` is half of the acknowledgement.
+fn with_heads(said: &str) -> String {
+    said.replace("LENGTH", "HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\n")
+        .replace(
+            "CHUNKED",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        )
+        .replace(
+            "UNTIL_CLOSED",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        )
+        .replace("HALF", "{\"transResult\"")
+}
+
+fn in_head() -> Ending {
+    Ending::of("timeout", WAITING).after(LIMIT)
+}
+
+fn in_body() -> Ending {
+    Ending::answered("timeout", READING).after(LIMIT)
+}
+
 fn hanging() -> Vec<Case> {
-    let in_head = || Ending::of("timeout", WAITING).after(LIMIT);
-    let in_body = || Ending::answered("timeout", READING).after(LIMIT);
     let hang = |name: &str, said: &str, ending: Ending| {
-        plain(name, [Act::Request, send(said), Act::Hang], ending)
+        let said = send(with_heads(&spelled_out(said)));
+        plain(name, [Act::Request, said, Act::Hang], ending)
     };
-    vec![
+    let in_heads = rows(HANGS_IN_HEAD).into_iter();
+    let in_bodies = rows(HANGS_IN_BODY).into_iter();
+    let mut cases: Vec<Case> = in_heads
+        .map(|[name, said]| hang(name, said, in_head()))
+        .chain(in_bodies.map(|[name, said]| hang(name, said, in_body())))
+        .collect();
+    let late = Ending::of("http_status", "HTTP status 503; then no complete answer");
+    let head = r"HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\n";
+    cases.extend([
         plain("never reads the request", [Act::Hang], in_head()),
         plain(
             "hangs after the request",
             [Act::Request, Act::Hang],
             in_head(),
         ),
-        hang("hangs in the status line", "HTTP/1.", in_head()),
-        hang(
-            "hangs in a header",
-            "HTTP/1.1 200 OK\r\nContent-Le",
-            in_head(),
-        ),
-        hang(
-            "hangs after a 100",
-            "HTTP/1.1 100 Continue\r\n\r\n",
-            in_head(),
-        ),
-        hang("hangs before the body", HEAD, in_body()),
-        hang("hangs in the body", &format!("{HEAD}{HALF}"), in_body()),
-        hang("hangs in a chunk's size", &format!("{CHUNKED}1"), in_body()),
-        hang(
-            "hangs before the last chunk",
-            &format!("{CHUNKED}19\r\n{{\"transResult\":\"SUCCESS\"}}\r\n"),
-            in_body(),
-        ),
-        hang(
-            "never closes a body that ends with the connection",
-            &format!("{UNTIL_CLOSED}{{\"transResult\":\"SUCCESS\"}}"),
-            in_body(),
-        ),
         hang(
             "hangs in the body of a 503",
-            "HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\n",
-            Ending::of("http_status", "HTTP status 503; then no complete answer")
-                .status(503)
-                .after(LIMIT),
+            head,
+            late.status(503).after(LIMIT),
         ),
-    ]
+    ]);
+    cases
 }
 
 fn dripping() -> Vec<Case> {
-    let whole = format!("{HEAD}{{\"transResult\":\"SUCCESS\"}}");
-    let in_head = || Ending::of("timeout", WAITING).after(LIMIT);
-    let in_body = || Ending::answered("timeout", READING).after(LIMIT);
-    vec![
-        plain(
-            "a byte a second of the head",
-            [Act::Request, drip(&whole)],
-            in_head(),
-        ),
-        plain(
-            "a byte a second of a header",
-            [
-                Act::Request,
-                send("HTTP/1.1 200 OK\r\nX: "),
-                drip("a".repeat(60)),
-            ],
-            in_head(),
-        ),
-        plain(
-            "a byte a second of 100s",
-            [
-                Act::Request,
-                drip("HTTP/1.1 100 Continue\r\n\r\n".repeat(3)),
-            ],
-            in_head(),
-        ),
-        plain(
-            "a byte a second of the body",
-            [
-                Act::Request,
-                send(HEAD),
-                drip("{\"transResult\":\"SUCCESS\"}"),
-            ],
-            in_body(),
-        ),
-        plain(
-            "a byte a second of the chunks",
-            [Act::Request, send(CHUNKED), drip("1\r\n{\r\n".repeat(9))],
-            in_body(),
-        ),
-        plain(
-            "a byte a second until closed",
-            [Act::Request, send(UNTIL_CLOSED), drip(" ".repeat(60))],
-            in_body(),
-        ),
-    ]
+    let case = |[name, whole, slowly, phase]: [&str; 4]| {
+        let said = |text: &str| with_heads(&spelled_out(text));
+        let ending = if phase == "head" {
+            in_head()
+        } else {
+            in_body()
+        };
+        let acts = [Act::Request, send(said(whole)), drip(said(slowly))];
+        plain(name, acts, ending)
+    };
+    rows(DRIPS).into_iter().map(case).collect()
 }
 
 fn breaking() -> Vec<Case> {
     let lost = || Ending::of("protocol", "");
-    let lost_in_body = || Ending::answered("protocol", "");
-    let cut =
-        |name: &str, said: &str, ending: Ending| plain(name, [Act::Request, send(said)], ending);
-    vec![
+    let head = [Act::Request, send("HTTP/1.1 2"), Act::Reset];
+    let mut cases = answers(CLOSES, with_heads);
+    cases.extend([
         plain("closes at once", [], lost()),
         plain("resets at once", [Act::Reset], lost().or("connect")),
         plain("closes after the request", [Act::Request], lost()),
-        cut("closes in the status line", "HTTP/1.1 2", lost()),
-        cut(
-            "closes in a header",
-            "HTTP/1.1 200 OK\r\nContent-Le",
-            lost(),
-        ),
-        cut(
-            "closes after a 100",
-            "HTTP/1.1 100 Continue\r\n\r\n",
-            lost(),
-        ),
-        cut("closes before the body", HEAD, lost_in_body()),
-        cut(
-            "closes in the body",
-            &format!("{HEAD}{HALF}"),
-            lost_in_body(),
-        ),
-        cut(
-            "closes in the body of a 503",
-            "HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\n",
-            Ending::of("http_status", "HTTP status 503").status(503),
-        ),
-        cut(
-            "closes in a chunk",
-            &format!("{CHUNKED}19\r\n{HALF}"),
-            lost_in_body(),
-        ),
-        cut(
-            "closes before the last chunk",
-            &format!("{CHUNKED}19\r\n{{\"transResult\":\"SUCCESS\"}}\r\n"),
-            lost_in_body(),
-        ),
-        cut(
-            "closes early a body that ends with the connection",
-            &format!("{UNTIL_CLOSED}{HALF}"),
-            Ending::answered("unreadable", "not one JSON object"),
-        ),
         plain(
             "resets after the request",
             [Act::Request, Act::Reset],
             lost(),
         ),
-        plain(
-            "resets in the head",
-            [Act::Request, send("HTTP/1.1 2"), Act::Reset],
-            lost(),
-        ),
-    ]
+        plain("resets in the head", head, lost()),
+    ]);
+    cases
 }
 
 /// A listener whose backlog is full, so that no handshake of TCP is completed, and what fills it.
@@ -203,7 +163,7 @@ async fn phases_end_as_the_contract_says() {
     let (full, _held) = full_backlog().await;
     let elsewhere = |name: &str, address: SocketAddr, ending: Ending| Case {
         name: name.to_owned(),
-        door: Door::Elsewhere(address),
+        target: Target::Elsewhere(address),
         acts: Vec::new(),
         ending,
     };

@@ -74,7 +74,7 @@ struct Seen {
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     seen: Arc<Seen>,
-    door: JoinHandle<()>,
+    listening: JoinHandle<()>,
 }
 
 impl Server {
@@ -93,7 +93,7 @@ impl Server {
         let address = listener.local_addr().expect("it is bound");
         let seen: Arc<Seen> = Arc::default();
         let noting = Arc::clone(&seen);
-        let door = tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 noting.connections.fetch_add(1, Ordering::SeqCst);
                 noting.open.fetch_add(1, Ordering::SeqCst);
@@ -108,7 +108,7 @@ impl Server {
         Self {
             address,
             seen,
-            door,
+            listening,
         }
     }
 
@@ -138,7 +138,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.door.abort();
+        self.listening.abort();
     }
 }
 

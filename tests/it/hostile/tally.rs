@@ -1,7 +1,6 @@
 //! What was run, as lines that `scripts/hostile` adds up.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use crate::support::tally;
 
 /// The file to write to; without it nothing is written.
 const FILE: &str = "HOSTILE_TALLY";
@@ -20,17 +19,19 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds a line to the file, in one write, because other tests write to it too.
+    /// Adds a line to the file.
     pub(super) fn report(&self, family: &str) {
-        let Some(path) = std::env::var_os(FILE) else {
-            return;
-        };
+        let Self {
+            cases,
+            passed,
+            connections,
+            requests,
+            bytes_sent,
+            healthy,
+        } = self;
         let line = format!(
-            "{family}\t{}\t{}\t{}\t{}\t{}\t{}\n",
-            self.cases, self.passed, self.connections, self.requests, self.bytes_sent, self.healthy
+            "{family}\t{cases}\t{passed}\t{connections}\t{requests}\t{bytes_sent}\t{healthy}\n"
         );
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        let mut file = file.expect("HOSTILE_TALLY names a writable file");
-        file.write_all(line.as_bytes()).expect("room for a line");
+        tally::append(FILE, &line);
     }
 }

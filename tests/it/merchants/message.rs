@@ -2,62 +2,34 @@
 
 use callback_dispatcher::clock::{Clock as _, SystemClock};
 use callback_dispatcher::domain::{
-    Convention, Currency, Message, PayMethod, Payment, Refund, Secret, Settlement, SigningKey,
-    Timestamp, TransactionResult, body,
+    Convention, Currency, Message, Payment, Refund, Secret, SigningKey, Timestamp, body,
 };
 use serde_json::Value;
 
-/// The secret of app 6.
-pub(super) const SECRET: &str = "newpay-demo-secret";
+use crate::support::vectors;
 
-/// The two messages whose signs the contract gives, byte for byte.
-pub(super) const VECTORS: [&str; 2] = [
-    concat!(
-        r#"{"appId":"6","payMethod":1,"orderAmt":"123.00","currency":"LAK","#,
-        r#""newpayOrderNo":"202209210000006950","orderNo":"202209067002502223","subject":"1","#,
-        r#""transStatus":0,"transInfo":"Transaction Success","settlementStatus":1,"#,
-        r#""timestamp":"1663738614280","extra":"","#,
-        r#""sign":"ceoQPyYSmaYi13Q27jaa9doOPd6nJeET+KSjqdTpBo0="}"#,
-    ),
-    concat!(
-        r#"{"appId":"6","payMethod":1,"refundOrderAmt":"123.00","currency":"LAK","#,
-        r#""newpayOrderNo":"202209210000006950","newpayRefundOrderNo":"202209210000006951","#,
-        r#""orderNo":"202209067002502223","refundOrderNo":"202209067002502232","tranStatus":1,"#,
-        r#""transInfo":"Transaction Success","timestamp":"1663738614280","#,
-        r#""sign":"3lf/50YGa04ep5kxUKKCwAzvh8qnbCx8UzHBVm91ciU="}"#,
-    ),
-];
+/// The two messages whose signs the contract gives, and the secret of app 6.
+pub(super) use crate::support::vectors::{BODIES as VECTORS, SECRET};
 
 /// A payment that went well.
 pub(super) fn payment(order: &str) -> Payment {
     Payment {
-        app_id: "6".to_owned(),
-        pay_method: PayMethod::NewPay,
-        amount: "123.00".parse().expect("an amount"),
-        currency: Currency::Lak,
         newpay_order_no: order.to_owned(),
         order_no: format!("shop-{order}"),
-        subject: "1".to_owned(),
-        result: TransactionResult::Success,
-        trans_info: "Transaction Success".to_owned(),
-        settlement: Settlement::NotSettled,
-        extra: String::new(),
+        ..vectors::payment()
     }
 }
 
 /// The refund of it, which went well too.
 pub(super) fn refund(order: &str) -> Refund {
     Refund {
-        app_id: "6".to_owned(),
-        pay_method: PayMethod::NewPay,
         amount: "23.00".parse().expect("an amount"),
         currency: Currency::Usd,
         newpay_order_no: order.to_owned(),
         newpay_refund_order_no: format!("{order}-R"),
         order_no: format!("shop-{order}"),
         refund_order_no: format!("shop-{order}-R"),
-        result: TransactionResult::Success,
-        trans_info: "Transaction Success".to_owned(),
+        ..vectors::refund()
     }
 }
 

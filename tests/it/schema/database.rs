@@ -1,18 +1,12 @@
 //! The PostgreSQL database as a whole; `file.rs` is for SQLite.
 
-use std::fmt::Write as _;
-
 use super::{Client, POSTGRES_SCHEMA, Queue, Row, plain};
+use crate::support::callback::insert;
 use crate::support::postgres::{Database, Server};
-
-/// Runs the schema; what it complains of.
-fn complaints(database: &Database, script: &str) -> String {
-    database.script(&[], script).1
-}
 
 fn new() -> Database {
     let database = Server::shared().create_database();
-    assert_eq!(complaints(&database, POSTGRES_SCHEMA), "");
+    assert_eq!(database.complaints(POSTGRES_SCHEMA), "");
     database
 }
 
@@ -21,7 +15,7 @@ fn a_second_run_of_the_schema_changes_nothing() {
     let database = new();
     let dump = "SELECT count(*), max(oid) FROM pg_class";
     let before = database.psql(dump);
-    let again = complaints(&database, POSTGRES_SCHEMA);
+    let again = database.complaints(POSTGRES_SCHEMA);
     assert!(again.contains("already exists"), "{again}");
     assert_eq!(database.psql(dump), before);
     assert_eq!(database.value("SELECT version FROM queue_schema"), "6");
@@ -40,7 +34,7 @@ fn all_of_it_is_made_or_nothing() {
     let database = Server::shared().create_database();
     let broken =
         POSTGRES_SCHEMA.replace("CREATE VIEW merchant_health", "CREATE VIEW callback_queue");
-    assert!(complaints(&database, &broken).contains("already exists"));
+    assert!(database.complaints(&broken).contains("already exists"));
     let made = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     assert_eq!(database.value(made), "0");
 }
@@ -49,7 +43,7 @@ fn all_of_it_is_made_or_nothing() {
 fn another_encoding_is_refused_with_the_remedy() {
     let options = "ENCODING 'SQL_ASCII' TEMPLATE template0";
     let database = Server::shared().create_database_with(options);
-    let said = complaints(&database, POSTGRES_SCHEMA);
+    let said = database.complaints(POSTGRES_SCHEMA);
     let remedy =
         "the encoding of this database is SQL_ASCII; create the database with ENCODING 'UTF8'";
     assert!(said.contains(remedy), "{said}");
@@ -64,20 +58,11 @@ fn another_encoding_is_refused_with_the_remedy() {
 fn the_databases_locale_changes_nothing() {
     let options = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'lo' LOCALE 'C.UTF-8'";
     let database = Server::shared().create_database_with(options);
-    assert_eq!(complaints(&database, POSTGRES_SCHEMA), "");
-    let mut script = String::new();
-    for (number, host) in ["B.example", "a.example", "\u{c9}.example"]
-        .iter()
-        .enumerate()
-    {
-        let insert = format!(
-            "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, \
-             newpay_order_no, order_no, result, settlement_status) VALUES ('payment', \
-             'HTTPS://{host}:443/', left('{host}', 1), 1, '1', 'LAK', '{number}', 'M', 'success', 1);"
-        );
-        writeln!(script, "{insert}").expect("a String");
+    assert_eq!(database.complaints(POSTGRES_SCHEMA), "");
+    for host in ["B.example", "a.example", "\u{c9}.example"] {
+        let (url, app) = (format!("HTTPS://{host}:443/"), format!("left('{host}', 1)"));
+        database.sql(&insert(&url, host, &[("app_id", &app)]));
     }
-    assert_eq!(complaints(&database, &script), "");
     let sorted =
         "SELECT string_agg(app_id || ' ' || origin, ', ' ORDER BY app_id) FROM callback_queue";
     assert_eq!(
@@ -92,7 +77,7 @@ fn the_queue_may_live_in_any_schema() {
     let database = Server::shared().create_database();
     let place = "CREATE SCHEMA \"The Queue\"; SET search_path = \"The Queue\", public;";
     assert_eq!(
-        complaints(&database, &format!("{place}{POSTGRES_SCHEMA}")),
+        database.complaints(&format!("{place}{POSTGRES_SCHEMA}")),
         ""
     );
     let elsewhere = r#"
@@ -125,7 +110,7 @@ fn nothing_is_emptied_at_one_stroke() {
         "reconciliation",
         "reconciliation_open",
     ] {
-        let said = complaints(&database, &format!("TRUNCATE {table}"));
+        let said = database.complaints(&format!("TRUNCATE {table}"));
         assert!(said.contains(&format!("ERROR:  {table}: ")), "{said}");
     }
 }
@@ -176,42 +161,37 @@ fn the_dispatchers_questions_are_answered_by_an_index() {
         "UPDATE callback_queue SET leased_until = id, leased_at = 1, lease_token = id WHERE id <= 50",
     ));
     statements.push(plain("ANALYZE"));
-    let answers = queue.ask(Client::Psql, &statements);
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    queue.takes(Client::Psql, &statements);
     let waits = "state = 'pending' AND leased_until IS NULL";
+    let due = format!("app_id = '6' AND origin = 'https://m' AND {waits} AND next_attempt_at <= 1");
     let questions = [
         (
-            format!(
-                "SELECT id FROM callback_queue WHERE app_id = '6' AND origin = 'https://m' AND {waits} \
-                 AND next_attempt_at <= 1 ORDER BY next_attempt_at, id"
-            ),
+            format!("id FROM callback_queue WHERE {due} ORDER BY next_attempt_at, id"),
             "callback_due",
         ),
         (
             format!(
-                "SELECT origin FROM callback_queue WHERE {waits} AND (app_id, origin) > ('6', 'https://m') \
+                "origin FROM callback_queue WHERE {waits} AND (app_id, origin) > ('6', 'https://m') \
                  ORDER BY app_id, origin LIMIT 1"
             ),
             "callback_due",
         ),
         (
-            "SELECT id FROM callback_queue WHERE leased_until IS NOT NULL AND leased_until < 1"
-                .to_owned(),
+            "id FROM callback_queue WHERE leased_until IS NOT NULL AND leased_until < 1".to_owned(),
             "callback_in_flight",
         ),
         (
-            "SELECT id FROM callback_queue WHERE leased_until IS NOT NULL AND lease_token = 1"
-                .to_owned(),
+            "id FROM callback_queue WHERE leased_until IS NOT NULL AND lease_token = 1".to_owned(),
             "callback_in_flight_by_token",
         ),
         (
-            "SELECT id FROM callback_queue WHERE state = 'delivered' AND finished_at IS NOT NULL \
+            "id FROM callback_queue WHERE state = 'delivered' AND finished_at IS NOT NULL \
              AND finished_at < 1 ORDER BY finished_at"
                 .to_owned(),
             "callback_finished",
         ),
         (
-            "SELECT id FROM callback_queue WHERE order_no = '1'".to_owned(),
+            "id FROM callback_queue WHERE order_no = '1'".to_owned(),
             "callback_by_order",
         ),
     ];
@@ -224,7 +204,7 @@ fn the_dispatchers_questions_are_answered_by_an_index() {
         statements.push(plain(&format!(
             "CREATE FUNCTION plan() RETURNS SETOF text LANGUAGE plpgsql AS \
              $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || {}; END $$",
-            format_args!("$q${question}$q$")
+            format_args!("$q$SELECT {question}$q$")
         )));
         statements.push(plain("SELECT string_agg(plan, ' ') FROM plan()"));
         statements.push(plain("DROP FUNCTION plan"));

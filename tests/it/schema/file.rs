@@ -2,7 +2,8 @@
 
 use callback_dispatcher::store::sqlite;
 
-use super::{Client, Queue, Row, plain};
+use super::{Client, Queue, Row};
+use crate::support::sqlite::sqlite3;
 
 const VERSION: i64 = sqlite::SCHEMA_VERSION;
 
@@ -22,23 +23,15 @@ fn an_empty_file_is_as_good_as_none() {
     let queue = Queue::file();
     let path = queue.folder().join("other.db");
     std::fs::write(&path, b"").expect("a writable directory");
-    let mut command = std::process::Command::new("sqlite3");
-    command.arg("-batch").arg(&path);
-    let (_, complaints) = super::feed(command, super::SCHEMA);
-    assert_eq!(complaints, "");
-    let mut command = std::process::Command::new("sqlite3");
-    command.arg("-batch").arg(&path);
-    let (printed, _) = super::feed(command, "PRAGMA auto_vacuum; PRAGMA user_version;");
-    assert_eq!(printed, format!("2\n{VERSION}\n"));
+    sqlite3(&path, super::SCHEMA);
+    let printed = sqlite3(&path, "PRAGMA auto_vacuum; PRAGMA user_version");
+    assert_eq!(printed, format!("2\n{VERSION}"));
 }
 
 #[test]
 fn a_second_run_of_the_schema_changes_nothing() {
     let queue = Queue::file();
-    let answer = queue
-        .ask(Client::Python, &[Row::payment().insert()])
-        .remove(0);
-    answer.expect("a good row");
+    queue.takes(Client::Python, &[Row::payment().insert()]);
     let (_, complaints) = queue.shell(super::SCHEMA);
     assert!(complaints.contains("already exists"), "{complaints}");
     assert_eq!(queue.value("SELECT count(*) FROM callback_queue"), 1);
@@ -68,11 +61,7 @@ fn the_dispatchers_questions_are_answered_by_an_index() {
         ),
     ];
     for (question, index) in questions {
-        let explained = plain(&format!("EXPLAIN QUERY PLAN {question}"));
-        let plan = queue
-            .ask(Client::Python, &[explained])
-            .remove(0)
-            .expect("a plan");
+        let plan = queue.rows(&format!("EXPLAIN QUERY PLAN {question}"));
         let plan = format!("{plan:?}");
         assert!(
             plan.contains(&format!("INDEX {index} ")),

@@ -1,9 +1,9 @@
 //! What may stand in the chain of days. That nothing of it changes: `reconcile/tampering.rs`.
 
-use super::{CLIENTS, Queue, plain};
+use super::{CLIENTS, Queue, Statement, plain};
 
 /// A good first link, with `columns` set otherwise.
-fn link(changes: &[(&str, &str)]) -> String {
+fn link(changes: &[(&str, &str)]) -> Statement {
     let zeros = format!("'{}'", "0".repeat(64));
     let digest = format!("'{}'", "ab".repeat(32));
     let mut columns = vec![
@@ -29,7 +29,9 @@ fn link(changes: &[(&str, &str)]) -> String {
     }
     let (names, values): (Vec<&str>, Vec<&str>) = columns.into_iter().unzip();
     let (names, values) = (names.join(", "), values.join(", "));
-    format!("INSERT INTO reconciliation ({names}) VALUES ({values})")
+    plain(&format!(
+        "INSERT INTO reconciliation ({names}) VALUES ({values})"
+    ))
 }
 
 #[test]
@@ -51,21 +53,13 @@ fn a_link_is_whole_and_of_a_day() {
         (link(&[("unknown", "2")]), "each_callback_is_counted_once"),
         (link(&[("previous", &upper)]), "goes behind the newest"),
         (
-            "INSERT INTO reconciliation_open VALUES ('2026-11-24', 1, 'acknowledged', 1)"
-                .to_owned(),
+            plain("INSERT INTO reconciliation_open VALUES ('2026-11-24', 1, 'acknowledged', 1)"),
             "state_is_known",
         ),
     ];
     for client in CLIENTS {
         let queue = Queue::of(client);
-        let statements: Vec<_> = table.iter().map(|(sql, _)| plain(sql)).collect();
-        for (answer, (sql, rule)) in queue.ask(client, &statements).into_iter().zip(&table) {
-            let error = answer.expect_err(sql);
-            assert!(error.contains(rule), "{sql}: {error}");
-        }
-        queue
-            .ask(client, &[plain(&link(&[]))])
-            .remove(0)
-            .expect("a good link");
+        queue.refuses(client, &table);
+        queue.takes(client, &[link(&[])]);
     }
 }

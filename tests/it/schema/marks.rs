@@ -17,14 +17,8 @@ fn a_queue_has_one_mark_of_a_kind() {
             Client::Psql => ["internal_transfer_in_pkey", "internal_transfer_out_pkey"],
         };
         let queue = Queue::of(client);
-        let marks = [plain(IN), plain(OUT)];
-        for answer in queue.ask(client, &marks) {
-            answer.expect("the first one");
-        }
-        for (rule, answer) in rules.iter().zip(queue.ask(client, &marks)) {
-            let error = answer.expect_err(rule);
-            assert!(error.contains(rule), "{client:?}: {error}");
-        }
+        queue.takes(client, &[plain(IN), plain(OUT)]);
+        queue.refuses(client, &[(plain(IN), rules[0]), (plain(OUT), rules[1])]);
     }
 }
 

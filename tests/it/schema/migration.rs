@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use callback_dispatcher::store::postgres;
-use callback_dispatcher::store::sqlite::{self, SCHEMA_VERSION};
+use callback_dispatcher::store::sqlite::{SCHEMA_VERSION, init};
 use serde_json::{Value, json};
 
-use super::{Client, POSTGRES_SCHEMA, Queue, Row, feed, plain};
+use super::{Client, POSTGRES_SCHEMA, Queue, Row, plain};
+use crate::support::callback::insert;
 use crate::support::postgres::{Database, Server};
+use crate::support::sqlite;
 
 /// `schema.sql` as each older version had it.
 const OLDER: &[(i64, &str)] = &[
@@ -33,21 +34,13 @@ fn older(schema: &str) -> Queue {
             .replace('\n', " ")
             .as_str(),
     ));
-    for answer in queue.ask(Client::Python, &rows) {
-        answer.expect("a good statement");
-    }
+    queue.takes(Client::Python, &rows);
     queue
 }
 
 /// Everything that the file says of itself: columns of tables, the text of all else.
 fn objects(path: &Path) -> BTreeMap<String, String> {
-    let ask = |sql: &str| {
-        let mut command = Command::new("sqlite3");
-        command.args(["-batch", "-json"]).arg(path);
-        let (printed, complaints) = feed(command, sql);
-        assert_eq!(complaints, "");
-        serde_json::from_str::<Vec<Value>>(&printed).expect("JSON rows")
-    };
+    let ask = |sql: &str| sqlite::rows(path, sql);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let objects = ask("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'");
     let objects = objects.iter().map(|object| {
@@ -77,7 +70,7 @@ fn an_older_file_becomes_what_a_new_one_is() {
     for (version, schema) in OLDER {
         let queue = older(schema);
         assert_eq!(queue.value("PRAGMA user_version"), *version);
-        sqlite::init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
+        init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
         assert_eq!(queue.value("PRAGMA user_version"), SCHEMA_VERSION);
         let migrated = objects(&queue.path());
         for (name, about) in &fresh {
@@ -119,16 +112,10 @@ async fn the_marks_of_a_transfer_are_migrated_with_their_triggers() {
         (&MARKED[2..], "is not finished"),
     ] {
         let queue = older(OLDER[4].1);
-        for answer in queue.ask(
-            Client::Python,
-            &mark.iter().map(|sql| plain(sql)).collect::<Vec<_>>(),
-        ) {
-            answer.expect("marked");
-        }
+        let mark_statements: Vec<_> = mark.iter().map(|sql| plain(sql)).collect();
+        queue.takes(Client::Python, &mark_statements);
         sqlite::init(&queue.path()).expect("migrated");
-        let refused = queue.ask(Client::Python, &[insert()]).remove(0);
-        let refused = refused.expect_err("marked");
-        assert!(refused.contains(words), "{refused}");
+        queue.refuses(Client::Python, &[(insert(), words)]);
         let end = sqlite::transfer_source(&queue.path(), "a test").expect("held");
         let out = end.transfer_out().await.expect("read");
         assert_eq!(
@@ -138,50 +125,33 @@ async fn the_marks_of_a_transfer_are_migrated_with_their_triggers() {
         end.unmark_source().await.expect("no longer marked");
         end.unmark_target().await.expect("no longer marked");
         drop(end);
-        let taken = queue.ask(Client::Python, &[insert()]).remove(0);
-        taken.expect("no longer marked");
+        queue.takes(Client::Python, &[insert()]);
     }
 }
 
-/// A newer program may record an outcome that this one does not know.
+/// No CHECK is part of what `table_xinfo` tells; and a newer program may record an outcome that this
+/// one does not know.
 #[test]
-fn a_migrated_file_takes_any_outcome() {
+fn a_migrated_file_has_the_rules_of_a_new_one() {
     for (version, schema) in OLDER {
         let queue = older(schema);
-        sqlite::init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
-        for sql in [
-            "UPDATE callback_queue SET last_outcome = 'new' WHERE id = 2",
-            "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted) \
-             VALUES (2, 1, 1, 1, 'new', 1)",
-        ] {
-            let answer = queue.ask(Client::Python, &[plain(sql)]).remove(0);
-            answer.unwrap_or_else(|error| panic!("from {version}: {error}"));
-        }
-    }
-}
-
-/// A CHECK is no part of what `table_xinfo` tells.
-#[test]
-fn the_rules_of_a_migrated_file_hold() {
-    for (version, schema) in OLDER {
-        let queue = older(schema);
-        sqlite::init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
-        let broken = [
+        init(&queue.path()).unwrap_or_else(|error| panic!("from {version}: {error}"));
+        let attempt = |outcome: &str, phase: &str| {
+            plain(&format!(
+                "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, phase) \
+                 VALUES (2, 1, 1, 1, '{outcome}', 1, {phase})"
+            ))
+        };
+        let refused = [
             (
-                "UPDATE callback_queue SET attempts = -1 WHERE id = 1",
+                plain("UPDATE callback_queue SET attempts = -1 WHERE id = 1"),
                 "attempts_is_not_negative",
             ),
-            (
-                "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, phase) \
-                 VALUES (2, 1, 1, 1, 'dns', 1, 'name')",
-                "phase_is_known",
-            ),
+            (attempt("dns", "'name'"), "phase_is_known"),
         ];
-        for (sql, rule) in broken {
-            let answer = queue.ask(Client::Python, &[plain(sql)]).remove(0);
-            let error = answer.expect_err(sql);
-            assert!(error.contains(rule), "{sql}: {error}");
-        }
+        queue.refuses(Client::Python, &refused);
+        let last_outcome = plain("UPDATE callback_queue SET last_outcome = 'new' WHERE id = 2");
+        queue.takes(Client::Python, &[last_outcome, attempt("new", "NULL")]);
     }
 }
 
@@ -221,11 +191,7 @@ fn every_table_column_and_view_has_a_comment() {
 async fn an_older_postgresql_queue_becomes_what_a_new_one_is() {
     let (fresh, _) = postgres_of(POSTGRES_SCHEMA);
     let (older, url) = postgres_of(include_str!("versions/postgres/1.sql"));
-    older.sql(
-        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-           newpay_order_no, order_no, result, settlement_status)
-         VALUES ('payment', 'https://one.example/', '6', 1, '1', 'LAK', 'N', 'M', 'success', 1)",
-    );
+    older.sql(&insert("https://one.example/", "N", &[]));
     older.sql("UPDATE callback_queue SET held = 1; GRANT SELECT ON callback_stuck TO PUBLIC");
     let grants = "SELECT relacl FROM pg_class WHERE relname = 'callback_stuck'";
     let granted = older.value(grants);
@@ -251,10 +217,7 @@ async fn an_older_postgresql_queue_becomes_what_a_new_one_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_marks_of_a_transfer_are_migrated_with_their_triggers_on_postgresql() {
-    let insert =
-        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-        newpay_order_no, order_no, result, settlement_status)
-        VALUES ('payment', 'https://one.example/', '6', 1, '1', 'LAK', 'N', 'M', 'success', 1)";
+    let insert = insert("https://one.example/", "N", &[]);
     for (mark, words) in [
         (
             "INSERT INTO queue_moved (source, to_name, at) VALUES ('t', 'new', 1);
@@ -273,11 +236,11 @@ async fn the_marks_of_a_transfer_are_migrated_with_their_triggers_on_postgresql(
         let (older, url) = postgres_of(include_str!("versions/postgres/1.sql"));
         older.sql(mark);
         postgres::init(&url).await.expect("migrated");
-        let refused = older.try_sql(insert).expect_err("marked");
+        let refused = older.try_sql(&insert).expect_err("marked");
         assert!(refused.contains(words), "{refused}");
         let end = postgres::transfer_source(&url).await.expect("held");
         end.unmark_source().await.expect("no longer marked");
         end.unmark_target().await.expect("no longer marked");
-        older.sql(insert);
+        older.sql(&insert);
     }
 }

@@ -23,7 +23,7 @@ mod views;
 
 use serde_json::{Value, json};
 
-use queue::{CLIENTS, Client, DATABASES, FILE_CLIENTS, Queue, Statement, feed};
+use queue::{CLIENTS, Client, DATABASES, FILE_CLIENTS, Queue, Statement};
 
 const SCHEMA: &str = include_str!("../../../schema.sql");
 

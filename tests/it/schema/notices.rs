@@ -1,12 +1,12 @@
-//! What a dispatcher is told of at the commit: PostgreSQL's alone, SQLite has the file's events.
+//! PostgreSQL's notices to dispatchers at a commit. For SQLite the file's events serve.
 
 use super::POSTGRES_SCHEMA;
+use crate::support::callback;
 use crate::support::postgres::{Database, Server};
 
 fn new() -> Database {
     let database = Server::shared().create_database();
-    let (_, complaints) = database.script(&[], POSTGRES_SCHEMA);
-    assert_eq!(complaints, "");
+    assert_eq!(database.complaints(POSTGRES_SCHEMA), "");
     database
 }
 
@@ -28,16 +28,14 @@ fn notices(database: &Database, script: &str) -> Vec<String> {
     payloads
 }
 
+/// A gateway's INSERT, which it may repeat.
 fn insert(number: i64, url: &str) -> String {
-    format!(
-        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, \
-         newpay_order_no, order_no, result, settlement_status) VALUES ('payment', '{url}', '6', 1, \
-         '1', 'LAK', '{number}', 'M', 'success', 1) ON CONFLICT DO NOTHING;\n"
-    )
+    let insert = callback::insert(url, &number.to_string(), &[]);
+    insert.replace(';', " ON CONFLICT DO NOTHING;\n")
 }
 
 #[test]
-fn new_rows_are_told_of_once_for_each_endpoint() {
+fn a_commit_gives_one_notice_for_each_endpoint() {
     let database = new();
     let script = format!(
         "BEGIN;\n{}{}{}COMMIT;\n",
@@ -47,11 +45,9 @@ fn new_rows_are_told_of_once_for_each_endpoint() {
     );
     let told = notices(&database, &script);
     assert_eq!(told, ["http://b.example 6", "https://a.example 6"]);
-    let many = "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, \
-                newpay_order_no, order_no, result, settlement_status) SELECT 'payment', \
-                'https://c' || n % 3 || '.example/', '6', 1, '1', 'LAK', 'N' || n, 'M', 'success', 1 \
-                FROM generate_series(1, 100) n;\n";
-    let told = notices(&database, many);
+    let url = ("callback_url", "'https://c' || n % 3 || '.example/'");
+    let many = callback::insert_rows(100, "", &[url]);
+    let told = notices(&database, &many);
     assert_eq!(
         told,
         [
@@ -63,7 +59,7 @@ fn new_rows_are_told_of_once_for_each_endpoint() {
 }
 
 #[test]
-fn nobody_is_told_of_what_did_not_come_to_be() {
+fn rows_that_are_rolled_back_or_ignored_give_no_notice() {
     let database = new();
     let row = insert(1, "https://a.example/");
     assert_eq!(
@@ -74,18 +70,16 @@ fn nobody_is_told_of_what_did_not_come_to_be() {
     assert_eq!(notices(&database, &row), [""; 0], "it is there already");
     let update = "UPDATE callback_queue SET next_attempt_at = 1;\n";
     assert_eq!(notices(&database, update), [""; 0]);
-    let finished = "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, \
-         newpay_order_no, order_no, result, settlement_status, state, next_attempt_at, finished_at) VALUES \
-         ('payment', 'https://a', '6', 1, '1', 'LAK', '2', 'M', 'success', 1, 'delivered', NULL, 1);\n";
+    let finished = callback::insert("https://a", "2", &callback::finished("'delivered'", "1"));
     assert_eq!(
-        notices(&database, finished),
+        notices(&database, &finished),
         [""; 0],
         "nothing is to be done"
     );
 }
 
 #[test]
-fn a_command_is_told_of_without_a_name() {
+fn a_command_gives_a_notice_without_an_endpoint() {
     let database = new();
     let command = "INSERT INTO operator_command (action, app_id, actor, reason) VALUES ('pause', '6', 'a', 'r');\n";
     assert_eq!(notices(&database, command), [""]);
@@ -93,7 +87,7 @@ fn a_command_is_told_of_without_a_name() {
 
 /// The longest URL is longer in bytes than a notice may be.
 #[test]
-fn an_origin_that_is_too_long_for_a_notice_is_told_of_without_a_name() {
+fn an_origin_that_is_too_long_gives_a_notice_without_an_endpoint() {
     let database = new();
     let url = format!("https://{}", "\u{1f600}".repeat(2048 - 8));
     assert_eq!(notices(&database, &insert(1, &url)), [""]);

@@ -1,14 +1,14 @@
 //! A queue on each database, and who speaks to it.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{POSTGRES_SCHEMA, SCHEMA};
-use crate::support::postgres::{Database, Server};
+use crate::support::postgres::{Database, Server, feed};
+use crate::support::sqlite::python;
 
 /// Reads `[[sql, [parameter, ...]], ...]`, commits each statement by itself, and prints
 /// `[{"rows": [...], "changes": n} or {"error": "..."}, ...]`. A parameter `{"blob": hex}` is bytes.
@@ -97,8 +97,7 @@ impl Queue {
     /// `psql -f schema.postgres.sql`.
     fn database() -> Self {
         let database = Server::shared().create_database();
-        let (_, complaints) = database.script(&[], POSTGRES_SCHEMA);
-        assert_eq!(complaints, "", "schema.postgres.sql is refused");
+        assert_eq!(database.complaints(POSTGRES_SCHEMA), "");
         Self::Database(database)
     }
 
@@ -117,7 +116,8 @@ impl Queue {
     pub(super) fn shell(&self, sql: &str) -> (String, String) {
         let mut command = Command::new("sqlite3");
         command.args(["-batch", "-json"]).arg(self.path());
-        feed(command, sql)
+        let said = feed(command, sql);
+        (said.printed, said.complaints)
     }
 
     /// Every statement by itself, in one process; one answer each.
@@ -130,10 +130,8 @@ impl Queue {
     }
 
     fn ask_python(&self, statements: &[Statement]) -> Vec<Answer> {
-        let mut command = Command::new("python3");
-        command.arg("-c").arg(PYTHON_GATEWAY).arg(self.path());
-        let (answers, complaints) = feed(command, &json!(statements).to_string());
-        assert_eq!(complaints, "", "the gateway in Python broke");
+        let input = json!(statements).to_string();
+        let answers = python(PYTHON_GATEWAY, &self.path(), &[], &input);
         let answers: Vec<Value> = serde_json::from_str(&answers).expect("JSON from Python");
         let answers = answers.into_iter().map(|answer| match &answer["error"] {
             Value::String(error) => Err(error.clone()),
@@ -193,6 +191,29 @@ impl Queue {
         answers.collect()
     }
 
+    /// Each statement must succeed.
+    #[track_caller]
+    pub(super) fn takes(&self, client: Client, statements: &[Statement]) {
+        for (statement, answer) in statements.iter().zip(self.ask(client, statements)) {
+            answer.unwrap_or_else(|error| panic!("{client:?}: {statement:?}: {error}"));
+        }
+    }
+
+    /// Each statement must fail with these words.
+    #[track_caller]
+    pub(super) fn refuses(&self, client: Client, table: &[(Statement, impl AsRef<str>)]) {
+        let statements: Vec<Statement> = table.iter().map(|(sql, _)| sql.clone()).collect();
+        for ((statement, words), answer) in table.iter().zip(self.ask(client, &statements)) {
+            let (words, Err(error)) = (words.as_ref(), answer) else {
+                panic!("{client:?}: taken: {statement:?}");
+            };
+            assert!(
+                error.contains(words),
+                "{client:?}: {error}, not {words}: {statement:?}"
+            );
+        }
+    }
+
     /// One statement without parameters that must succeed, through Python or `psql`.
     pub(super) fn rows(&self, sql: &str) -> Vec<Vec<Value>> {
         let client = match self {
@@ -223,26 +244,6 @@ fn rows_of(printed: &str) -> Vec<Vec<Value>> {
     rows.into_iter()
         .map(|row| row.into_iter().map(|(_, value)| value).collect())
         .collect()
-}
-
-pub(super) fn feed(mut command: Command, input: &str) -> (String, String) {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/check installs it"));
-    let mut stdin = child.stdin.take().expect("it is piped");
-    let input = input.to_owned();
-    // Apart from the reading below, so that neither side waits for the other's pipe.
-    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().expect("the program ends");
-    writer
-        .join()
-        .expect("the writer does not panic")
-        .expect("the program reads all its input");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (text(output.stdout), text(output.stderr))
 }
 
 /// The statement with its parameters in it, on one line.

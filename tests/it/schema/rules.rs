@@ -31,21 +31,15 @@ fn assert_refused(cases: &[Case]) {
 
 fn assert_refused_by(client: Client, cases: &[Case]) {
     let queue = Queue::of(client);
-    let statements: Vec<_> = cases.iter().map(|(row, _)| row.insert()).collect();
-    for ((row, rule), answer) in cases.iter().zip(queue.ask(client, &statements)) {
-        let rule = match client {
+    let table: Vec<_> = cases
+        .iter()
+        .map(|(row, rule)| match client {
             // It has no NUL in any text, and says so before it looks at rules.
-            Client::Psql if has_nul(row) => "null character not permitted",
-            _ => rule,
-        };
-        match answer {
-            Ok(_) => panic!("{client:?}: {rule} let this in: {row:?}"),
-            Err(error) => assert!(
-                error.contains(rule),
-                "{client:?}: {error}, not {rule}: {row:?}"
-            ),
-        }
-    }
+            Client::Psql if has_nul(row) => (row.insert(), "null character not permitted"),
+            _ => (row.insert(), rule.as_str()),
+        })
+        .collect();
+    queue.refuses(client, &table);
     assert_eq!(queue.value("SELECT count(*) FROM callback_queue"), 0);
 }
 
@@ -57,14 +51,7 @@ fn has_nul(row: &Row) -> bool {
 #[test]
 fn every_word_is_one_of_its_list() {
     let mut cases = Vec::new();
-    for bad in [
-        "",
-        "Payment",
-        "PAYMENT",
-        "transfer",
-        "payment ",
-        "payment\0",
-    ] {
+    for bad in "|Payment|PAYMENT|transfer|payment |payment\0".split('|') {
         cases.push(payment("kind", json!(bad), "kind_is_payment_or_refund"));
     }
     for bad in ["", "lak", "LAK ", "EUR", "LAK\0"] {
@@ -122,32 +109,18 @@ fn payment_and_refund_have_their_own_columns() {
 
 #[test]
 fn no_null_stands_for_a_value() {
-    let required = [
-        "kind",
-        "callback_url",
-        "app_id",
-        "pay_method",
-        "amount",
-        "currency",
-        "newpay_order_no",
-        "order_no",
-        "result",
-    ];
-    let defaulted = [
-        "subject",
-        "extra",
-        "trans_info",
-        "created_at",
-        "state",
-        "attempts",
-    ];
+    let required: Vec<&str> =
+        "kind callback_url app_id pay_method amount currency newpay_order_no order_no result"
+            .split(' ')
+            .collect();
+    let defaulted = "subject extra trans_info created_at state attempts".split(' ');
     for client in CLIENTS {
         let mut cases = Vec::new();
-        for column in required {
+        for column in required.iter().copied() {
             let rule = client.null_in("callback_queue", column);
             cases.push((Row::payment().without(column), rule));
         }
-        for column in required.into_iter().chain(defaulted) {
+        for column in required.iter().copied().chain(defaulted.clone()) {
             let rule = client.null_in("callback_queue", column);
             cases.push((Row::payment().with(column, Value::Null), rule.clone()));
             cases.push((Row::refund().with(column, Value::Null), rule));
@@ -165,30 +138,13 @@ fn types_are_kept() {
     };
     let mut cases = Vec::new();
     for column in NUMBERS {
-        cases.push(payment(
-            column,
-            json!("one"),
-            &cannot("TEXT", column, "INTEGER"),
-        ));
-        cases.push(payment(
-            column,
-            json!(1.5),
-            &cannot("REAL", column, "INTEGER"),
-        ));
+        for (value, kind) in [(json!("one"), "TEXT"), (json!(1.5), "REAL")] {
+            cases.push(payment(column, value, &cannot(kind, column, "INTEGER")));
+        }
     }
-    for column in [
-        "kind",
-        "callback_url",
-        "app_id",
-        "amount",
-        "currency",
-        "newpay_order_no",
-        "order_no",
-        "subject",
-        "extra",
-        "result",
-        "trans_info",
-    ] {
+    let texts = "kind callback_url app_id amount currency newpay_order_no order_no subject extra \
+                 result trans_info";
+    for column in texts.split(' ') {
         // The bytes of "1": a BLOB that looks like the text is still none.
         let blob = json!({"blob": "31"});
         cases.push(payment(column, blob, &cannot("BLOB", column, "TEXT")));
@@ -222,30 +178,14 @@ fn an_amount_is_decimal_text() {
 
 #[test]
 fn a_url_is_absolute_and_http() {
-    let bad = [
-        "",
-        "merchant.example/notify",
-        "//merchant.example/",
-        "/notify",
-        "ftp://merchant.example/",
-        "file:///etc/passwd",
-        "https:merchant.example",
-        "https:/merchant.example",
-        "https://",
-        "http://",
-        "https:///notify",
-        "https://?q=1",
-        "https://#f",
-        "https://\\merchant.example",
-        "https:\\\\merchant.example",
-        "https://:443/",
-        "https://@merchant.example/",
-        "xhttps://merchant.example/",
-        "httpss://merchant.example/",
-    ];
+    let bad = r"| merchant.example/notify | //merchant.example/ | /notify | ftp://merchant.example/
+        | file:///etc/passwd | https:merchant.example | https:/merchant.example | https:// | http://
+        | https:///notify | https://?q=1 | https://#f | https://\merchant.example
+        | https:\\merchant.example | https://:443/ | https://@merchant.example/
+        | xhttps://merchant.example/ | httpss://merchant.example/";
     let mut cases: Vec<_> = bad
-        .into_iter()
-        .map(|url| payment("callback_url", json!(url), URL_FORM))
+        .split('|')
+        .map(|url| payment("callback_url", json!(url.trim()), URL_FORM))
         .collect();
     for character in ['\0', '\u{1}', '\t', '\n', '\r', '\u{1f}', ' ', '\u{7f}'] {
         for url in [

@@ -47,9 +47,7 @@ fn attempt(number: i64, seq: i64, http_status: i64, detail: &str) -> Statement {
 
 fn queue_with(client: Client, statements: &[Statement]) -> Queue {
     let queue = Queue::of(client);
-    for answer in queue.ask(client, statements) {
-        answer.expect("a good statement");
-    }
+    queue.takes(client, statements);
     queue
 }
 

@@ -3,9 +3,9 @@
 
 use super::operation::CrashPoint::AfterClaim;
 use super::operation::Operation::{self, *};
-use super::operation::Reply::{Acknowledge, Connect, Local, Refuse};
-use super::operation::StoreCall::{Recording, Refunding};
-use super::operation::StoreFault::{Busy, Full, Refused};
+use super::operation::Reply::{self, Acknowledge, Connect, Local, Refuse};
+use super::operation::StoreCall::{self, Recording, Refunding};
+use super::operation::StoreFault::{self, Busy, Full, Refused};
 use super::operation::Way::Command;
 use super::simulate;
 
@@ -16,93 +16,60 @@ fn holds(operations: &[Operation]) {
     }
 }
 
+/// Payments of app 0 for `merchant`, of which the dispatcher is told if `nudge` is set.
+const fn payments(merchant: u8, count: u8, nudge: bool) -> Operation {
+    Enqueue {
+        way: Command,
+        app: 0,
+        merchant,
+        refund: false,
+        count,
+        nudge,
+    }
+}
+
+/// What `merchant` answers from now on.
+const fn answers(merchant: u8, mood: Option<Reply>) -> Operation {
+    ChangeMind { merchant, mood }
+}
+
+const fn store_fails(call: StoreCall, fault: StoreFault, times: u8) -> Operation {
+    StoreFails { call, fault, times }
+}
+
+const fn answer(reply: Reply) -> Operation {
+    Answer { which: 0, reply }
+}
+
 #[test]
 fn a_retry_is_due_to_the_millisecond() {
-    holds(&[
-        ChangeMind {
-            merchant: 1,
-            mood: Some(Refuse),
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 1,
-            refund: false,
-            count: 1,
-            nudge: true,
-        },
-    ]);
+    holds(&[answers(1, Some(Refuse)), payments(1, 1, true)]);
 }
 
 #[test]
 fn a_fault_of_our_own_host_is_not_charged() {
     holds(&[
-        ChangeMind {
-            merchant: 0,
-            mood: Some(Local),
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: false,
-        },
+        answers(0, Some(Local)),
+        payments(0, 1, false),
         Advance { seconds: 1 },
     ]);
 }
 
 #[test]
 fn an_outcome_outlives_a_store_that_fails() {
-    holds(&[
-        StoreFails {
-            call: Recording,
-            fault: Busy,
-            times: 1,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: true,
-        },
-    ]);
+    holds(&[store_fails(Recording, Busy, 1), payments(0, 1, true)]);
 }
 
 #[test]
 fn an_outcome_that_the_store_refuses_is_tried_again() {
-    holds(&[
-        StoreFails {
-            call: Recording,
-            fault: Refused,
-            times: 2,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: true,
-        },
-    ]);
+    holds(&[store_fails(Recording, Refused, 2), payments(0, 1, true)]);
 }
 
 #[test]
-fn what_was_claimed_before_a_crash_is_interrupted() {
+fn a_callback_that_was_claimed_before_a_crash_is_interrupted() {
     holds(&[
         CrashAt { point: AfterClaim },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: false,
-        },
+        payments(0, 1, false),
         Advance { seconds: 1 },
     ]);
 }
@@ -110,65 +77,31 @@ fn what_was_claimed_before_a_crash_is_interrupted() {
 #[test]
 fn an_origin_never_has_more_than_its_limit() {
     holds(&[
-        ChangeMind {
-            merchant: 2,
-            mood: None,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 2,
-            refund: false,
-            count: 2,
-            nudge: false,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 2,
-            refund: false,
-            count: 4,
-            nudge: true,
-        },
-        Answer {
-            which: 0,
-            reply: Acknowledge,
-        },
+        answers(2, None),
+        payments(2, 2, false),
+        payments(2, 4, true),
+        answer(Acknowledge),
     ]);
 }
 
 #[test]
-fn only_what_is_past_its_retention_is_pruned() {
-    holds(&[
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: true,
-        },
-        Prune { keep_minutes: 0 },
-    ]);
+fn only_callbacks_past_their_retention_are_pruned() {
+    holds(&[payments(0, 1, true), Prune { keep_minutes: 0 }]);
 }
 
-/// Was a fault of the program: attempts to be given back were asked for without a pause, as long as
+/// Was a fault of the program: attempts to be un-counted were asked for without a pause, as long as
 /// the store refused to record one of them.
 #[test]
-fn what_is_given_back_after_an_outage_waits_until_it_is_recorded() {
+fn attempts_are_uncounted_after_an_outage_once_they_are_recorded() {
     holds(&[
-        StoreFails {
-            call: Recording,
-            fault: Refused,
-            times: 4,
-        },
+        store_fails(Recording, Refused, 4),
         NetworkLost { minutes: 5 },
     ]);
 }
 
 /// Sent in turn to a merchant that hangs now, it would take longer than a drain may.
 #[test]
-fn what_was_claimed_ahead_does_not_outlast_a_drain() {
+fn callbacks_claimed_ahead_do_not_outlast_a_drain() {
     holds(&[
         Reload {
             waits: 4,
@@ -177,57 +110,16 @@ fn what_was_claimed_ahead_does_not_outlast_a_drain() {
             rotated: false,
             shield: false,
         },
-        ChangeMind {
-            merchant: 4,
-            mood: None,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: false,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 4,
-            refund: false,
-            count: 1,
-            nudge: false,
-        },
+        answers(4, None),
+        payments(0, 1, false),
+        payments(4, 1, false),
         Stop,
         Advance { seconds: 5 },
         Advance { seconds: 15 },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 4,
-            refund: false,
-            count: 5,
-            nudge: true,
-        },
-        Answer {
-            which: 0,
-            reply: Acknowledge,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: false,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: false,
-        },
+        payments(4, 5, true),
+        answer(Acknowledge),
+        payments(0, 1, false),
+        payments(0, 1, false),
         Stop,
     ]);
 }
@@ -235,25 +127,12 @@ fn what_was_claimed_ahead_does_not_outlast_a_drain() {
 #[test]
 fn a_record_under_a_lease_that_was_revoked_changes_nothing() {
     holds(&[
-        ChangeMind {
-            merchant: 0,
-            mood: None,
-        },
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: true,
-        },
+        answers(0, None),
+        payments(0, 1, true),
         Cancel { which: 0 },
         Resend { which: 0 },
         Advance { seconds: 1 },
-        Answer {
-            which: 0,
-            reply: Refuse,
-        },
+        answer(Refuse),
     ]);
 }
 
@@ -261,60 +140,29 @@ fn a_record_under_a_lease_that_was_revoked_changes_nothing() {
 #[test]
 fn an_excuse_while_the_store_fails_counts_from_when_it_is_known() {
     holds(&[
-        Enqueue {
-            way: Command,
-            app: 0,
-            merchant: 0,
-            refund: false,
-            count: 1,
-            nudge: false,
-        },
-        StoreFails {
-            call: Recording,
-            fault: Busy,
-            times: 5,
-        },
+        payments(0, 1, false),
+        store_fails(Recording, Busy, 5),
         NetworkLost { minutes: 5 },
         SetClock { by_seconds: -86400 },
     ]);
 }
 
-/// One payment of app 0, for `merchant`.
-const fn payment_for(merchant: u8) -> Operation {
-    Enqueue {
-        way: Command,
-        app: 0,
-        merchant,
-        refund: false,
-        count: 1,
-        nudge: true,
-    }
-}
-
 #[test]
 fn nothing_is_claimed_while_outcomes_are_not_recorded() {
     holds(&[
-        StoreFails {
-            call: Recording,
-            fault: Full,
-            times: 4,
-        },
-        payment_for(0),
-        payment_for(1),
+        store_fails(Recording, Full, 4),
+        payments(0, 1, true),
+        payments(1, 1, true),
         Advance { seconds: 3 },
     ]);
 }
 
 #[test]
 fn a_drain_uncounts_what_an_outage_had_used_up() {
-    let mut operations = vec![StoreFails {
-        call: Refunding,
-        fault: Busy,
-        times: 2,
-    }];
+    let mut operations = vec![store_fails(Refunding, Busy, 2)];
     for merchant in 0..5 {
-        let mood = Some(Connect);
-        operations.extend([ChangeMind { merchant, mood }, payment_for(merchant)]);
+        let connect = answers(merchant, Some(Connect));
+        operations.extend([connect, payments(merchant, 1, true)]);
     }
     operations.push(Stop);
     holds(&operations);

@@ -1,8 +1,8 @@
 //! What was simulated, as lines that `scripts/simulate` adds up.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write as _;
+
+use crate::support::tally;
 
 /// The file to write to; without it nothing is written.
 const FILE: &str = "SIMULATION_TALLY";
@@ -78,16 +78,9 @@ impl Tally {
         }
     }
 
-    /// Adds lines to the file, in one write, because other tests write to it too.
+    /// Adds lines to the file.
     pub(super) fn report(&self) {
-        let Some(path) = std::env::var_os(FILE) else {
-            return;
-        };
         let line = |(what, count): (&String, &u64)| format!("{what}\t{count}\n");
-        let lines: String = self.0.iter().map(line).collect();
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        let mut file = file.expect("SIMULATION_TALLY names a writable file");
-        file.write_all(lines.as_bytes())
-            .expect("room for the lines");
+        tally::append(FILE, &self.0.iter().map(line).collect::<String>());
     }
 }

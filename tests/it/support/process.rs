@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::waiting::{PATIENCE, until_within};
+use super::waiting::{PATIENCE, holds_within};
 use crate::secrets;
 
 /// The build that the tests were built with.
@@ -137,8 +137,7 @@ impl Process {
     /// Waits for a line with `words` in it.
     pub(crate) async fn says(&mut self, words: &str) -> String {
         let mut found = None;
-        let what = format!("the program says {words:?}");
-        until_within(self.patience, &what, async || {
+        let said = holds_within(self.patience, async || {
             let ended = self.ended();
             let said = self.said();
             // The last line may be half written.
@@ -150,9 +149,9 @@ impl Process {
                 .map(|line| line.trim_end().to_owned());
             assert!(found.is_some() || ended.is_none(), "{ended:?}: {said}");
             found.is_some()
-        })
-        .await;
-        found.expect("that was waited for")
+        });
+        said.await;
+        found.unwrap_or_else(|| panic!("the program has not said {words:?}:\n{}", self.said()))
     }
 
     /// Returns once it dispatches.
@@ -177,12 +176,12 @@ impl Process {
     /// Waits for its end.
     pub(crate) async fn ends(&mut self) -> ExitStatus {
         let mut status = None;
-        until_within(self.patience, "the program ends", async || {
+        let ended = holds_within(self.patience, async || {
             status = self.ended();
             status.is_some()
-        })
-        .await;
-        status.expect("that was waited for")
+        });
+        ended.await;
+        status.unwrap_or_else(|| panic!("the program has not ended:\n{}", self.said()))
     }
 
     /// SIGTERM, and exit code 0; returns all it printed.

@@ -14,11 +14,13 @@ pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
 }
 
 /// The same with a deadline of its own.
-pub(crate) async fn until_within(
-    patience: Duration,
-    what: &str,
-    mut holds: impl AsyncFnMut() -> bool,
-) {
+pub(crate) async fn until_within(patience: Duration, what: &str, holds: impl AsyncFnMut() -> bool) {
+    let holds = holds_within(patience, holds).await;
+    assert!(holds, "not within {patience:?}: {what}");
+}
+
+/// Whether `holds` says yes before the deadline.
+pub(crate) async fn holds_within(patience: Duration, mut holds: impl AsyncFnMut() -> bool) -> bool {
     let mut again = tokio::time::interval(Duration::from_millis(10));
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let asking = async {
@@ -26,7 +28,7 @@ pub(crate) async fn until_within(
             again.tick().await;
         }
     };
-    within(patience, what, asking).await;
+    tokio::time::timeout(patience, asking).await.is_ok()
 }
 
 /// Returns the first result of `probe`.
@@ -42,12 +44,8 @@ pub(crate) async fn found<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -
 
 /// What `future` gives, if it does so before the deadline.
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    within(PATIENCE, what, future).await
-}
-
-async fn within<T>(patience: Duration, what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(patience, future).await {
+    match tokio::time::timeout(PATIENCE, future).await {
         Ok(done) => done,
-        Err(_) => panic!("not within {patience:?}: {what}"),
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
     }
 }

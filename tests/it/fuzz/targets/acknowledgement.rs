@@ -4,7 +4,7 @@ use callback_dispatcher::domain::{CappedBody, Exchange, Outcome, judge};
 
 use super::json::{self, Json};
 
-/// The oracle calls itself for each level; that depth is no danger to the program is tested beside it.
+/// The oracle calls itself for each level; that depth is no danger to the program, `hostile` tests.
 const BRACKETS_MAX: usize = 300;
 
 /// `data` is the body.
@@ -28,7 +28,7 @@ pub(crate) fn check(data: &[u8]) {
     assert_eq!(outcome(200, data, true), Outcome::Unreadable);
 }
 
-fn outcome(status: u16, bytes: &[u8], oversized: bool) -> Outcome {
+pub(crate) fn outcome(status: u16, bytes: &[u8], oversized: bool) -> Outcome {
     let verdict = judge(&Exchange::Answered {
         status,
         body: CappedBody {

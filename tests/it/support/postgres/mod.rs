@@ -46,7 +46,12 @@ impl Database {
         self.script_as("postgres", options, script)
     }
 
-    /// The same for another role.
+    /// What a script complains of; it goes on after a fault.
+    pub(crate) fn complaints(&self, script: &str) -> String {
+        self.script(&[], script).1
+    }
+
+    /// The same as [`script`](Self::script) for another role.
     pub(crate) fn script_as(&self, role: &str, options: &[&str], script: &str) -> (String, String) {
         let said = self.run(role, options, script);
         (said.printed, said.complaints)
