@@ -21,6 +21,7 @@ use super::merchants::Behaviour;
 use super::program::Program;
 use super::world::{World, assert_none};
 use super::{Chance, tally, told, until};
+use crate::support::table::rows;
 
 const BEHAVIOURS: [Behaviour; 3] = [
     Behaviour::Healthy,
@@ -50,68 +51,30 @@ enum Place {
     SecondHalf,
 }
 
-const DAMAGED: Ending = Ending {
-    codes: &[1],
-    words: "the database is damaged",
-};
+/// What is damaged and where, the exit code and the words with which the program must end, and whether
+/// it may also go on to the end.
+const TABLE: &str = "
+    the table's leaves | leaves of callback_queue | 1 | the database is damaged | never
+    the table's root | root of callback_queue | 1 | the database is damaged | never
+    the log's leaves | leaves of callback_attempt | 1 | the database is damaged | never
+    the index of what is due | leaves of callback_due | 1 | the database is damaged | never
+    the index of what is in flight | root of callback_in_flight | 1 | the database is damaged | never
+    the index of what is finished | root of callback_finished | 1 | the database is damaged | never
+    the header | header | 78 | not an SQLite file | never
+    a free page | free list | 1 | the database is damaged | may go on
+    a file cut in half | second half | 1 | the database is damaged | never";
 
-/// How the program must end.
-#[derive(Clone, Copy, Debug)]
-struct Ending {
-    codes: &'static [i32],
-    words: &'static str,
+impl Place {
+    fn parse(text: &'static str) -> Self {
+        match text.split_once(" of ") {
+            Some(("leaves", name)) => Self::LeavesOf(name),
+            Some((_, name)) => Self::RootOf(name),
+            None if text == "header" => Self::Header,
+            None if text == "free list" => Self::FreeList,
+            None => Self::SecondHalf,
+        }
+    }
 }
-
-/// `None`: it may also go on to the end.
-const TABLE: &[(&str, Place, Ending, bool)] = &[
-    (
-        "the table's leaves",
-        Place::LeavesOf("callback_queue"),
-        DAMAGED,
-        true,
-    ),
-    (
-        "the table's root",
-        Place::RootOf("callback_queue"),
-        DAMAGED,
-        true,
-    ),
-    (
-        "the log's leaves",
-        Place::LeavesOf("callback_attempt"),
-        DAMAGED,
-        true,
-    ),
-    (
-        "the index of what is due",
-        Place::LeavesOf("callback_due"),
-        DAMAGED,
-        true,
-    ),
-    (
-        "the index of what is in flight",
-        Place::RootOf("callback_in_flight"),
-        DAMAGED,
-        true,
-    ),
-    (
-        "the index of what is finished",
-        Place::RootOf("callback_finished"),
-        DAMAGED,
-        true,
-    ),
-    (
-        "the header",
-        Place::Header,
-        Ending {
-            codes: &[78],
-            words: "not an SQLite file",
-        },
-        true,
-    ),
-    ("a free page", Place::FreeList, DAMAGED, false),
-    ("a file cut in half", Place::SecondHalf, DAMAGED, true),
-];
 
 /// Overwrites what is at `place` of the queue, of which nobody has a connection.
 fn damage(world: &World, place: Place) {
@@ -201,26 +164,25 @@ async fn a_damaged_file_is_named_and_nothing_is_made_up() {
          WHERE state <> 'pending'",
     );
     let sound = fs::read(world.path("queue.db")).expect("our file");
-    for (what, place, ending, ends) in TABLE {
+    for [what, place, code, words, goes_on] in rows(TABLE) {
         for suffix in ["-wal", "-shm"] {
             // They are gone already where the last program ended in order.
             let _ = fs::remove_file(world.path(&format!("queue.db{suffix}")));
         }
         fs::write(world.path("queue.db"), &sound).expect("our file");
-        damage(&world, *place);
+        damage(&world, Place::parse(place));
         let before = world.journal.count();
         let mut daemon = Program::default().start(&world);
         let mut status = None;
         until(&format!("{what}: it ends, or is done"), || {
             status = daemon.ended();
-            status.is_some() || (!ends && world.count("state = 'pending'") == 0)
+            status.is_some() || (goes_on == "may go on" && world.count("state = 'pending'") == 0)
         })
         .await;
         let said = daemon.said();
         if let Some(status) = status {
-            let code = status.code().unwrap_or(-1);
-            assert!(ending.codes.contains(&code), "{what}: {status}: {said}");
-            assert!(said.contains(ending.words), "{what}: {said}");
+            assert_eq!(status.code(), code.parse().ok(), "{what}: {said}");
+            assert!(said.contains(words), "{what}: {said}");
         }
         drop(daemon);
         for post in &world.journal.posts()[before..] {

@@ -19,22 +19,13 @@ use tempfile::TempDir;
 use super::merchants::Behaviour;
 use super::program::Program;
 use super::world::{World, assert_none};
-use super::{tally, until};
+use super::{SHORT_TIMEOUTS, tally, until};
 
 const BEHAVIOURS: [Behaviour; 3] = [
     Behaviour::Healthy,
     Behaviour::Slow(Duration::from_millis(100)),
     Behaviour::Refusing,
 ];
-
-const SETTINGS: &str = r#"
-[delivery]
-max_in_flight = 32
-max_in_flight_per_merchant = 12
-connect_timeout = "2s"
-timeout = "2s"
-drain_timeout = "3s"
-"#;
 
 #[track_caller]
 fn run(command: &mut Command) -> String {
@@ -141,7 +132,7 @@ impl Drop for Mount {
 
 async fn world_on(mount: &Mount) -> World {
     let spare = TempDir::new().expect("a temporary directory");
-    World::at(mount.path(), spare, &BEHAVIOURS, SETTINGS).await
+    World::at(mount.path(), spare, &BEHAVIOURS, SHORT_TIMEOUTS).await
 }
 
 /// Takes all the room that there is. It is given back when the file is removed.

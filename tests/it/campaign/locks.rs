@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::merchants::Behaviour;
 use super::program::Program;
 use super::world::{World, assert_none};
-use super::{tally, told, until};
+use super::{SHORT_TIMEOUTS, tally, told, until};
 
 /// How long the lock is held in a plain test run. SQLite says nothing of it in the first 5 s.
 const HOLD_SECONDS: u64 = 7;
@@ -24,15 +24,6 @@ const BEHAVIOURS: [Behaviour; 3] = [
     Behaviour::Slow(Duration::from_millis(200)),
     Behaviour::Refusing,
 ];
-
-const SETTINGS: &str = r#"
-[delivery]
-max_in_flight = 32
-max_in_flight_per_merchant = 12
-connect_timeout = "2s"
-timeout = "2s"
-drain_timeout = "3s"
-"#;
 
 const WORDS: &str = "another process holds the queue's write lock";
 
@@ -46,7 +37,7 @@ fn hold(world: &World) -> Connection {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_holds_the_lock_is_waited_for() {
-    let world = World::new(&BEHAVIOURS, SETTINGS).await;
+    let world = World::new(&BEHAVIOURS, SHORT_TIMEOUTS).await;
     world.queue(600);
     let mut daemon = Program::default().start(&world);
     until("POSTs", || world.journal.count() > 100).await;
@@ -75,7 +66,7 @@ async fn a_writer_that_holds_the_lock_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_the_lock() {
-    let world = World::new(&BEHAVIOURS, SETTINGS).await;
+    let world = World::new(&BEHAVIOURS, SHORT_TIMEOUTS).await;
     world.queue(600);
     let daemon = Program::default().start(&world);
     until("POSTs", || world.journal.count() > 100).await;
@@ -89,7 +80,7 @@ async fn a_stop_does_not_wait_for_the_lock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_holds_a_snapshot_stops_nothing() {
-    let world = World::new(&BEHAVIOURS, SETTINGS).await;
+    let world = World::new(&BEHAVIOURS, SHORT_TIMEOUTS).await;
     world.queue(1500);
     let reader = world.connect();
     let pending = "SELECT count(*) FROM callback_queue WHERE state = 'pending'";

@@ -76,6 +76,16 @@ impl Chance {
         self.next() % end
     }
 
+    /// Settings for what holds the store up.
+    const SHORT_TIMEOUTS: &str = r#"
+[delivery]
+max_in_flight = 32
+max_in_flight_per_merchant = 12
+connect_timeout = "2s"
+timeout = "2s"
+drain_timeout = "3s"
+"#;
+
     /// A place among `count`.
     pub(crate) fn index(&mut self, count: u32) -> usize {
         usize::try_from(self.below(u64::from(count))).expect("few")

@@ -13,6 +13,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::postgres::feed;
+
 const POPULATION: &str = include_str!("population.sql");
 
 /// A query of the document with what is said of it.
@@ -64,20 +66,13 @@ fn populated() -> (TempDir, PathBuf) {
 fn sqlite3(path: &Path, options: &[&str], sql: &str) -> String {
     let mut command = Command::new("sqlite3");
     command.arg("-batch").args(options).arg(path);
-    // Not as an argument: a comment at its beginning looks like an option.
-    let script = path.with_extension("sql");
-    fs::write(&script, sql).expect("writable");
-    command.stdin(fs::File::open(script).expect("just written"));
-    let output = command
-        .output()
-        .expect("sqlite3 is installed by scripts/check");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    let complaint = text(output.stderr);
+    let said = feed(command, sql);
+    let complaints = said.complaints;
     assert!(
-        output.status.success() && complaint.is_empty(),
-        "{sql}: {complaint}"
+        said.succeeded && complaints.is_empty(),
+        "{sql}: {complaints}"
     );
-    text(output.stdout)
+    said.printed
 }
 
 fn document(name: &str) -> String {

@@ -45,6 +45,25 @@ struct Case {
 }
 
 impl Case {
+    fn of(name: &'static str, outcome: &'static str, advice: &'static str) -> Self {
+        Self {
+            name,
+            url: String::new(),
+            server: None,
+            outcome,
+            sees: Vec::new(),
+            advice,
+        }
+    }
+
+    fn at(self, server: Server, scheme: &str) -> Self {
+        Self {
+            url: server.url(scheme),
+            server: Some(server),
+            ..self
+        }
+    }
+
     /// Over TLS, and acknowledging whatever comes.
     async fn tls(
         name: &'static str,
@@ -53,47 +72,16 @@ impl Case {
         advice: &'static str,
     ) -> Self {
         let server = Server::tls(config, vec![Act::Request, ack()]).await;
-        Self {
-            name,
-            url: server.url("https"),
-            server: Some(server),
-            outcome,
-            sees: Vec::new(),
-            advice,
-        }
+        Self::of(name, outcome, advice).at(server, "https")
     }
 
-    async fn plain(
-        name: &'static str,
-        acts: Vec<Act>,
-        outcome: &'static str,
-        advice: &'static str,
-    ) -> Self {
-        let server = Server::plain(acts).await;
-        Self {
-            name,
-            url: server.url("http"),
-            server: Some(server),
-            outcome,
-            sees: Vec::new(),
-            advice,
-        }
+    async fn serving(self, acts: impl Into<Vec<Act>>) -> Self {
+        self.at(Server::plain(acts.into()).await, "http")
     }
 
-    fn elsewhere(
-        name: &'static str,
-        url: String,
-        outcome: &'static str,
-        advice: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            url,
-            server: None,
-            outcome,
-            sees: Vec::new(),
-            advice,
-        }
+    /// Where the URL says https, a server without TLS.
+    async fn mistaken(self, acts: impl Into<Vec<Act>>) -> Self {
+        self.at(Server::plain(acts.into()).await, "https")
     }
 
     fn sees(mut self, place: &'static str, value: impl Into<Value>) -> Self {
@@ -183,80 +171,58 @@ async fn over_tls(authority: &Authority) -> Vec<Case> {
 }
 
 async fn over_tcp() -> Vec<Case> {
-    let head = |head: &str| vec![Act::Request, send(format!("HTTP/1.1 {head}\r\n\r\n"))];
-    let refused = {
-        let bound = TcpListener::bind(("127.0.0.1", 0)).await;
-        let address = bound.expect("a port").local_addr().expect("it is bound");
-        format!("http://{address}/callback")
-    };
-    let not_tls = Server::plain(vec![Act::Glance, ack()]).await;
-    let not_tls_url = not_tls.url("https");
-    let mut not_tls = Case {
-        server: Some(not_tls),
-        ..Case::elsewhere("no TLS", not_tls_url, "tls", "does not speak TLS")
-    };
-    not_tls = not_tls.sees("/tls", Value::Null);
-    let silent = Server::plain(vec![Act::Hang]).await;
-    let silent_url = silent.url("https");
+    let head = |head: &str| [Act::Request, send(format!("HTTP/1.1 {head}\r\n\r\n"))];
+    let bound = TcpListener::bind(("127.0.0.1", 0)).await;
+    let closed = bound.expect("a port").local_addr().expect("it is bound");
+    let moved = head("301 Moved\r\nLocation: https://shop.example/\r\nContent-Length: 0");
+    let fail = head("200 OK\r\nContent-Length: 22\r\n\r\n{\"transResult\":\"FAIL\"}");
+    let nginx = head("502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 0");
+    let of = Case::of;
     vec![
-        Case::plain(
-            "http",
-            vec![Act::Request, ack()],
-            "acknowledged",
-            "Use https",
-        )
-        .await,
-        Case::plain(
-            "redirects",
-            head("301 Moved\r\nLocation: https://shop.example/\r\nContent-Length: 0"),
-            "http_status",
-            "redirects to https://shop.example/",
-        )
-        .await
-        .sees("/headers/location", "https://shop.example/")
-        .sees("/http_status", 301),
-        Case::plain(
-            "refuses",
-            vec![
-                Act::Request,
-                send("HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{\"transResult\":\"FAIL\"}"),
-            ],
-            "refused",
-            "exactly so",
-        )
-        .await
-        .sees("/answer", "{\"transResult\":\"FAIL\"}"),
-        Case::plain(
-            "an error page",
-            head("502 Bad Gateway\r\nServer: nginx\r\nContent-Length: 0"),
-            "http_status",
-            "proxy",
-        )
-        .await
-        .sees("/headers/server", "nginx"),
-        Case::plain("hangs", vec![Act::Request, Act::Hang], "timeout", "at once").await,
-        Case::plain("closes", vec![Act::Request], "protocol", "broke before").await,
+        of("http", "acknowledged", "Use https")
+            .serving([Act::Request, ack()])
+            .await,
+        of("moved", "http_status", "redirects to https://shop.example/")
+            .sees("/headers/location", "https://shop.example/")
+            .sees("/http_status", 301)
+            .serving(moved)
+            .await,
+        of("refuses", "refused", "exactly so")
+            .sees("/answer", "{\"transResult\":\"FAIL\"}")
+            .serving(fail)
+            .await,
+        of("an error page", "http_status", "proxy")
+            .sees("/headers/server", "nginx")
+            .serving(nginx)
+            .await,
+        of("hangs", "timeout", "at once")
+            .serving([Act::Request, Act::Hang])
+            .await,
+        of("closes", "protocol", "broke before")
+            .serving([Act::Request])
+            .await,
+        of("hangs in TLS", "timeout", "looks into TLS")
+            .mistaken([Act::Hang])
+            .await,
+        of("no TLS", "tls", "does not speak TLS")
+            .sees("/tls", Value::Null)
+            .mistaken([Act::Glance, ack()])
+            .await,
         Case {
-            server: Some(silent),
-            ..Case::elsewhere("hangs in TLS", silent_url, "timeout", "looks into TLS")
-        },
-        not_tls,
-        Case::elsewhere("nobody there", refused, "connect", "connection refused")
-            .sees("/phases_ms/connect", Value::Null),
-        Case::elsewhere(
-            "inward",
-            "https://10.0.0.1/callback".to_owned(),
-            "blocked",
-            "not public",
-        )
+            url: format!("http://{closed}/callback"),
+            ..of("nobody there", "connect", "connection refused")
+        }
+        .sees("/phases_ms/connect", Value::Null),
+        Case {
+            url: "https://10.0.0.1/callback".to_owned(),
+            ..of("inward", "blocked", "not public")
+        }
         .sees("/addresses/0/address", "10.0.0.1")
         .sees("/addresses/0/allowed", false),
-        Case::elsewhere(
-            "no web address",
-            "ftp://shop.example/".to_owned(),
-            "blocked",
-            "not one that is called",
-        ),
+        Case {
+            url: "ftp://shop.example/".to_owned(),
+            ..of("no web address", "blocked", "not one that is called")
+        },
     ]
 }
 

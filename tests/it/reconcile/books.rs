@@ -1,11 +1,14 @@
 //! `reconcile --payments` and `--sql`, as the real program.
 
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use super::{Archive, StoreKind, millis, on_both};
+use crate::support::process::{PROGRAM, command};
+use crate::support::sqlite::sqlite3;
+use crate::support::table::rows;
 
 const HEADER: &str = "kind,newpay_order_no,newpay_refund_order_no,app_id,amount,currency,result";
 
@@ -43,14 +46,15 @@ fn archive(store: StoreKind) -> Archive {
 
 /// `reconcile --day 2026-11-24` with these arguments.
 fn reconcile(archive: &Archive, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_callback-dispatcher"))
-        .args(["reconcile", "--day", "2026-11-24"])
-        .args(arguments)
-        .current_dir(archive.folder.path())
-        .env("DISPATCHER__STORE__URL", archive.store.url())
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program runs")
+    command(
+        PROGRAM,
+        archive.folder.path(),
+        &["reconcile", "--day", "2026-11-24"],
+    )
+    .args(arguments)
+    .env("DISPATCHER__STORE__URL", archive.store.url())
+    .output()
+    .expect("the program runs")
 }
 
 fn with_csv(archive: &Archive, lines: &[&str], arguments: &[&str]) -> Output {
@@ -177,56 +181,25 @@ fn columns_come_in_any_order_and_refunds_need_theirs(store: StoreKind) {
 
 fn books_at_fault_name_line_and_column(store: StoreKind) {
     let archive = archive(store);
-    let table: [(&[&str], &[&str]); 11] = [
-        (
-            &["kind,app_id"],
-            &["payments.csv", "no column newpay_order_no"],
-        ),
-        (
-            &["kind,newpay_order_no,app_id,amount,amount,currency,result"],
-            &["more than one column amount"],
-        ),
-        (
-            &[HEADER, "order,N1,,6,1,LAK,success"],
-            &["line 2, column kind", "payment or refund"],
-        ),
-        (
-            &[HEADER, "payment,,,6,1,LAK,success"],
-            &["line 2, column newpay_order_no", "empty"],
-        ),
-        (
-            &[HEADER, "refund,N1,,6,1,LAK,success"],
-            &["line 2, column newpay_refund_order_no"],
-        ),
-        (
-            &[HEADER, "payment,N1,,,1,LAK,success"],
-            &["line 2, column app_id"],
-        ),
-        (
-            &[HEADER, ALL[1], "payment,N2,,6,1.234,LAK,success"],
-            &["line 3, column amount", "1.234"],
-        ),
-        (
-            &[HEADER, "payment,N1,,6,1,THB,success"],
-            &["line 2, column currency", "LAK or USD"],
-        ),
-        (
-            &[HEADER, "payment,N1,,6,1,LAK,0"],
-            &["line 2, column result", "success or failure"],
-        ),
-        (
-            &[HEADER, "payment,N1,,6,1,000,LAK,success"],
-            &["line 2", "8 fields instead of 7"],
-        ),
-        (
-            &[HEADER, ALL[1], ALL[1]],
-            &["payment N1 is at line 2 and again at line 3"],
-        ),
-    ];
-    for (lines, words) in table {
-        let said = with_csv(&archive, lines, &[]);
+    let table = rows(
+        "kind,app_id | payments.csv; no column newpay_order_no
+         kind,newpay_order_no,app_id,amount,amount,currency,result | more than one column amount
+         HEADER/order,N1,,6,1,LAK,success | line 2, column kind; payment or refund
+         HEADER/payment,,,6,1,LAK,success | line 2, column newpay_order_no; empty
+         HEADER/refund,N1,,6,1,LAK,success | line 2, column newpay_refund_order_no
+         HEADER/payment,N1,,,1,LAK,success | line 2, column app_id
+         HEADER/FIRST/payment,N2,,6,1.234,LAK,success | line 3, column amount; 1.234
+         HEADER/payment,N1,,6,1,THB,success | line 2, column currency; LAK or USD
+         HEADER/payment,N1,,6,1,LAK,0 | line 2, column result; success or failure
+         HEADER/payment,N1,,6,1,000,LAK,success | line 2; 8 fields instead of 7
+         HEADER/FIRST/FIRST | payment N1 is at line 2 and again at line 3",
+    );
+    for [lines, words] in table {
+        let lines = lines.replace("HEADER", HEADER).replace("FIRST", ALL[1]);
+        let lines: Vec<&str> = lines.split('/').collect();
+        let said = with_csv(&archive, &lines, &[]);
         assert_eq!(said.status.code(), Some(1), "{lines:?}");
-        for word in words {
+        for word in words.split("; ") {
             assert!(text(&said.stderr).contains(word), "no {word:?}: {said:?}");
         }
     }
@@ -252,8 +225,7 @@ fn a_query_reads_the_gateways_own_database(store: StoreKind) {
          INSERT INTO payment VALUES ('N1', 6, 123, 'LAK', 1), ('N2', 7, 5.1, 'LAK', 1), ('N3', 6, 7.0, 'LAK', 1); \
          CREATE TABLE refund (id, payment, app, amount TEXT, currency); \
          INSERT INTO refund VALUES ('NR1', 'N1', '6', '1.50', 'USD')";
-    let made = Command::new("sqlite3").arg(&gateway).arg(tables).status();
-    assert!(made.expect("sqlite3").success());
+    sqlite3(&gateway, tables);
     let sql = |condition: &str| {
         format!(
             "SELECT 'payment' AS kind, id AS newpay_order_no, NULL AS newpay_refund_order_no, app AS app_id, \
@@ -270,36 +242,21 @@ fn a_query_reads_the_gateways_own_database(store: StoreKind) {
     assert_eq!(differences(&ask(&sql(""))), (vec![], Some(0)));
     let (found, code) = differences(&ask(&sql("WHERE id <> 'N2'")));
     assert_eq!((found[0]["number"].as_str(), code), (Some("N2"), Some(1)));
-    for (sql, words) in [
-        (
-            "DELETE FROM payment RETURNING id",
-            "--sql: it gives no rows, or writes",
-        ),
-        ("SELECT 1; SELECT 2", "--sql"),
-        ("SELECT absent FROM payment", "no such column"),
-        (
-            "SELECT id AS kind FROM payment",
-            "no column newpay_order_no",
-        ),
-        (
-            "SELECT 'payment' AS kind, id AS newpay_order_no, app AS app_id, amount * 0.001 AS amount, \
-             currency, 'success' AS result FROM payment",
-            "row 1, column amount",
-        ),
-    ] {
+    let table = rows(
+        "DELETE FROM payment RETURNING id | --sql: it gives no rows, or writes
+         SELECT 1; SELECT 2 | --sql
+         SELECT absent FROM payment | no such column
+         SELECT id AS kind FROM payment | no column newpay_order_no
+         SELECT 'payment' AS kind, id AS newpay_order_no, app AS app_id, amount * 0.001 AS amount, \
+           currency, 'success' AS result FROM payment | row 1, column amount",
+    );
+    for [sql, words] in table {
         let said = ask(sql);
         assert_eq!(said.status.code(), Some(1), "{sql}");
         assert!(text(&said.stderr).contains(words), "no {words:?}: {said:?}");
     }
-    let rows = Command::new("sqlite3")
-        .arg(&gateway)
-        .arg("SELECT count(*) FROM payment")
-        .output();
-    assert_eq!(
-        text(&rows.expect("sqlite3").stdout),
-        "3\n",
-        "nothing was written"
-    );
+    let left = sqlite3(&gateway, "SELECT count(*) FROM payment");
+    assert_eq!(left, "3", "nothing was written");
 }
 
 fn wrong_usage_is_exit_2(store: StoreKind) {
@@ -307,14 +264,7 @@ fn wrong_usage_is_exit_2(store: StoreKind) {
     for arguments in [
         &["--sql", "SELECT 1"][..],
         &["--verify"],
-        &[
-            "--payments",
-            "a.csv",
-            "--sql",
-            "SELECT 1",
-            "--sql-database",
-            "b.db",
-        ],
+        &["--payments", "a", "--sql", "b", "--sql-database", "c"],
         &["--offset", "Laos"],
         &["--lines", "--json"],
     ] {

@@ -6,9 +6,7 @@ mod chain;
 mod tampering;
 
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +18,7 @@ use callback_dispatcher::store::{Ledger, sqlite};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::sqlite::python;
 use crate::support::store::{Store, StoreKind, on_both};
 
 const HISTORY: &str = include_str!("history.py");
@@ -171,25 +170,6 @@ impl Archive {
         };
         Self { folder, store }
     }
-}
-
-fn python(program: &str, database: &Path, arguments: &[&str], input: &str) -> String {
-    let mut command = Command::new("python3");
-    command.args(["-c", program]).arg(database).args(arguments);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let child = command.spawn();
-    let mut child = child.expect("python3 is installed by scripts/check");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    // Not each of the programs reads.
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// A moment of a day, as SQL.
