@@ -33,6 +33,16 @@ use crate::support::waiting::until_within;
 /// For everything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Settings for what holds the store up.
+const SHORT_TIMEOUTS: &str = r#"
+[delivery]
+max_in_flight = 32
+max_in_flight_per_merchant = 12
+connect_timeout = "2s"
+timeout = "2s"
+drain_timeout = "3s"
+"#;
+
 /// What a campaign as a whole is told by its script, as a number.
 pub(crate) fn told(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
@@ -75,16 +85,6 @@ impl Chance {
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
-
-    /// Settings for what holds the store up.
-    const SHORT_TIMEOUTS: &str = r#"
-[delivery]
-max_in_flight = 32
-max_in_flight_per_merchant = 12
-connect_timeout = "2s"
-timeout = "2s"
-drain_timeout = "3s"
-"#;
 
     /// A place among `count`.
     pub(crate) fn index(&mut self, count: u32) -> usize {

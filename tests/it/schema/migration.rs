@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use callback_dispatcher::store::postgres;
-use callback_dispatcher::store::sqlite::{SCHEMA_VERSION, init};
+use callback_dispatcher::store::sqlite::{SCHEMA_VERSION, init, transfer_source};
 use serde_json::{Value, json};
 
 use super::{Client, POSTGRES_SCHEMA, Queue, Row, plain};
@@ -114,9 +114,9 @@ async fn the_marks_of_a_transfer_are_migrated_with_their_triggers() {
         let queue = older(OLDER[4].1);
         let mark_statements: Vec<_> = mark.iter().map(|sql| plain(sql)).collect();
         queue.takes(Client::Python, &mark_statements);
-        sqlite::init(&queue.path()).expect("migrated");
+        init(&queue.path()).expect("migrated");
         queue.refuses(Client::Python, &[(insert(), words)]);
-        let end = sqlite::transfer_source(&queue.path(), "a test").expect("held");
+        let end = transfer_source(&queue.path(), "a test").expect("held");
         let out = end.transfer_out().await.expect("read");
         assert_eq!(
             out.map(|out| out.to),
