@@ -61,19 +61,10 @@ async fn health_readiness_and_metrics_are_served(store: StoreKind) {
             .then_some(metrics)
     })
     .await;
-    for name in [
-        "attempt_duration_seconds_count",
-        "delivery_lag_seconds_count",
-        "exhausted_total",
-        "queue_callbacks",
-        "in_flight",
-        "oldest_due_seconds",
-        "store_commit_seconds_count",
-        "store_wal_bytes",
-        "beat_timestamp_seconds",
-        "start_timestamp_seconds",
-        "build_info",
-    ] {
+    let names = "attempt_duration_seconds_count delivery_lag_seconds_count exhausted_total
+        queue_callbacks in_flight oldest_due_seconds store_commit_seconds_count
+        store_wal_bytes beat_timestamp_seconds start_timestamp_seconds build_info";
+    for name in names.split_whitespace() {
         let name = format!("callback_dispatcher_{name}");
         assert!(metrics.contains(&name), "no {name} in {metrics}");
     }

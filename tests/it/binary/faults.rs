@@ -87,11 +87,11 @@ fn run_refuses_unusable_settings_keys_and_databases() {
     place.ask(&["run"]).failed(78, &["keys.toml", "chmod 600"]);
     place.set_mode("keys.toml", 0o600);
 
-    place.write("queue.db", "this is no database, but a letter to my aunt");
+    place.write("queue.db", "this is text, and no database");
     let said = place.ask(&["run"]);
     said.failed(78, &["queue.db"]);
-    let letter = std::fs::read_to_string(place.path("queue.db")).expect("still there");
-    assert!(letter.contains("aunt"), "it was not overwritten");
+    let text = std::fs::read_to_string(place.path("queue.db")).expect("still there");
+    assert!(text.contains("no database"), "it was not overwritten");
     place
         .ask(&["--config", "elsewhere.toml", "run"])
         .failed(78, &["elsewhere.toml"]);

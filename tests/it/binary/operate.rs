@@ -25,7 +25,7 @@ fn states(place: &Place) -> Value {
     rows.into_iter().map(|row| row["state"].clone()).collect()
 }
 
-async fn a_running_dispatcher_carries_it_out_and_the_command_tells(store: StoreKind) {
+async fn a_running_dispatcher_carries_out_a_command_and_reports_it(store: StoreKind) {
     let place = Place::on(store);
     let merchant = place.merchant(Answer::Ack).await;
     place.enqueue(&[
@@ -115,7 +115,7 @@ fn without_a_dispatcher_the_command_is_carried_out_at_once(store: StoreKind) {
     );
 }
 
-fn what_a_dead_dispatcher_left_in_flight_is_left_and_said(store: StoreKind) {
+fn callbacks_in_flight_of_a_dead_dispatcher_are_left_and_reported(store: StoreKind) {
     let place = Place::on(store);
     place.enqueue(&[payment(URL, 1)]);
     place.rows("UPDATE callback_queue SET leased_until = 1, leased_at = 1, lease_token = 1");
@@ -130,7 +130,7 @@ fn what_a_dead_dispatcher_left_in_flight_is_left_and_said(store: StoreKind) {
     assert_eq!(states(&place), json!(["pending"]));
 }
 
-fn what_is_asked_for_wrongly_is_refused_before_anything_is_written(store: StoreKind) {
+fn wrong_requests_are_refused_before_anything_is_written(store: StoreKind) {
     let place = Place::on(store);
     place.enqueue(&[payment(URL, 1), payment(URL, 2)]);
     place.rows(&format!(
@@ -211,14 +211,14 @@ async fn a_watch_asks_again_until_it_is_interrupted(store: StoreKind) {
 }
 
 on_both!(
-    a_running_dispatcher_carries_it_out_and_the_command_tells,
+    a_running_dispatcher_carries_out_a_command_and_reports_it,
     a_watch_asks_again_until_it_is_interrupted,
 );
 
 on_both!(
     plain:
     without_a_dispatcher_the_command_is_carried_out_at_once,
-    what_a_dead_dispatcher_left_in_flight_is_left_and_said,
-    what_is_asked_for_wrongly_is_refused_before_anything_is_written,
+    callbacks_in_flight_of_a_dead_dispatcher_are_left_and_reported,
+    wrong_requests_are_refused_before_anything_is_written,
     prune_removes_what_is_past_its_retention,
 );

@@ -44,7 +44,7 @@ async fn show_finds_by_every_number_and_tells_what_to_tell(store: StoreKind) {
         let stories = stories.as_array().expect("an array");
         let shown: Vec<_> = stories
             .iter()
-            .map(|story| story["callback"]["id"].as_i64().expect("an id"))
+            .map(|shown| shown["callback"]["id"].as_i64().expect("an id"))
             .collect();
         assert_eq!(shown, found, "{number}");
     }
@@ -91,14 +91,14 @@ async fn show_finds_by_every_number_and_tells_what_to_tell(store: StoreKind) {
     place.ask(&["show", "M9"]).failed(1, &["M9"]);
     place.ask(&["show", "M9", "--json"]).failed(1, &["M9"]);
 
-    let story = &place.ask(&["show", "MR1", "--json"]).json()[0];
+    let shown = &place.ask(&["show", "MR1", "--json"]).json()[0];
     assert!(
-        story["tell_merchant"]
+        shown["tell_merchant"]
             .as_str()
             .is_some_and(|text| text.contains("MR1"))
     );
-    assert_eq!(story["callback"]["state"], "exhausted");
-    let attempts = story["attempts"].as_array().expect("an array");
+    assert_eq!(shown["callback"]["state"], "exhausted");
+    let attempts = shown["attempts"].as_array().expect("an array");
     assert_eq!(attempts.len(), 3);
     for (attempt, seq) in attempts.iter().zip(1..) {
         assert_eq!(attempt["seq"], seq);

@@ -84,7 +84,7 @@ fn each_outcome_is_explained_to_operator_and_merchant(store: StoreKind) {
 }
 
 /// The contract's two vectors: body, canonical form and sign are made again from row and log.
-fn what_was_sent_is_made_again_and_proven_by_its_digest(store: StoreKind) {
+fn a_sent_body_is_made_again_and_proven_by_its_digest(store: StoreKind) {
     let place = Place::on(store);
     let sample = |mut callback: Value, subject: bool| {
         for (member, value) in [
@@ -183,5 +183,5 @@ on_both!(
     plain:
     attempts_that_ended_alike_share_a_row,
     each_outcome_is_explained_to_operator_and_merchant,
-    what_was_sent_is_made_again_and_proven_by_its_digest,
+    a_sent_body_is_made_again_and_proven_by_its_digest,
 );

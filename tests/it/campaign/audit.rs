@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_passes() {
+    fn a_sound_callback_passes() {
         let (row, posts) = good();
         assert_eq!(found(&row, &posts), Vec::<String>::new());
         let mut in_flight = super::tests::row("pending", vec![attempt(1, 1000, "refused")]);

@@ -33,12 +33,7 @@ async fn on_loopback_everybody_reads_and_nobody_acts_without_the_token(store: St
     let place = place_with_token(store);
     let daemon = Daemon::start(&place, ON_LOOPBACK).await;
     let stranger = client(&daemon);
-    for path in [
-        "/console",
-        "/console/callbacks",
-        "/console/merchants",
-        "/console/commands",
-    ] {
+    for path in "/console /console/callbacks /console/merchants /console/commands".split(' ') {
         assert_eq!(stranger.get(path).await.status, 200, "{path}");
     }
     let form = stranger.get("/console/act?action=resend&callback=1").await;
@@ -60,7 +55,7 @@ async fn on_loopback_everybody_reads_and_nobody_acts_without_the_token(store: St
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_others_reach_the_port_reading_needs_the_token_too() {
+async fn reading_needs_the_token_on_a_public_port() {
     let place = place_with_token(StoreKind::Sqlite);
     let daemon = Daemon::start(&place, OPEN_TO_OTHERS).await;
     let stranger = client(&daemon);

@@ -73,7 +73,7 @@ async fn the_query_of_a_url_is_for_operators(store: StoreKind) {
     showcase.stop().await;
 }
 
-async fn what_merchants_write_is_text_and_nothing_else(store: StoreKind) {
+async fn texts_of_merchants_are_escaped(store: StoreKind) {
     let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
     for path in [
@@ -165,7 +165,7 @@ async fn plots_have_words_and_numbers(store: StoreKind) {
 }
 
 /// The daemon feeds the console: nothing in between is left out.
-async fn what_the_daemon_does_is_seen(store: StoreKind) {
+async fn an_attempt_of_the_daemon_is_on_the_page(store: StoreKind) {
     let place = Place::on(store);
     let daemon = Daemon::start(&place, &[("ADMIN__LISTEN", "127.0.0.1:0")]).await;
     let merchant = daemon.merchant(&place, Answer::Ack).await;
@@ -184,9 +184,9 @@ on_both!(
     one_hit_of_a_search_is_shown_at_once,
     the_timeline_tells_what_happened_and_what_to_tell,
     the_query_of_a_url_is_for_operators,
-    what_merchants_write_is_text_and_nothing_else,
+    texts_of_merchants_are_escaped,
     lists_are_by_state_app_and_outcome,
     merchants_in_need_come_first,
     plots_have_words_and_numbers,
-    what_the_daemon_does_is_seen,
+    an_attempt_of_the_daemon_is_on_the_page,
 );

@@ -86,7 +86,7 @@ fn every_spelling_of_a_public_address_is_that_address() {
 }
 
 #[test]
-fn what_only_looks_like_an_address_is_refused() {
+fn near_addresses_are_refused() {
     let policy = policy(&["0.0.0.0/0", "::/0"]);
     let hosts = "256.0.0.1 1.2.3.4.5 4294967296 0x100000000 08.0.0.1 1.2.3.0x 127.0.0.1.1 a.0x7f
         [::1%25lo] [fe80::1%eth0] [::1 [::g] [1.2.3.4] [v1.a] 127.0.0.1%00";
@@ -102,7 +102,7 @@ fn what_only_looks_like_an_address_is_refused() {
 }
 
 #[test]
-fn nobody_logs_in() {
+fn urls_with_credentials_are_refused() {
     let policy = policy(&[]);
     for url in [
         "https://user@merchant.example/",
@@ -135,7 +135,7 @@ fn nobody_logs_in() {
 }
 
 #[test]
-fn the_c_library_is_read_right() {
+fn the_model_of_the_c_library_is_right() {
     for (name, address) in [
         ("127.1", "127.0.0.1"),
         ("0x7f.1", "127.0.0.1"),

@@ -131,7 +131,7 @@ fn carriers(inner: Ipv4Addr) -> [(&'static str, Ipv6Addr); 9] {
 }
 
 #[test]
-fn nothing_forbidden_is_carried_past() {
+fn addresses_that_embed_a_forbidden_one_are_refused() {
     // By default no carrier passes at all, be its load as public as it may.
     let loads = forbidden_ipv4().chain([Ipv4Addr::new(8, 8, 8, 8)]);
     for inner in loads {

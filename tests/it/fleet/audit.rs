@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_found() {
+    fn every_fault_is_found() {
         type Breaks = fn(&mut Row, &mut Vec<Post>);
         let cases: &[(&str, Breaks, &str)] = &[
             ("sound", |_, _| {}, ""),

@@ -79,12 +79,12 @@ async fn a_row_from_another_process_arrives_within_a_second(store: StoreKind) {
 
 /// SQLite writes a commit to its log first and shows it to others when the disk has it: a look at
 /// the first sign of a commit comes too early.
-async fn a_nudge_comes_when_the_row_can_be_seen(store: StoreKind) {
+async fn a_notification_comes_when_the_row_can_be_seen(store: StoreKind) {
     let place = Place::on(store);
     let queue = place.open("this test").await.expect("opened");
     for newest in 0..10 {
         let row = insert("http://127.0.0.1:9/", &format!("order-{newest}"), &[]);
-        // No poll here: only nudges lead to a look.
+        // No poll here: only notifications lead to a look.
         let seen = async {
             loop {
                 queue.changed().await;
@@ -95,7 +95,7 @@ async fn a_nudge_comes_when_the_row_can_be_seen(store: StoreKind) {
             }
         };
         let gateway = gateway(&place, &row);
-        in_time("a nudge that shows the row", seen).await;
+        in_time("a notification that shows the row", seen).await;
         finish(gateway);
     }
     queue.close().await;
@@ -103,5 +103,5 @@ async fn a_nudge_comes_when_the_row_can_be_seen(store: StoreKind) {
 
 on_both!(
     a_row_from_another_process_arrives_within_a_second,
-    a_nudge_comes_when_the_row_can_be_seen,
+    a_notification_comes_when_the_row_can_be_seen,
 );

@@ -110,7 +110,7 @@ async fn a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing(store: Store
     assert_eq!(place.sql(span), "123440");
 }
 
-async fn what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged(store: StoreKind) {
+async fn a_callback_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged(store: StoreKind) {
     let place = Place::on(store);
     let daemon = Daemon::start(
         &place,
@@ -224,7 +224,7 @@ on_both!(
     an_exhausted_callback_is_resent_with_a_full_budget_and_tells_who_asked,
     more_than_one_batch_is_resent_without_a_limit,
     a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing,
-    what_is_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged,
+    a_callback_in_flight_is_cancelled_when_its_attempt_ends_unacknowledged,
     a_paused_origin_waits_and_a_resumed_one_gets_what_has_gathered,
     a_paused_app_does_not_hold_up_another_one_at_its_origin,
     a_pause_that_was_asked_for_while_nobody_ran_holds_from_the_first_claim_on,

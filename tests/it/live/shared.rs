@@ -242,7 +242,7 @@ impl Transaction {
 
 /// The notice of a commit is what finds it: the next look at everything would be half a minute away.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_committed_late_under_a_lower_id_is_delivered() {
+async fn a_row_committed_late_under_a_lower_id_is_delivered() {
     let place = Place::on(StoreKind::Postgres);
     let daemon = Daemon::start(&place, &[]).await;
     let merchant = daemon.merchant(&place, Answer::Ack).await;

@@ -1,4 +1,4 @@
-//! `[tracing]`: a collector hears of each attempt, and its absence changes nothing.
+//! `[tracing]`: a collector receives a span of each attempt, and its absence changes nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,17 +13,20 @@ use serde_json::Value;
 use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, listener, on_both};
 
 async fn every_attempt_of_a_callback_is_in_one_trace(store: StoreKind) {
-    let heard: Arc<Mutex<Vec<Value>>> = Arc::default();
-    let hears = Arc::clone(&heard);
+    let received: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let receiver = Arc::clone(&received);
     let take = post(async move |body: Bytes| {
         let request = serde_json::from_slice(&body).expect("JSON");
-        hears.lock().expect("no test panics under it").push(request);
+        receiver
+            .lock()
+            .expect("no test panics under it")
+            .push(request);
         "{}"
     });
-    let door = listener().await;
-    let endpoint = format!("http://{}", door.local_addr().expect("bound"));
+    let listener = self::listener().await;
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
     let app = Router::new().route("/v1/traces", take);
-    tokio::spawn(async move { axum::serve(door, app).await });
+    tokio::spawn(async move { axum::serve(listener, app).await });
 
     let place = Place::on(store);
     let posts = AtomicUsize::new(0);
@@ -41,8 +44,8 @@ async fn every_attempt_of_a_callback_is_in_one_trace(store: StoreKind) {
     // The end of the daemon sends what is left.
     daemon.stop().await;
 
-    let heard = heard.lock().expect("no test panics under it");
-    let spans = heard.iter().flat_map(|request| {
+    let received = received.lock().expect("no test panics under it");
+    let spans = received.iter().flat_map(|request| {
         let spans = &request["resourceSpans"][0]["scopeSpans"][0]["spans"];
         spans.as_array().expect("an array").clone()
     });
@@ -71,9 +74,9 @@ async fn every_attempt_of_a_callback_is_in_one_trace(store: StoreKind) {
 }
 
 async fn a_collector_that_is_not_there_changes_nothing(store: StoreKind) {
-    let door = listener().await;
-    let endpoint = format!("http://{}", door.local_addr().expect("bound"));
-    drop(door);
+    let listener = self::listener().await;
+    let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
+    drop(listener);
     let place = Place::on(store);
     let merchant = place.merchant_at(Answer::Ack, Arc::new(clock())).await;
     let daemon = Daemon::start(&place, &[("TRACING__OTLP_ENDPOINT", &endpoint)]).await;

@@ -157,7 +157,7 @@ fn race(n: usize) -> String {
 }
 
 /// What it acknowledged is there after SIGKILL, and what a crash cut off does no harm.
-pub(super) async fn what_is_recorded_outlives_it(language: &'static Language) {
+pub(super) async fn recorded_callbacks_outlive_the_receiver(language: &'static Language) {
     let shop = Shop::new(language);
     let first = Message::Payment(payment("N1"));
     let second = Message::Payment(payment("N2"));

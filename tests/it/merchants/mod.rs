@@ -41,8 +41,8 @@ macro_rules! receiver_tests {
             }
 
             #[tokio::test(flavor = "multi_thread")]
-            async fn what_is_recorded_outlives_it() {
-                genuine::what_is_recorded_outlives_it(&$language).await;
+            async fn recorded_callbacks_outlive_the_receiver() {
+                genuine::recorded_callbacks_outlive_the_receiver(&$language).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]

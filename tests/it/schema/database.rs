@@ -100,7 +100,7 @@ fn the_queue_may_live_in_any_schema() {
 }
 
 #[test]
-fn nothing_is_emptied_at_one_stroke() {
+fn tables_cannot_be_truncated() {
     let database = new();
     for table in [
         "callback_queue",

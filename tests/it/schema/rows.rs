@@ -40,7 +40,7 @@ fn a_gateway_writes_only_what_it_knows() {
 }
 
 #[test]
-fn what_was_written_is_read_back_unchanged() {
+fn rows_are_read_back_as_written() {
     let text = "ສະບາຍດີ \"quoted\" 'single' & = %20 \u{1f600}\r\n\t\\ <b>";
     let row = Row::payment()
         .with("amount", json!("000123.50"))

@@ -231,12 +231,7 @@ fn health_counts_each_callback_once_per_app() {
 /// Names and order of the columns: what reads one reads the other.
 #[test]
 fn a_view_has_the_same_columns_on_both_databases() {
-    for view in [
-        "callback_status",
-        "callback_stuck",
-        "callback_exhausted",
-        "merchant_health",
-    ] {
+    for view in "callback_status callback_stuck callback_exhausted merchant_health".split(' ') {
         let of_file = format!("SELECT name FROM pragma_table_info('{view}') ORDER BY cid");
         let of_database = format!(
             "SELECT column_name FROM information_schema.columns WHERE table_name = '{view}' \

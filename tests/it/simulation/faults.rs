@@ -10,12 +10,12 @@ use super::operation::{CrashPoint, StoreCall, StoreFault};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Weather {
+pub(super) struct Faults {
     /// Where the process dies when it comes there.
     pub(super) crash_at: Option<CrashPoint>,
     /// It has come there.
     pub(super) has_crashed: bool,
-    faults: Vec<Fault>,
+    planned: Vec<Fault>,
     /// Since the store refuses to record anything.
     pub(super) records_fail: Option<Stopwatch>,
     /// Attempts that the store was asked to un-count, and has not.
@@ -39,7 +39,7 @@ struct Fault {
 
 /// What happens to a call.
 #[derive(Debug)]
-pub(super) enum Course {
+pub(super) enum CallFate {
     Goes,
     Fails(StoreError),
     /// The process dies before it takes effect.
@@ -48,9 +48,9 @@ pub(super) enum Course {
     DiesAfter,
 }
 
-impl Weather {
+impl Faults {
     pub(super) fn add_fault(&mut self, call: StoreCall, fault: StoreFault, times: u8) {
-        self.faults.push(Fault {
+        self.planned.push(Fault {
             call,
             fault,
             times,
@@ -58,15 +58,15 @@ impl Weather {
         });
     }
 
-    /// The sun comes out.
+    /// From here on nothing goes wrong.
     pub(super) fn clear(&mut self) {
-        self.faults.clear();
+        self.planned.clear();
         self.crash_at = None;
     }
 
     /// Whether the store has worked for long enough that all is made good.
-    pub(super) fn is_fair(&self, recovery: Duration) -> bool {
-        self.faults.is_empty()
+    pub(super) fn has_recovered(&self, recovery: Duration) -> bool {
+        self.planned.is_empty()
             && self.crash_at.is_none()
             && self.failed.is_none_or(|since| since.elapsed() >= recovery)
     }
@@ -84,24 +84,24 @@ impl Weather {
     }
 
     /// What happens to a `call` about the rows `ids`.
-    pub(super) fn course(&mut self, call: StoreCall, ids: &[i64]) -> Course {
+    pub(super) fn fate_of(&mut self, call: StoreCall, ids: &[i64]) -> CallFate {
         if let Some(error) = self.failure(call, ids) {
-            return Course::Fails(error);
+            return CallFate::Fails(error);
         }
         let (before, after) = match call {
             StoreCall::Claiming => (CrashPoint::BeforeClaim, CrashPoint::AfterClaim),
             StoreCall::Recording => (CrashPoint::BeforeRecord, CrashPoint::AfterRecord),
             StoreCall::CarryingOut => (CrashPoint::BeforeCommand, CrashPoint::AfterCommand),
             StoreCall::Refunding | StoreCall::Reading | StoreCall::Everything => {
-                return Course::Goes;
+                return CallFate::Goes;
             }
         };
         if self.dies(before) {
-            Course::DiesBefore
+            CallFate::DiesBefore
         } else if self.dies(after) {
-            Course::DiesAfter
+            CallFate::DiesAfter
         } else {
-            Course::Goes
+            CallFate::Goes
         }
     }
 
@@ -120,14 +120,14 @@ impl Weather {
             (fault.call == call || fault.call == StoreCall::Everything)
                 && fault.victim.is_none_or(|victim| ids.contains(&victim))
         };
-        let fault = self.faults.iter_mut().find(hits)?;
+        let fault = self.planned.iter_mut().find(hits)?;
         let is_one_rows = matches!(fault.fault, StoreFault::Refused | StoreFault::Other);
         if is_one_rows && fault.victim.is_none() {
             fault.victim = ids.last().copied();
         }
         fault.times -= 1;
         let error = error(fault.fault);
-        self.faults.retain(|fault| fault.times > 0);
+        self.planned.retain(|fault| fault.times > 0);
         self.failed = Some(Stopwatch::start());
         self.failures += 1;
         // What a start calls is allowed to fail; the service manager starts anew.

@@ -1,7 +1,7 @@
 //! The dispatcher under a seed: what may happen is drawn, let happen, and judged after each step.
 //!
 //! Real are the queue in its file, the dispatcher and all that it does; the clocks are wound by
-//! hand, and merchants, gateway, operator, weather and death come from a list of operations.
+//! hand, and merchants, gateway, operator, faults and death come from a list of operations.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | [`run`] | lets it happen, waits until all is quiet, has it checked |
 //! | [`oracle`] | what is right: a model of each row, from the contract alone |
 //! | [`order`] | what is queued, and the body and signature that must come of it |
-//! | [`world`], [`weather`], [`store`] | merchants, faults, and the door between dispatcher and queue where they enter |
+//! | [`world`], [`faults`], [`store`] | merchants, faults, and the interface between dispatcher and queue where they enter |
 //! | [`process`] | a dispatcher from its start to its end |
 //! | [`shrink`] | makes a failing list short and prints it as a test |
 //! | [`reproductions`] | lists that once failed |
@@ -30,10 +30,11 @@
 //!
 //! `SIMULATION_SEEDS` says how many seeds; `scripts/simulate N` sets it and prints the counts.
 
-mod journal;
+mod faults;
 mod operation;
 mod oracle;
 mod order;
+mod posts;
 mod process;
 mod records;
 mod reproductions;
@@ -42,7 +43,6 @@ mod shrink;
 mod store;
 mod tally;
 mod terms;
-mod weather;
 mod world;
 
 use std::path::Path;

@@ -16,8 +16,8 @@ pub(super) enum Operation {
         merchant: u8,
         refund: bool,
         count: u8,
-        /// Whether the dispatcher is told.
-        nudge: bool,
+        /// Whether the dispatcher is notified.
+        notify: bool,
     },
     /// The gateway queues a result that is queued already.
     EnqueueAgain { way: Way, which: u8 },
@@ -71,8 +71,8 @@ pub(super) enum Operation {
         chosen: Chosen,
         acknowledged: bool,
         dry_run: bool,
-        /// Whether the dispatcher is told.
-        nudge: bool,
+        /// Whether the dispatcher is notified.
+        notify: bool,
     },
 }
 
@@ -163,7 +163,7 @@ pub(super) enum CrashPoint {
     BeforeCommand,
     AfterCommand,
     BeforeSend,
-    /// The merchant has acknowledged, and nobody has heard it.
+    /// The merchant has acknowledged, and nobody knows of it.
     AfterSend,
 }
 
@@ -175,7 +175,7 @@ impl Operation {
     }
 }
 
-/// A merchant's day.
+/// A list of operations.
 pub(super) fn operations() -> impl Strategy<Value = Vec<Operation>> {
     proptest::collection::vec(operation(), 1..36)
 }
@@ -202,8 +202,8 @@ fn enqueueing() -> impl Strategy<Value = Operation> {
         any::<bool>(),
     );
     prop_oneof![
-        8 => enqueue.prop_map(|(way, app, merchant, refund, count, nudge)| Operation::Enqueue {
-            way, app, merchant, refund, count, nudge,
+        8 => enqueue.prop_map(|(way, app, merchant, refund, count, notify)| Operation::Enqueue {
+            way, app, merchant, refund, count, notify,
         }),
         1 => (ways, any::<u8>()).prop_map(|(way, which)| Operation::EnqueueAgain { way, which }),
         1 => (0..6_u8).prop_map(|merchant| Operation::EnqueueUnreadable { merchant }),
@@ -314,12 +314,12 @@ fn commands() -> impl Strategy<Value = Operation> {
     ];
     let dry_run = proptest::bool::weighted(0.1);
     (asked, chosen, any::<bool>(), dry_run, any::<bool>()).prop_map(
-        |(asked, chosen, acknowledged, dry_run, nudge)| Operation::Command {
+        |(asked, chosen, acknowledged, dry_run, notify)| Operation::Command {
             asked,
             chosen,
             acknowledged,
             dry_run,
-            nudge,
+            notify,
         },
     )
 }

@@ -1,4 +1,4 @@
-//! What left the house, as the merchants saw it.
+//! What was sent, as the merchants saw it.
 
 use super::operation::Reply;
 

@@ -16,15 +16,15 @@ fn holds(operations: &[Operation]) {
     }
 }
 
-/// Payments of app 0 for `merchant`, of which the dispatcher is told if `nudge` is set.
-const fn payments(merchant: u8, count: u8, nudge: bool) -> Operation {
+/// Payments of app 0 for `merchant`, of which the dispatcher is notified if `notify` is set.
+const fn payments(merchant: u8, count: u8, notify: bool) -> Operation {
     Enqueue {
         way: Command,
         app: 0,
         merchant,
         refund: false,
         count,
-        nudge,
+        notify,
     }
 }
 

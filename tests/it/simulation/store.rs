@@ -1,4 +1,4 @@
-//! The real queue, with the weather before it and the oracle behind it.
+//! The real queue, with the faults before it and the oracle after it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use callback_dispatcher::store::{
 };
 use tokio::sync::Notify;
 
+use super::faults::CallFate;
 use super::operation::StoreCall;
-use super::weather::Course;
 use super::world::SharedWorld;
 
 /// Attempts that may be un-counted in one transaction.
@@ -27,8 +27,8 @@ const UNCOUNTED_MAX: usize = 500;
 pub(super) struct SimulatedQueue {
     inner: Arc<SqliteQueue>,
     world: SharedWorld,
-    /// The simulation says when another process's commit is heard, and when not.
-    pub(super) nudge: Notify,
+    /// The simulation says when another process's commit is noticed, and when not.
+    pub(super) committed: Notify,
 }
 
 impl SimulatedQueue {
@@ -37,7 +37,7 @@ impl SimulatedQueue {
         Self {
             inner: Arc::new(inner.unwrap_or_else(|error| panic!("{error}"))),
             world,
-            nudge: Notify::new(),
+            committed: Notify::new(),
         }
     }
 
@@ -46,22 +46,22 @@ impl SimulatedQueue {
         Arc::strong_count(&self.inner) > 1
     }
 
-    async fn weathered(&self, call: StoreCall, ids: &[i64]) -> Result<bool, StoreError> {
-        let course = {
+    async fn meets(&self, call: StoreCall, ids: &[i64]) -> Result<bool, StoreError> {
+        let fate = {
             let mut world = self.world.lock();
             // Looks and surveys come by themselves, for ever.
             if call != StoreCall::Reading && world.acts() {
                 // So that it comes to rest, and the violation is seen.
-                Course::DiesBefore
+                CallFate::DiesBefore
             } else {
-                world.weather.course(call, ids)
+                world.faults.fate_of(call, ids)
             }
         };
-        match course {
-            Course::Goes => Ok(false),
-            Course::DiesAfter => Ok(true),
-            Course::Fails(error) => Err(error),
-            Course::DiesBefore => std::future::pending().await,
+        match fate {
+            CallFate::Goes => Ok(false),
+            CallFate::DiesAfter => Ok(true),
+            CallFate::Fails(error) => Err(error),
+            CallFate::DiesBefore => std::future::pending().await,
         }
     }
 }
@@ -77,7 +77,7 @@ async fn uninterrupted<T>(work: impl Future<Output = T>) -> T {
     result
 }
 
-/// What the store was asked for it does, and the oracle hears of it, even if the dispatcher that
+/// What the store was asked for it does, and the oracle sees it, even if the dispatcher that
 /// asked is gone by then.
 async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     tokio::spawn(work).await.expect("nobody aborts it")
@@ -92,17 +92,17 @@ async fn dies(now: bool) {
 #[async_trait]
 impl Queue for SimulatedQueue {
     async fn newest(&self) -> Result<CallbackId, StoreError> {
-        self.weathered(StoreCall::Everything, &[]).await?;
+        self.meets(StoreCall::Everything, &[]).await?;
         uninterrupted(self.inner.newest()).await
     }
 
     async fn arrivals(&self, after: CallbackId, limit: usize) -> Result<Arrivals, StoreError> {
-        self.weathered(StoreCall::Reading, &[]).await?;
+        self.meets(StoreCall::Reading, &[]).await?;
         uninterrupted(self.inner.arrivals(after, limit)).await
     }
 
     async fn survey(&self, after: Option<Endpoint>, limit: usize) -> Result<Survey, StoreError> {
-        self.weathered(StoreCall::Reading, &[]).await?;
+        self.meets(StoreCall::Reading, &[]).await?;
         uninterrupted(self.inner.survey(after, limit)).await
     }
 
@@ -110,11 +110,11 @@ impl Queue for SimulatedQueue {
         let at = claim.now.as_millis();
         {
             let mut world = self.world.lock();
-            if world.weather.have_records_failed() {
+            if world.faults.have_records_failed() {
                 world.oracle.violation("it claims what it can't record");
             }
         }
-        let dies_after = self.weathered(StoreCall::Claiming, &[]).await?;
+        let dies_after = self.meets(StoreCall::Claiming, &[]).await?;
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
         let results = to_its_end(async move {
             let results = uninterrupted(inner.claim(claim)).await?;
@@ -141,11 +141,11 @@ impl Queue for SimulatedQueue {
             .iter()
             .map(|ended| ended.claimed.lease.id().0)
             .collect();
-        let dies_after = match self.weathered(StoreCall::Recording, &ids).await {
+        let dies_after = match self.meets(StoreCall::Recording, &ids).await {
             Ok(dies_after) => dies_after,
             Err(error) => {
                 let since = (!error.is_perhaps_one_rows()).then(Stopwatch::start);
-                let records_fail = &mut self.world.lock().weather.records_fail;
+                let records_fail = &mut self.world.lock().faults.records_fail;
                 *records_fail = since.map(|since| records_fail.unwrap_or(since));
                 return Err(Unrecorded {
                     error,
@@ -157,7 +157,7 @@ impl Queue for SimulatedQueue {
         let recorded = to_its_end(async move {
             let recorded = uninterrupted(inner.record(ended)).await?;
             let mut world = world.lock();
-            world.weather.records_fail = None;
+            world.faults.records_fail = None;
             world.absorb_commands();
             world.absorb(&ids);
             for (id, recorded) in ids.iter().zip(&recorded) {
@@ -174,7 +174,7 @@ impl Queue for SimulatedQueue {
 
     async fn release(&self, leases: Vec<Lease>) -> Result<(), Unreleased> {
         let ids: Vec<i64> = leases.iter().map(|lease| lease.id().0).collect();
-        let dies_after = match self.weathered(StoreCall::Recording, &ids).await {
+        let dies_after = match self.meets(StoreCall::Recording, &ids).await {
             Ok(dies_after) => dies_after,
             Err(error) => return Err(Unreleased { error, leases }),
         };
@@ -199,9 +199,9 @@ impl Queue for SimulatedQueue {
                 .oracle
                 .violation(format!("{asked} attempts un-counted at once"));
         }
-        if let Err(error) = self.weathered(StoreCall::Refunding, &[]).await {
+        if let Err(error) = self.meets(StoreCall::Refunding, &[]).await {
             let mut world = self.world.lock();
-            world.weather.uncounts_owed.extend(refund.attempts);
+            world.faults.uncounts_owed.extend(refund.attempts);
             return Err(error);
         }
         let (asked, due) = (refund.attempts.clone(), refund.due.as_millis());
@@ -210,7 +210,7 @@ impl Queue for SimulatedQueue {
             let unknown = uninterrupted(inner.refund(refund)).await?;
             let mut world = world.lock();
             for attempt in &asked {
-                world.weather.uncounts_owed.remove(attempt);
+                world.faults.uncounts_owed.remove(attempt);
             }
             for attempt in asked.iter().filter(|attempt| !unknown.contains(attempt)) {
                 let id = attempt.id.0;
@@ -225,8 +225,8 @@ impl Queue for SimulatedQueue {
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
-        self.weathered(StoreCall::Everything, &[]).await?;
-        self.world.lock().weather.process_starts();
+        self.meets(StoreCall::Everything, &[]).await?;
+        self.world.lock().faults.process_starts();
         // What the last dispatcher did, and did not live to tell.
         self.world.lock().absorb_commands();
         let count = uninterrupted(self.inner.interrupt_in_flight(now)).await?;
@@ -252,7 +252,7 @@ impl Queue for SimulatedQueue {
     }
 
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
-        let dies_after = self.weathered(StoreCall::CarryingOut, &[]).await?;
+        let dies_after = self.meets(StoreCall::CarryingOut, &[]).await?;
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
         let carried_out = to_its_end(async move {
             let carried_out = uninterrupted(inner.carry_out(now)).await?;
@@ -277,7 +277,7 @@ impl Queue for SimulatedQueue {
     }
 
     async fn changed(&self) {
-        self.nudge.notified().await;
+        self.committed.notified().await;
     }
 
     async fn close(&self) {

@@ -1,4 +1,4 @@
-//! What the dispatcher meets: the clock, the merchants, the weather, and the oracle that watches.
+//! What the dispatcher meets: the clock, the merchants, the faults, and the oracle that watches.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use callback_dispatcher::domain::{CappedBody, Cause, Exchange, ExchangeFault, Ph
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use super::journal::{Fate, Posted};
+use super::faults::Faults;
 use super::operation::{CrashPoint, Reply};
 use super::oracle::Oracle;
 use super::order::MERCHANTS;
+use super::posts::{Fate, Posted};
 use super::records::Database;
 use super::terms::TIMEOUT;
-use super::weather::Weather;
 
 /// See the module.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) struct World {
     pub(super) clock: ManualClock,
     pub(super) database: Database,
     pub(super) oracle: Oracle,
-    pub(super) weather: Weather,
-    /// What each merchant answers; `None`: it waits to be told.
+    pub(super) faults: Faults,
+    /// What each merchant answers; `None`: it waits for the test.
     pub(super) moods: [Option<Reply>; MERCHANTS as usize],
     waiting: Vec<Waiting>,
     /// Rises with all that the dispatcher does.
@@ -54,7 +54,7 @@ impl SharedWorld {
             clock,
             database,
             oracle: Oracle::default(),
-            weather: Weather::default(),
+            faults: Faults::default(),
             moods: [Some(Reply::Acknowledge); MERCHANTS as usize],
             waiting: Vec::new(),
             activity: 0,
@@ -143,7 +143,7 @@ impl World {
     /// A POST arrives; returns its number and how it is answered.
     fn arrives(&mut self, generation: usize, url: &str, body: Vec<u8>) -> Arrival {
         self.activity += 1;
-        if self.weather.dies(CrashPoint::BeforeSend) {
+        if self.faults.dies(CrashPoint::BeforeSend) {
             return Arrival::Never;
         }
         let body_sha256 = hex::encode(Sha256::digest(&body));
@@ -164,7 +164,7 @@ impl World {
             key_id: String::new(),
             fate: Fate::Waiting,
         });
-        if self.weather.dies(CrashPoint::AfterSend) {
+        if self.faults.dies(CrashPoint::AfterSend) {
             return Arrival::Lost(number);
         }
         match self.moods[usize::from(merchant)] {

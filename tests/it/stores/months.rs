@@ -308,7 +308,7 @@ fn rights_views_and_guards_stay() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_named_and_nothing_changes() {
+fn an_obstacle_is_named_and_nothing_changes() {
     let (_server, database) = with_roles();
     let said = divide(&database, "operator");
     assert!(

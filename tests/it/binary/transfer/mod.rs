@@ -5,11 +5,19 @@ mod postgres;
 mod refused;
 mod whole;
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use super::{Place, Process, Said, found};
+use crate::support::callback::{insert, insert_rows};
+use crate::support::sqlite::try_sqlite3;
+
+/// What a gateway inserts, and an operator.
+fn callback() -> String {
+    insert("http://127.0.0.1:9/", "NX", &[])
+}
+
+const COMMAND: &str = "INSERT INTO operator_command (action, callback_id, actor, reason) \
+     VALUES ('cancel', 1, 'a', 'b')";
 
 /// What a transfer carries, and by what its rows are in order.
 const TABLES: &[(&str, &str)] = &[
@@ -32,12 +40,7 @@ fn populated(merchant: &str) -> Place {
 /// A place with `rows` callbacks that are due.
 fn with_rows(rows: usize) -> Place {
     let place = Place::new();
-    place.rows(&format!(
-        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-         INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, newpay_order_no,
-           order_no, result, settlement_status)
-         SELECT 'payment', 'http://127.0.0.1:9/', '6', 1, '1', 'LAK', 'N' || n, 'M' || n, 'success', 1 FROM n"
-    ));
+    place.rows(&insert_rows(rows, "http://127.0.0.1:9/", &[]));
     place
 }
 
@@ -114,12 +117,7 @@ impl Place {
     /// Both what the `sqlite3` program inserts are refused with these words.
     #[track_caller]
     fn refuses_rows(&self, database: &str, words: &str) {
-        for sql in [
-            "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, newpay_order_no,
-               order_no, result, settlement_status)
-             VALUES ('payment', 'http://127.0.0.1:9/', '6', 1, '1', 'LAK', 'NX', 'MX', 'success', 1)",
-            "INSERT INTO operator_command (action, callback_id, actor, reason) VALUES ('cancel', 1, 'a', 'b')",
-        ] {
+        for sql in [&callback(), COMMAND] {
             let error = self.sql_fails(database, sql);
             assert!(error.contains(words), "{error}");
         }
@@ -128,14 +126,7 @@ impl Place {
     /// What the `sqlite3` program says of a statement that fails.
     #[track_caller]
     fn sql_fails(&self, database: &str, sql: &str) -> String {
-        let output = Command::new("sqlite3")
-            .args(["-batch", "-cmd", ".timeout 5000"])
-            .arg(self.path(database))
-            .arg(sql)
-            .output()
-            .expect("sqlite3 is installed by scripts/check");
-        assert!(!output.status.success(), "{sql}: {output:?}");
-        String::from_utf8(output.stderr).expect("UTF-8")
+        try_sqlite3(&self.path(database), &[], sql).expect_err(sql)
     }
 
     /// Callbacks in a file that is perhaps just being made.

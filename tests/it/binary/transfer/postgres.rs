@@ -1,13 +1,10 @@
 //! The same with PostgreSQL at either end or at both.
 
-use std::collections::BTreeMap;
-
-use callback_dispatcher::merchant::Answer;
-
 use tokio_postgres::{Client, NoTls};
 
-use super::{TABLES, cut_off, digests, populated, with_rows};
-use crate::binary::{Place, found, payment};
+use super::{COMMAND, TABLES, callback, cut_off, digests, populated, with_rows};
+use crate::binary::payment;
+use crate::support::callback::insert;
 use crate::support::postgres::{Database, Server};
 
 const OLD: &str = "sqlite:queue.db";
@@ -33,15 +30,9 @@ fn callbacks_so_far(database: &Database) -> u64 {
     count.map_or(0, |count| count.parse().expect("a count"))
 }
 
-const CALLBACK: &str = "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, \
-     newpay_order_no, order_no, result, settlement_status) \
-     VALUES ('payment', 'http://127.0.0.1:9/', '6', 1, '1', 'LAK', 'NX', 'MX', 'success', 1)";
-const COMMAND: &str = "INSERT INTO operator_command (action, callback_id, actor, reason) \
-     VALUES ('cancel', 1, 'a', 'b')";
-
 #[track_caller]
 fn refuses_rows(database: &Database, words: &str) {
-    for sql in [CALLBACK, COMMAND] {
+    for sql in [&callback(), COMMAND] {
         let error = database.try_sql(sql).expect_err(sql);
         assert!(error.contains(words), "{error}");
     }
@@ -142,12 +133,12 @@ async fn a_gateway_needs_no_further_rights_to_be_told() {
         (&two, "a transfer into this queue is not finished"),
     ] {
         database.sql(&format!("GRANT INSERT ON callback_queue TO {role}"));
-        let as_gateway = format!("SET ROLE {role}; {CALLBACK}");
+        let as_gateway = format!("SET ROLE {role}; {}", callback());
         let error = database.try_sql(&as_gateway).expect_err("refused");
         assert!(error.contains(words), "{error}");
     }
     place.transfer(&one.url(), &two.url()).done();
-    two.sql(&format!("SET ROLE {role}; {CALLBACK}"));
+    two.sql(&format!("SET ROLE {role}; {}", callback()));
     one.sql(&format!("DROP OWNED BY {role}"));
     two.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
@@ -162,7 +153,10 @@ async fn an_old_snapshot_is_refused_as_well() {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM paused";
     gateway.batch_execute(begin).await.expect("a snapshot");
     place.transfer(&one.url(), &two.url()).done();
-    let error = gateway.batch_execute(CALLBACK).await.expect_err("refused");
+    let error = gateway
+        .batch_execute(&callback())
+        .await
+        .expect_err("refused");
     let said = error.as_db_error().expect("the server says so").message();
     assert!(said.contains("this queue has moved to"), "{said}");
 }
@@ -210,7 +204,7 @@ async fn an_altered_copy_is_found_and_the_transfer_taken_back() {
     place.use_store(&two.url());
     place.refuses_all_work(&["is not complete"]);
     place.abandon(&one.url(), &two.url()).done();
-    one.sql(CALLBACK);
+    one.sql(&callback());
     place
         .transfer(&one.url(), &two.url())
         .failed(78, &["unfinished copy", "remove"]);
@@ -247,7 +241,7 @@ fn a_queue_at_work_is_not_moved() {
         .failed(75, &words);
     assert!(!place.path("new.db").exists());
     one.sql("DELETE FROM dispatcher");
-    one.sql(CALLBACK);
+    one.sql(&callback());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,11 +259,11 @@ async fn two_transfers_exclude_each_other() {
         .transfer(&one.url(), &two.url())
         .failed(75, &["another transfer"]);
     drop(other);
-    one.sql(CALLBACK);
+    one.sql(&callback());
 }
 
 #[test]
-fn what_postgres_can_not_hold_is_named_and_may_be_replaced() {
+fn text_that_postgres_cannot_hold_is_named_and_may_be_replaced() {
     let place = populated("http://127.0.0.1:9/");
     place.rows(
         "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail, response_excerpt)
@@ -291,13 +285,10 @@ fn what_postgres_can_not_hold_is_named_and_may_be_replaced() {
 }
 
 #[test]
-fn what_a_merchant_is_told_is_not_replaced() {
+fn text_that_is_sent_to_a_merchant_is_not_replaced() {
     let place = populated("http://127.0.0.1:9/");
-    place.rows(
-        "INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency, newpay_order_no,
-           order_no, subject, result, settlement_status)
-         VALUES ('payment', 'http://127.0.0.1:9/', '6', 1, '1', 'LAK', 'NX', 'MX', CAST(x'6fff' AS TEXT), 'success', 1)",
-    );
+    let subject = [("subject", "CAST(x'6fff' AS TEXT)")];
+    place.rows(&insert("http://127.0.0.1:9/", "NX", &subject));
     let one = database();
     let url = one.url();
     let mut replacing = super::arguments(OLD, &url).to_vec();
@@ -312,32 +303,4 @@ fn what_a_merchant_is_told_is_not_replaced() {
     place.ask(&["cancel", "13", "--reason", "not UTF-8"]).done();
     place.rows("DELETE FROM callback_queue WHERE id = 13");
     place.transfer(OLD, &database().url()).done();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_daemon_over_there_sends_what_is_due_once() {
-    let place = Place::new();
-    let merchant = place.merchant(Answer::Ack).await;
-    let url = merchant.url("/callback");
-    place.rows(&include_str!("population.sql").replace("MERCHANT", &url));
-    let one = database();
-    place.transfer(OLD, &one.url()).done();
-    place.use_store(&one.url());
-    let daemon = place.run().ready().await;
-    let waiting = "SELECT 1 FROM callback_queue WHERE state = 'pending' AND id NOT IN (6, 11)
-                   UNION ALL SELECT 1 FROM operator_command WHERE finished_at IS NULL";
-    found("all that may be sent is sent", || {
-        one.sql(waiting).is_empty().then_some(())
-    })
-    .await;
-    let again = place.transfer(OLD, &one.url()).done();
-    assert!(again.contains("before; nothing was changed"), "{again}");
-    daemon.stops().await;
-    let mut sent = BTreeMap::new();
-    for line in place.journal() {
-        *sent.entry(super::about(&line)).or_insert(0) += 1;
-    }
-    let once = ["N1", "N5", "N7", "N8", "NR2"].map(|number| (number.to_owned(), 1));
-    assert_eq!(sent, BTreeMap::from(once));
-    merchant.stop().await;
 }

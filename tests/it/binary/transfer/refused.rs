@@ -76,7 +76,7 @@ fn a_database_with_rows_is_no_new_place() {
 }
 
 #[test]
-fn what_can_not_be_meant_is_said() {
+fn senseless_arguments_are_refused() {
     let place = populated("http://127.0.0.1:9/");
     let elsewhere = format!(
         "sqlite:{}/../{}/queue.db",

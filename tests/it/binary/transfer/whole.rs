@@ -7,7 +7,9 @@ use callback_dispatcher::store::transfer::TABLES as TABLES_CARRIED;
 use serde_json::{Value, json};
 
 use super::{TABLES, about, digests, populated};
-use crate::binary::{Place, found, payment};
+use crate::binary::{Place, StoreKind, found, on_both, payment};
+use crate::support::sqlite::python;
+use crate::support::store::Store;
 
 const OLD: &str = "sqlite:queue.db";
 const NEW: &str = "sqlite:new.db";
@@ -54,12 +56,7 @@ fn the_digest_is_the_documented_one() {
     let out = place.transfer(OLD, NEW).done();
     let (_, program) = DOCUMENT.split_once("```python\n").expect("a program");
     let (program, _) = program.split_once("```").expect("its end");
-    let said = std::process::Command::new("python3")
-        .args(["-c", program])
-        .arg(place.path("new.db"))
-        .output()
-        .expect("python3 is installed by scripts/check");
-    let digest = String::from_utf8(said.stdout).expect("UTF-8");
+    let digest = python(program, &place.path("new.db"), &[], "");
     assert_eq!(digest.trim().len(), 64, "{digest}");
     assert!(out.contains(digest.trim()), "{digest} in {out}");
 }
@@ -94,7 +91,7 @@ fn ids_go_on_behind_the_highest_ever_given() {
 }
 
 #[test]
-fn what_is_done_is_not_done_again() {
+fn a_finished_transfer_is_not_repeated() {
     let place = populated("http://127.0.0.1:9/");
     place.transfer(OLD, NEW).done();
     place.use_store(NEW);
@@ -104,24 +101,32 @@ fn what_is_done_is_not_done_again() {
     assert_eq!(place.count("new.db", "callback_queue"), 11);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_daemon_over_there_sends_what_is_due_once() {
+async fn the_daemon_over_there_sends_what_is_due_once(store: StoreKind) {
     let place = Place::new();
+    // The queue's own file stands in the folder.
+    let (new, url) = match store {
+        StoreKind::Sqlite => (Store::Sqlite(place.path("new.db")), NEW.to_owned()),
+        StoreKind::Postgres => {
+            let new = Store::new(store, place.folder());
+            let url = new.url();
+            (new, url)
+        }
+    };
     let merchant = place.merchant(Answer::Ack).await;
-    let url = merchant.url("/callback");
-    place.rows(&include_str!("population.sql").replace("MERCHANT", &url));
-    place.transfer(OLD, NEW).done();
-    place.use_store(NEW);
+    let callback_url = merchant.url("/callback");
+    place.rows(&include_str!("population.sql").replace("MERCHANT", &callback_url));
+    place.transfer(OLD, &url).done();
+    place.use_store(&url);
     let daemon = place.run().ready().await;
     let waiting = "SELECT 1 FROM callback_queue WHERE state = 'pending' AND id NOT IN (6, 11)
                    UNION ALL SELECT 1 FROM operator_command WHERE finished_at IS NULL";
     found("all that may be sent is sent", || {
-        place.rows_of("new.db", waiting).is_empty().then_some(())
+        new.rows(waiting).is_empty().then_some(())
     })
     .await;
 
     // Finished, and at work: the same answer.
-    let again = place.transfer(OLD, NEW).done();
+    let again = place.transfer(OLD, &url).done();
     assert!(again.contains("before; nothing was changed"), "{again}");
     daemon.stops().await;
 
@@ -133,3 +138,5 @@ async fn the_daemon_over_there_sends_what_is_due_once() {
     assert_eq!(sent, BTreeMap::from(once));
     merchant.stop().await;
 }
+
+on_both!(the_daemon_over_there_sends_what_is_due_once);

@@ -1,4 +1,4 @@
-//! JSON by the letter of RFC 8259, read by hand: what the oracle of acknowledgements rests on.
+//! JSON as RFC 8259 defines it, read by hand: what the oracle of acknowledgements rests on.
 //!
 //! Slow, recursive, and of use for short texts only.
 

@@ -1,4 +1,4 @@
-//! What must hold of any input, one property per door through which input comes from outside.
+//! What must hold of any input, one property for each interface that takes input from outside.
 //!
 //! Each takes bytes and panics when the program breaks its word. The drivers know nothing of what is
 //! asked: libFuzzer by way of `fuzz/fuzz_targets/`, proptest by way of the module above. What a

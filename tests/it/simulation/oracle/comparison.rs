@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Callback, Oracle, State};
-use crate::simulation::journal::Fate;
+use crate::simulation::posts::Fate;
 use crate::simulation::records::{Logged, Stored};
 
 impl Oracle {

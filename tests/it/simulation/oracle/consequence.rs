@@ -2,8 +2,8 @@
 //! table of outcomes, said once more.
 
 use super::{Callback, LOCAL_FAULT_WAIT, Lease, Oracle, State};
-use crate::simulation::journal::Fate;
 use crate::simulation::operation::Reply;
+use crate::simulation::posts::Fate;
 use crate::simulation::records::Logged;
 use crate::simulation::terms::millis;
 

@@ -1,7 +1,7 @@
 //! What may leave the queue and the house.
 
 use super::{Callback, Lease, Oracle, State};
-use crate::simulation::journal::{Fate, Posted};
+use crate::simulation::posts::{Fate, Posted};
 
 impl Oracle {
     /// A claim was granted for this row.

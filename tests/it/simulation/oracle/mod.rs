@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 
 pub(super) use commands::{RATE, Selected};
 
-use super::journal::Posted;
 use super::order::Order;
+use super::posts::Posted;
 use super::records::Logged;
 use super::terms::Generation;
 use consequence::interrupted;

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{NOT_COUNTED, Oracle, State};
-use crate::simulation::journal::Fate;
 use crate::simulation::operation::Reply;
+use crate::simulation::posts::Fate;
 use crate::simulation::records::Logged;
 
 /// As many origins must be out of reach.

@@ -24,7 +24,7 @@ impl Run {
     pub(super) async fn all_is_well(&mut self) -> Result<(), Violation> {
         {
             let mut world = self.world.lock();
-            world.weather.clear();
+            world.faults.clear();
             world.moods = [Some(Reply::Acknowledge); MERCHANTS as usize];
             world.answer_all(Reply::Acknowledge);
         }

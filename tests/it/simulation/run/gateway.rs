@@ -64,6 +64,6 @@ impl Run {
         let id = world.database.insert_unchecked(&order, now);
         world.oracle.queued(id, order, false, now);
         drop(world);
-        self.process().queue.nudge.notify_one();
+        self.process().queue.committed.notify_one();
     }
 }

@@ -97,7 +97,7 @@ impl Run {
     }
 
     fn start(&mut self) {
-        self.world.lock().weather.is_fatal = false;
+        self.world.lock().faults.is_fatal = false;
         self.process = Some(Process::start(
             &self.path,
             self.world.clone(),
@@ -124,15 +124,15 @@ impl Run {
                 merchant,
                 refund,
                 count,
-                nudge,
+                notify,
             } => {
                 for _ in 0..count {
                     self.orders += 1;
                     let order = Order::new(self.orders, app, merchant, refund);
                     self.enqueue(way, order).await?;
                 }
-                if nudge {
-                    self.process().queue.nudge.notify_one();
+                if notify {
+                    self.process().queue.committed.notify_one();
                 }
             }
             Operation::EnqueueAgain { way, which } => self.enqueue_again(way, which).await?,
@@ -153,11 +153,11 @@ impl Run {
                 self.world.lock().moods[usize::from(merchant % MERCHANTS)] = mood;
             }
             Operation::StoreFails { call, fault, times } => {
-                self.world.lock().weather.add_fault(call, fault, times);
+                self.world.lock().faults.add_fault(call, fault, times);
             }
             Operation::LockHeld => self.lock_held().await,
-            Operation::Crash => self.world.lock().weather.has_crashed = true,
-            Operation::CrashAt { point } => self.world.lock().weather.crash_at = Some(point),
+            Operation::Crash => self.world.lock().faults.has_crashed = true,
+            Operation::CrashAt { point } => self.world.lock().faults.crash_at = Some(point),
             Operation::Stop => self.stop().await?,
             Operation::StopLoaded { merchant } => self.stop_loaded(merchant).await?,
             Operation::Prune { keep_minutes } => self.prune(keep_minutes).await?,
@@ -192,11 +192,11 @@ impl Run {
                 chosen,
                 acknowledged,
                 dry_run,
-                nudge,
+                notify,
             } => {
                 self.command(asked, chosen, acknowledged, dry_run);
-                if nudge {
-                    self.process().queue.nudge.notify_one();
+                if notify {
+                    self.process().queue.committed.notify_one();
                 }
             }
         }
@@ -212,7 +212,7 @@ impl Run {
     async fn lock_held(&self) {
         self.world.lock().database.hold_the_lock(true);
         self.world.lock().answer_all(Reply::Acknowledge);
-        self.process().queue.nudge.notify_one();
+        self.process().queue.committed.notify_one();
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
@@ -248,14 +248,14 @@ impl Run {
             world.answer_all(Reply::Connect);
             std::mem::replace(&mut world.moods, [Some(Reply::Connect); MERCHANTS as usize])
         };
-        let is_fair = self.world.lock().weather.is_fair(RECOVERY);
+        let has_recovered = self.world.lock().faults.has_recovered(RECOVERY);
         self.advance(Duration::from_secs(61)).await?;
         for merchant in 0..MERCHANTS {
             self.orders += 1;
             let order = Order::new(self.orders, 0, merchant, false);
             self.enqueue(Way::Sql, order).await?;
         }
-        self.process().queue.nudge.notify_one();
+        self.process().queue.committed.notify_one();
         self.settle().await?;
         let exhausted = |run: &Self| {
             run.world
@@ -270,7 +270,7 @@ impl Run {
             .await?;
         let after = exhausted(self);
         self.world.lock().moods = moods;
-        if is_fair && after > before {
+        if has_recovered && after > before {
             return Err(format!(
                 "exhausted by an outage of ours: {after:?}, before {before:?}"
             ));
@@ -283,7 +283,7 @@ impl Run {
         world.absorb_commands();
         let (rows, log) = (world.database.rows(), world.database.log());
         world.oracle.compare(&rows, &log);
-        if world.weather.is_fair(RECOVERY) {
+        if world.faults.has_recovered(RECOVERY) {
             world.oracle.expect_all_recorded();
         }
         self.tally.add("checks", 1);
@@ -300,7 +300,7 @@ impl Run {
             "POSTs",
             u64::try_from(world.oracle.posts.len()).expect("few"),
         );
-        self.tally.add("store failures", world.weather.failures);
+        self.tally.add("store failures", world.faults.failures);
         self.tally.add("attempts", world.oracle.attempts());
         for (outcome, count) in &world.oracle.logged {
             self.tally.add(format!("attempts {outcome}"), *count);

@@ -13,7 +13,7 @@ impl Run {
             act(&mut world, id, now);
         }
         drop(world);
-        self.process().queue.nudge.notify_one();
+        self.process().queue.committed.notify_one();
     }
 
     pub(super) fn command(&self, asked: Asked, chosen: Chosen, acknowledged: bool, dry_run: bool) {

@@ -13,7 +13,7 @@ impl Run {
                 let order = Order::new(self.orders, 0, merchant, false);
                 self.enqueue(Way::Sql, order).await?;
             }
-            self.process().queue.nudge.notify_one();
+            self.process().queue.committed.notify_one();
             self.settle().await?;
             self.restart_if_dead().await?;
         }
@@ -23,27 +23,27 @@ impl Run {
     pub(super) async fn stop(&mut self) -> Result<(), Violation> {
         let process = self.process.take().expect("it runs");
         // What was not sent is given back, and one deadline fits into a drain.
-        let is_fair = self.world.lock().weather.is_fair(RECOVERY);
+        let has_recovered = self.world.lock().faults.has_recovered(RECOVERY);
         let stopped = process.stop().await;
         self.tally.add("stops", 1);
         let mut world = self.world.lock();
-        world.weather.has_crashed = false;
+        world.faults.has_crashed = false;
         match stopped {
             Ok(0) => {
                 world.oracle.expect_nothing_in_flight();
-                let owed = world.weather.uncounts_owed.len();
+                let owed = world.faults.uncounts_owed.len();
                 if owed > 0 {
                     world
                         .oracle
                         .violation(format!("a drain has left {owed} attempts to be un-counted"));
                 }
             }
-            Ok(cut) if is_fair => {
+            Ok(cut) if has_recovered => {
                 world
                     .oracle
                     .violation(format!("a drain cut {cut} attempts off, for no reason"));
             }
-            Err(error) if !world.weather.is_fatal => {
+            Err(error) if !world.faults.is_fatal => {
                 world.oracle.violation(format!("it stopped with {error}"));
             }
             Ok(_) | Err(_) => {}
@@ -57,12 +57,12 @@ impl Run {
     pub(super) async fn restart_if_dead(&mut self) -> Result<(), Violation> {
         // A start may fail as well, as often as the store does.
         for _ in 0..20 {
-            let has_crashed = std::mem::take(&mut self.world.lock().weather.has_crashed);
+            let has_crashed = std::mem::take(&mut self.world.lock().faults.has_crashed);
             if !has_crashed && !self.process().has_ended() {
                 return Ok(());
             }
             let ended = self.process.take().expect("it was there").die().await;
-            let is_fatal = self.world.lock().weather.is_fatal;
+            let is_fatal = self.world.lock().faults.is_fatal;
             if let Some(ended) = ended
                 && !is_fatal
             {
