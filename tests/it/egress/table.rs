@@ -152,10 +152,10 @@ fn addresses_that_embed_a_forbidden_one_are_refused() {
     }
     for (form, outer) in carriers(Ipv4Addr::new(8, 8, 8, 8)) {
         let verdict = listed.check_address(outer.into());
-        let is_listed = match form {
-            "mapped" | "6to4" | "NAT64" | "NAT64, local, /96" | "NAT64, local, /64" => true,
-            _ => false,
-        };
+        let is_listed = matches!(
+            form,
+            "mapped" | "6to4" | "NAT64" | "NAT64, local, /96" | "NAT64, local, /64"
+        );
         assert_eq!(verdict.is_ok(), is_listed, "{form} {outer}");
     }
 }
