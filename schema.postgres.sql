@@ -367,6 +367,8 @@ CREATE FUNCTION callback_queue_delete_attempts() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   DELETE FROM callback_attempt a USING deleted_callbacks d WHERE a.callback_id = d.id;
+  DELETE FROM operator_command_item i USING deleted_callbacks d WHERE i.callback_id = d.id AND i.what <> 'awaited';
+  DELETE FROM reconciliation_open o USING deleted_callbacks d WHERE o.callback_id = d.id;
   RETURN NULL;
 END $$;
 
@@ -409,8 +411,8 @@ CREATE TABLE operator_command (
   answer               TEXT   NOT NULL DEFAULT '',   -- in words
   started_at           BIGINT,
   finished_at          BIGINT,
-  looked_up_to         BIGINT NOT NULL DEFAULT 0,    -- id up to which callbacks have been looked at
-  looks_up_to          BIGINT,                       -- the highest id when it began
+  scan_position        BIGINT NOT NULL DEFAULT 0,    -- id up to which callbacks have been scanned
+  scan_end             BIGINT,                       -- the highest id when it began
 
   CONSTRAINT action_is_resend_cancel_pause_or_resume
     CHECK (action IN ('resend', 'cancel', 'pause', 'resume')),
@@ -464,8 +466,8 @@ COMMENT ON COLUMN operator_command.skipped_why IS 'JSON: how many for each reaso
 COMMENT ON COLUMN operator_command.answer IS 'The answer in words';
 COMMENT ON COLUMN operator_command.started_at IS 'When it was begun, in Unix milliseconds';
 COMMENT ON COLUMN operator_command.finished_at IS 'When it was answered, in Unix milliseconds';
-COMMENT ON COLUMN operator_command.looked_up_to IS 'Internal: id up to which callbacks have been looked at';
-COMMENT ON COLUMN operator_command.looks_up_to IS 'Internal: the highest id when it began';
+COMMENT ON COLUMN operator_command.scan_position IS 'Internal: id up to which callbacks have been scanned';
+COMMENT ON COLUMN operator_command.scan_end IS 'Internal: the highest id when it began';
 
 -- What is still to be carried out.
 CREATE INDEX operator_command_open ON operator_command (id) WHERE finished_at IS NULL;
@@ -504,7 +506,7 @@ CREATE TRIGGER operator_command_wakes_the_dispatcher
 AFTER INSERT ON operator_command FOR EACH STATEMENT
 EXECUTE FUNCTION operator_command_notify();
 
--- Which callback was touched by which command. It outlives the callback.
+-- What each command did with each callback. Pruned with the callback; the command itself is kept.
 CREATE TABLE operator_command_item (
   command_id  BIGINT NOT NULL,
   callback_id BIGINT NOT NULL,
@@ -515,7 +517,7 @@ CREATE TABLE operator_command_item (
   CONSTRAINT what_is_known
     CHECK (what IN ('awaited', 'resent', 'cancelled', 'skipped'))
 );
-COMMENT ON TABLE operator_command_item IS 'What each command did with each callback';
+COMMENT ON TABLE operator_command_item IS 'What each command did with each callback; pruned with the callback';
 COMMENT ON COLUMN operator_command_item.command_id IS 'The command';
 COMMENT ON COLUMN operator_command_item.callback_id IS 'The callback';
 COMMENT ON COLUMN operator_command_item.what IS 'awaited (its attempt in flight must end first), resent, cancelled or skipped';
@@ -530,9 +532,21 @@ BEFORE UPDATE ON operator_command_item FOR EACH ROW
 WHEN (OLD.what <> 'awaited' OR OLD.command_id <> NEW.command_id OR OLD.callback_id <> NEW.callback_id)
 EXECUTE FUNCTION callback_refuse('operator_command_item: what operators did does not change');
 
+CREATE FUNCTION operator_command_item_keep() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM callback_queue WHERE id = OLD.callback_id) THEN
+    RAISE EXCEPTION USING
+      MESSAGE = 'operator_command_item: what operators did is kept as long as the callback',
+      ERRCODE = 'integrity_constraint_violation',
+      SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+  END IF;
+  RETURN OLD;
+END $$;
+
 CREATE TRIGGER operator_command_item_is_kept
 BEFORE DELETE ON operator_command_item FOR EACH ROW
-EXECUTE FUNCTION callback_refuse('operator_command_item: what operators did is kept');
+EXECUTE FUNCTION operator_command_item_keep();
 
 CREATE TRIGGER operator_command_item_is_not_emptied
 BEFORE TRUNCATE ON operator_command_item
@@ -555,7 +569,7 @@ COMMENT ON COLUMN paused.name IS 'The origin, or the app_id';
 COMMENT ON COLUMN paused.command_id IS 'The operator_command that asked for it';
 COMMENT ON COLUMN paused.since IS 'When it began, in Unix milliseconds';
 
--- The chain of days, by which an auditor checks that no callback was left out or altered; see
+-- The audit chain, by which an auditor checks that no callback was left out or altered; see
 -- docs/reconcile.md. Written by a dispatcher an hour after the end of each day (UTC).
 CREATE TABLE reconciliation (
   day          TEXT   COLLATE "C" NOT NULL PRIMARY KEY, -- 2026-11-24
@@ -586,7 +600,7 @@ CREATE TABLE reconciliation (
   -- Two dispatchers that close days at the same time do not see each other's.
   CONSTRAINT a_day_has_one_successor UNIQUE (previous)
 );
-COMMENT ON TABLE reconciliation IS 'The chain of days, see docs/reconcile.md; written by dispatchers';
+COMMENT ON TABLE reconciliation IS 'The audit chain, see docs/reconcile.md; written by dispatchers';
 COMMENT ON COLUMN reconciliation.day IS '2026-11-24, in UTC';
 COMMENT ON COLUMN reconciliation.previous IS 'Digest of the day before; 64 zeros: there is none';
 COMMENT ON COLUMN reconciliation.first_id IS 'No callback below this id belongs to the day';
@@ -605,7 +619,7 @@ COMMENT ON COLUMN reconciliation.rows_sha256 IS 'SHA-256 of its callbacks'' line
 COMMENT ON COLUMN reconciliation.digest IS 'SHA-256 of all of the above';
 
 -- The callbacks that were not acknowledged when their day was closed: what becomes of them later
--- does not change the day.
+-- does not change the day. Pruned with the callback.
 CREATE TABLE reconciliation_open (
   day         TEXT   COLLATE "C" NOT NULL,
   callback_id BIGINT NOT NULL,
@@ -615,11 +629,14 @@ CREATE TABLE reconciliation_open (
   CONSTRAINT state_is_known
     CHECK (state IN ('exhausted', 'cancelled', 'pending', 'unknown'))
 );
-COMMENT ON TABLE reconciliation_open IS 'The callbacks that were not acknowledged when their day was closed';
+COMMENT ON TABLE reconciliation_open IS 'The callbacks that were not acknowledged when their day was closed; pruned with the callback';
 COMMENT ON COLUMN reconciliation_open.day IS 'The day';
 COMMENT ON COLUMN reconciliation_open.callback_id IS 'The callback';
 COMMENT ON COLUMN reconciliation_open.state IS 'exhausted, cancelled, pending or unknown, as of the close';
 COMMENT ON COLUMN reconciliation_open.seq IS 'Its newest attempt then; 0: none';
+
+-- What is pruned with a callback.
+CREATE INDEX reconciliation_open_by_callback ON reconciliation_open (callback_id);
 
 CREATE FUNCTION reconciliation_go_on() RETURNS trigger
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -657,7 +674,12 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   line record;
 BEGIN
-  IF TG_OP = 'DELETE' THEN line := OLD; ELSE line := NEW; END IF;
+  IF TG_OP = 'DELETE' THEN
+    line := OLD;
+    IF NOT EXISTS (SELECT 1 FROM callback_queue WHERE id = OLD.callback_id) THEN RETURN OLD; END IF;
+  ELSE
+    line := NEW;
+  END IF;
   IF line.day <= (SELECT max(day) FROM reconciliation) THEN
     RAISE EXCEPTION USING
       MESSAGE = 'reconciliation_open: this day is closed',
@@ -823,6 +845,32 @@ SELECT
 FROM callback_queue q
 WHERE q.state = 'exhausted' AND q.finished_at IS NOT NULL;
 
+-- What operators asked for, the newest with the highest id.
+CREATE VIEW operator_command_status AS
+SELECT
+  c.id,
+  c.action,
+  c.callback_id,
+  c.order_number,
+  c.app_id,
+  c.origin,
+  c.state,
+  callback_time(c.since)                                                                      AS since,
+  callback_time(c.until)                                                                      AS until,
+  c.dry_run,
+  c.actor,
+  c.reason,
+  c.status,
+  c.selected,
+  c.done,
+  c.skipped,
+  c.skipped_why,
+  c.answer,
+  callback_time(c.created_at)                                                                 AS created_at,
+  callback_time(c.started_at)                                                                 AS started_at,
+  callback_time(c.finished_at)                                                                AS finished_at
+FROM operator_command c;
+
 -- Per app: what is waiting now, and what ended in the last 24 hours.
 CREATE VIEW merchant_health AS
 SELECT
@@ -855,6 +903,7 @@ GROUP BY c.app_id;
 COMMENT ON VIEW callback_status IS 'Every callback, with ISO 8601 times and in_flight as a state';
 COMMENT ON VIEW callback_stuck IS 'Callbacks that are a minute or more behind, and why';
 COMMENT ON VIEW callback_exhausted IS 'Callbacks that were given up: their merchants have not been told';
+COMMENT ON VIEW operator_command_status IS 'Every command, with ISO 8601 times';
 COMMENT ON VIEW merchant_health IS 'Per app: what waits, and what ended in the last 24 hours';
 
 COMMIT;
@@ -869,6 +918,6 @@ COMMIT;
 --
 -- GRANT SELECT ON callback_queue, callback_attempt, operator_command, operator_command_item, paused,
 --   reconciliation, reconciliation_open, dispatcher, internal_transfer_out, internal_transfer_in, queue_schema,
---   callback_status, callback_stuck, callback_exhausted, merchant_health TO operator;
+--   callback_status, callback_stuck, callback_exhausted, operator_command_status, merchant_health TO operator;
 -- GRANT INSERT (action, callback_id, order_number, app_id, origin, state, since, until,
 --   include_acknowledged, dry_run, rate, actor, reason) ON operator_command TO operator;

@@ -252,6 +252,8 @@ CREATE TRIGGER callback_queue_takes_its_attempts_along
 AFTER DELETE ON callback_queue
 BEGIN
   DELETE FROM callback_attempt WHERE callback_id = OLD.id;
+  DELETE FROM operator_command_item WHERE callback_id = OLD.id AND what <> 'awaited';
+  DELETE FROM reconciliation_open WHERE callback_id = OLD.id;
 END;
 
 -- What operators ask for. SQL, the command line and the console all write a row here; the
@@ -289,8 +291,8 @@ CREATE TABLE operator_command (
   answer               TEXT    NOT NULL DEFAULT '',   -- in words
   started_at           INTEGER,
   finished_at          INTEGER,
-  looked_up_to         INTEGER NOT NULL DEFAULT 0,    -- id up to which callbacks have been looked at
-  looks_up_to          INTEGER,                       -- the highest id when it began
+  scan_position        INTEGER NOT NULL DEFAULT 0,    -- id up to which callbacks have been scanned
+  scan_end             INTEGER,                       -- the highest id when it began
 
   CONSTRAINT action_is_resend_cancel_pause_or_resume
     CHECK (CASE action WHEN 'resend' THEN 1 WHEN 'cancel' THEN 1 WHEN 'pause' THEN 1 WHEN 'resume' THEN 1 ELSE 0 END),
@@ -352,7 +354,7 @@ BEGIN
   SELECT RAISE(ABORT, 'operator_command: what operators did is kept');
 END;
 
--- Which callback was touched by which command. It outlives the callback.
+-- What each command did with each callback. Pruned with the callback; the command itself is kept.
 CREATE TABLE operator_command_item (
   command_id  INTEGER NOT NULL,
   callback_id INTEGER NOT NULL,
@@ -383,8 +385,9 @@ END;
 
 CREATE TRIGGER operator_command_item_is_kept
 BEFORE DELETE ON operator_command_item
+WHEN EXISTS (SELECT 1 FROM callback_queue WHERE id = OLD.callback_id)
 BEGIN
-  SELECT RAISE(ABORT, 'operator_command_item: what operators did is kept');
+  SELECT RAISE(ABORT, 'operator_command_item: what operators did is kept as long as the callback');
 END;
 
 -- Whose callbacks are not claimed for now. Written by the dispatcher for a pause, removed for a
@@ -399,7 +402,7 @@ CREATE TABLE paused (
     CHECK (scope IN ('origin', 'app'))
 ) STRICT, WITHOUT ROWID;
 
--- The chain of days, by which an auditor checks that no callback was left out or altered; see
+-- The audit chain, by which an auditor checks that no callback was left out or altered; see
 -- docs/reconcile.md. Written by the dispatcher an hour after the end of each day (UTC).
 CREATE TABLE reconciliation (
   day          TEXT    NOT NULL PRIMARY KEY, -- 2026-11-24
@@ -429,7 +432,7 @@ CREATE TABLE reconciliation (
 ) STRICT;
 
 -- The callbacks that were not acknowledged when their day was closed: what becomes of them later
--- does not change the day.
+-- does not change the day. Pruned with the callback.
 CREATE TABLE reconciliation_open (
   day         TEXT    NOT NULL,
   callback_id INTEGER NOT NULL,
@@ -439,6 +442,9 @@ CREATE TABLE reconciliation_open (
   CONSTRAINT state_is_known
     CHECK (state IN ('exhausted', 'cancelled', 'pending', 'unknown'))
 ) STRICT, WITHOUT ROWID;
+
+-- What is pruned with a callback.
+CREATE INDEX reconciliation_open_by_callback ON reconciliation_open (callback_id);
 
 CREATE TRIGGER reconciliation_goes_on_from_its_end
 BEFORE INSERT ON reconciliation
@@ -477,6 +483,7 @@ END;
 CREATE TRIGGER reconciliation_open_is_kept_with_its_day
 BEFORE DELETE ON reconciliation_open
 WHEN OLD.day <= (SELECT max(day) FROM reconciliation)
+  AND EXISTS (SELECT 1 FROM callback_queue WHERE id = OLD.callback_id)
 BEGIN
   SELECT RAISE(ABORT, 'reconciliation_open: this day is closed');
 END;
@@ -586,6 +593,32 @@ SELECT
   q.callback_url
 FROM callback_queue q
 WHERE q.state = 'exhausted' AND q.finished_at IS NOT NULL;
+
+-- What operators asked for, the newest with the highest id.
+CREATE VIEW operator_command_status AS
+SELECT
+  c.id,
+  c.action,
+  c.callback_id,
+  c.order_number,
+  c.app_id,
+  c.origin,
+  c.state,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.since / 1000.0, 'unixepoch')                               AS since,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.until / 1000.0, 'unixepoch')                               AS until,
+  c.dry_run,
+  c.actor,
+  c.reason,
+  c.status,
+  c.selected,
+  c.done,
+  c.skipped,
+  c.skipped_why,
+  c.answer,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.created_at / 1000.0, 'unixepoch')                          AS created_at,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.started_at / 1000.0, 'unixepoch')                          AS started_at,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.finished_at / 1000.0, 'unixepoch')                         AS finished_at
+FROM operator_command c;
 
 -- Per app: what is waiting now, and what ended in the last 24 hours.
 CREATE VIEW merchant_health AS

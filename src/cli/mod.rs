@@ -37,7 +37,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Inputs;
-use crate::store::Action;
 
 use exit::{CommandResult, Exit};
 
@@ -66,17 +65,11 @@ enum Command {
     List(list::Arguments),
     /// Count callbacks by state and merchant
     Stats(stats::Arguments),
-    /// Send callbacks again, each with a full budget of attempts
-    Resend(operate::ResendArguments),
-    /// Call off pending callbacks, for good
-    Cancel(operate::CancelArguments),
-    /// Send nothing more of an app, or to an origin, until it is resumed
-    Pause(operate::PauseArguments),
-    /// End a pause
-    Resume(operate::PauseArguments),
+    #[command(flatten)]
+    Operate(operate::Operation),
     /// Remove finished callbacks past their retention, as the daemon does by itself every night
     Prune(prune::Arguments),
-    /// Count a day's callbacks by app, hold them against the gateway's books, check the chain of days
+    /// Count a day's callbacks by app, hold them against the gateway's books, check the audit chain
     Reconcile(reconcile::Arguments),
     /// Move the queue to another database, SQLite or PostgreSQL, with the daemon stopped
     Transfer(transfer::Arguments),
@@ -125,10 +118,7 @@ fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> CommandRe
         Command::Show(arguments) => show::run(&arguments, inputs, out),
         Command::List(arguments) => list::run(&arguments, inputs, out),
         Command::Stats(arguments) => stats::run(&arguments, inputs, out),
-        Command::Resend(arguments) => operate::resend(arguments, inputs, out),
-        Command::Cancel(arguments) => operate::cancel(arguments, inputs, out),
-        Command::Pause(arguments) => operate::pause(Action::Pause, arguments, inputs, out),
-        Command::Resume(arguments) => operate::pause(Action::Resume, arguments, inputs, out),
+        Command::Operate(operation) => operate::run(operation, inputs, out),
         Command::Prune(arguments) => prune::run(&arguments, inputs, out),
         Command::Reconcile(arguments) => reconcile::run(&arguments, inputs, out),
         Command::Transfer(arguments) => transfer::run(&arguments, inputs, out),

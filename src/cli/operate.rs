@@ -32,6 +32,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// is there at all.
 const LOOKS_BEFORE_TAKING_OVER: u32 = 40;
 
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Operation {
+    /// Send callbacks again, each with a full budget of attempts
+    Resend(ResendArguments),
+    /// Call off pending callbacks, for good
+    Cancel(CancelArguments),
+    /// Send nothing more of an app, or to an origin, until it is resumed
+    Pause(PauseArguments),
+    /// End a pause
+    Resume(PauseArguments),
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct ResendArguments {
     #[command(flatten)]
@@ -114,57 +126,39 @@ struct Asking {
     json: bool,
 }
 
-pub(super) fn resend(
-    arguments: ResendArguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> CommandResult {
-    let ResendArguments {
-        which,
-        include_acknowledged,
-        rate,
-        asking,
-    } = arguments;
-    let command = NewCommand {
-        include_acknowledged,
-        rate,
-        ..asking.command(Action::Resend)
+pub(super) fn run(operation: Operation, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
+    let (command, which, json) = match operation {
+        Operation::Resend(asked) => {
+            let command = NewCommand {
+                include_acknowledged: asked.include_acknowledged,
+                rate: asked.rate,
+                ..asked.asking.command(Action::Resend)
+            };
+            (command, asked.which, asked.asking.json)
+        }
+        Operation::Cancel(asked) => {
+            let command = asked.asking.command(Action::Cancel);
+            (command, asked.which, asked.asking.json)
+        }
+        Operation::Pause(asked) => asked.command(Action::Pause),
+        Operation::Resume(asked) => asked.command(Action::Resume),
     };
-    operate(command, which, asking.json, inputs, out)
+    operate(command, which, json, inputs, out)
 }
 
-pub(super) fn cancel(
-    arguments: CancelArguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> CommandResult {
-    let CancelArguments { which, asking } = arguments;
-    operate(
-        asking.command(Action::Cancel),
-        which,
-        asking.json,
-        inputs,
-        out,
-    )
-}
-
-/// `pause` and `resume`.
-pub(super) fn pause(
-    action: Action,
-    arguments: PauseArguments,
-    inputs: &Inputs,
-    out: &mut dyn Write,
-) -> CommandResult {
-    let PauseArguments { whose, asking } = arguments;
-    let which = Which {
-        order: None,
-        app: whose.app,
-        origin: whose.origin,
-        state: None,
-        since: None,
-        until: None,
-    };
-    operate(asking.command(action), which, asking.json, inputs, out)
+impl PauseArguments {
+    fn command(self, action: Action) -> (NewCommand, Which, bool) {
+        let Self { whose, asking } = self;
+        let which = Which {
+            order: None,
+            app: whose.app,
+            origin: whose.origin,
+            state: None,
+            since: None,
+            until: None,
+        };
+        (asking.command(action), which, asking.json)
+    }
 }
 
 impl Asking {
@@ -331,13 +325,13 @@ impl<'a> Waiting<'a> {
             self.bar.finish_and_clear();
             return;
         }
-        let CallbackId(whole) = command.looks_up_to.unwrap_or(CallbackId(0));
-        if let Some(share) = (command.looked_up_to.0 * 100).checked_div(whole) {
+        let CallbackId(whole) = command.scan_end.unwrap_or(CallbackId(0));
+        if let Some(share) = (command.scan_position.0 * 100).checked_div(whole) {
             self.bar.set_position(share.unsigned_abs());
         }
         let words = match command.status {
             CommandStatus::Waiting => "waiting for the dispatcher".to_owned(),
-            _ if command.looks_up_to == Some(command.looked_up_to) => {
+            _ if command.scan_end == Some(command.scan_position) => {
                 format!("{}; waiting for attempts in flight", command.summary())
             }
             _ => command.summary(),

@@ -18,7 +18,7 @@ use super::schedule;
 use super::scheduler::{Assignment, Limits, Scheduler, Slot};
 use crate::clock::Moment;
 use crate::domain::Reach;
-use crate::store::{ChargedAttempt, ClaimedCallback, CompletedAttempt, EndpointDue, FleetPosition};
+use crate::store::{AttemptKey, ClaimedCallback, CompletedAttempt, EndpointDue, FleetPosition};
 
 /// Completed attempts that are worth a commit of their own.
 const BATCH: usize = 256;
@@ -52,7 +52,7 @@ impl Evidence {
 pub(super) struct Completion {
     pub(super) attempt: CompletedAttempt,
     /// Attempts completed earlier that are not to count, because `attempt` has shown an outage.
-    pub(super) uncount: Vec<ChargedAttempt>,
+    pub(super) uncount: Vec<AttemptKey>,
 }
 
 /// See the module.

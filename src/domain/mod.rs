@@ -40,9 +40,9 @@ pub use outcome::Outcome;
 pub use payment::Payment;
 pub use reason::{FOR_OPERATOR, reason, words_of_name};
 pub use reconciliation::{
-    Counts, Day, Difference, Digest, Fate, FieldDifference, GatewayPayment, InvalidOffset, Lines,
-    Link, LinkIds, NO_LINK, Offset, Period, QueuedResult, ReconciledCallback, ResultKey,
-    TellingAttempt,
+    Counts, Day, DayIds, DayRecord, DecisiveAttempt, Difference, Digest, FieldDifference,
+    GatewayPayment, InvalidOffset, Lines, NO_PREVIOUS_DAY, Offset, Period, QueuedResult,
+    ReconciledCallback, ReconciledState, ResultKey,
 };
 pub use refund::Refund;
 pub use schedule::{LOCAL_FAULT_WAIT, Next, Schedule};

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use super::HousekeepingJob;
 use crate::clock::SharedClock;
 use crate::reconciliation::close_days;
-use crate::store::{Ledger, Queue, StoreError};
+use crate::store::{AuditChain, Queue, StoreError};
 
 /// Adds days to the chain, an hour after their end.
 #[derive(Debug)]
 pub struct Closing {
     /// Where the chain is read.
-    pub ledger: Arc<dyn Ledger>,
+    pub chain: Arc<dyn AuditChain>,
     /// Where it is written.
     pub queue: Arc<dyn Queue>,
     /// What time it is.
@@ -40,14 +40,14 @@ impl HousekeepingJob for Closing {
         if self.queue.fleet_position().number > 0 {
             return Ok(());
         }
-        let links = close_days(&*self.ledger, &*self.queue, self.clock.now()).await?;
-        for link in links {
+        let records = close_days(&*self.chain, &*self.queue, self.clock.now()).await?;
+        for record in records {
             // The log keeps the digest in a second place, where the database can't change it.
             tracing::info!(
-                day = %link.day,
-                callbacks = link.counts.queued,
-                acknowledged = link.counts.acknowledged,
-                digest = %link.digest,
+                day = %record.day,
+                callbacks = record.counts.queued,
+                acknowledged = record.counts.acknowledged,
+                digest = %record.digest,
                 "day closed"
             );
         }

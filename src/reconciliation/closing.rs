@@ -1,13 +1,14 @@
-//! Closing a day: its link is made and appended to the chain.
+//! Closing a day: its record is made and appended to the audit chain.
 
 use std::time::Duration;
 
 use super::walk::{Ids, Membership, Walk};
 use crate::clock::Stopwatch;
 use crate::domain::{
-    CallbackId, Day, Fate, Lines, Link, LinkIds, NO_LINK, ReconciledCallback, Timestamp,
+    CallbackId, Day, DayIds, DayRecord, Lines, NO_PREVIOUS_DAY, ReconciledCallback,
+    ReconciledState, Timestamp,
 };
-use crate::store::{Ledger, LedgerEntry, LeftOpen, Queue, StoreError};
+use crate::store::{AuditChain, AuditEntry, LeftOpen, Queue, StoreError};
 
 /// How long after its end a day is closed: beyond the retries of the default schedule, so that
 /// little is left open.
@@ -18,39 +19,41 @@ pub const CLOSING_DELAY: Duration = Duration::from_secs(3600);
 const PACE: u32 = 10;
 
 /// Closes every day that ended [`CLOSING_DELAY`] or longer before `now` and is not closed yet. The
-/// first link takes everything up to the newest such day. Returns the new links.
+/// first record takes everything up to the newest such day. Returns the new records.
 ///
 /// # Errors
 ///
 /// What the store said. The days closed until then stay so; the rest is for the next time.
 pub async fn close_days(
-    ledger: &dyn Ledger,
+    chain: &dyn AuditChain,
     queue: &dyn Queue,
     now: Timestamp,
-) -> Result<Vec<Link>, StoreError> {
+) -> Result<Vec<DayRecord>, StoreError> {
     let newest_day = Day::of(now.before(CLOSING_DELAY)).previous();
-    let mut links = ledger.links().await?;
-    let closed_before = links.len();
+    let mut records = chain.days().await?;
+    let closed_before = records.len();
     loop {
-        let day = links.last().map_or(newest_day, |link| link.day.next());
+        let day = records
+            .last()
+            .map_or(newest_day, |record| record.day.next());
         if day > newest_day {
-            return Ok(links.split_off(closed_before));
+            return Ok(records.split_off(closed_before));
         }
-        links.push(close(ledger, queue, day, &links, now).await?);
+        records.push(close(chain, queue, day, &records, now).await?);
     }
 }
 
 async fn close(
-    ledger: &dyn Ledger,
+    chain: &dyn AuditChain,
     queue: &dyn Queue,
     day: Day,
-    before: &[Link],
+    before: &[DayRecord],
     now: Timestamp,
-) -> Result<Link, StoreError> {
+) -> Result<DayRecord, StoreError> {
     let previous = before.last();
-    // Below the newest link's when the newest callbacks were pruned meanwhile.
-    let newest = ledger.newest().await?;
-    let last_id = previous.map_or(newest, |link| newest.max(link.last_id));
+    // Below the last day's when the newest callbacks were pruned meanwhile.
+    let newest = chain.newest().await?;
+    let last_id = previous.map_or(newest, |record| newest.max(record.last_id));
     let membership = Membership {
         day,
         closed_at: now,
@@ -58,15 +61,15 @@ async fn close(
         before,
     };
     let ids = Ids {
-        from: previous.map_or(CallbackId(i64::MIN), |link| link.next_id),
+        from: previous.map_or(CallbackId(i64::MIN), |record| record.next_id),
         to: last_id,
     };
-    queue.write_ledger(LedgerEntry::Begin(day)).await?;
+    queue.write_audit(AuditEntry::Begin(day)).await?;
     let mut lines = Lines::default();
     let mut lowest = None;
     let mut next = None;
     let mut highest = None;
-    let mut walk = Walk::new(ledger, ids, None);
+    let mut walk = Walk::new(chain, ids, None);
     loop {
         let watch = Stopwatch::start();
         let callbacks = walk.page().await?;
@@ -85,23 +88,23 @@ async fn close(
             }
         }
         if !left_open.is_empty() {
-            let entry = LedgerEntry::LeftOpen(day, left_open);
-            queue.write_ledger(entry).await?;
+            let entry = AuditEntry::LeftOpen(day, left_open);
+            queue.write_audit(entry).await?;
         }
         tokio::time::sleep_until(watch.deadline(watch.elapsed() * PACE)).await;
     }
-    let first = previous.map_or(lowest.unwrap_or(CallbackId(1)), |link| link.next_id);
-    let ids = LinkIds {
+    let first = previous.map_or(lowest.unwrap_or(CallbackId(1)), |record| record.next_id);
+    let ids = DayIds {
         first,
         last: last_id,
         next: next_id(first, highest, next),
     };
-    let digest = previous.map_or(NO_LINK, |link| link.digest);
-    let link = Link::seal(day, digest, ids, &lines, now);
+    let digest = previous.map_or(NO_PREVIOUS_DAY, |record| record.digest);
+    let record = DayRecord::seal(day, digest, ids, &lines, now);
     queue
-        .write_ledger(LedgerEntry::Link(Box::new(link.clone())))
+        .write_audit(AuditEntry::Closed(Box::new(record.clone())))
         .await?;
-    Ok(link)
+    Ok(record)
 }
 
 /// Where the walk of the next day begins. Not above the highest callback of this day: on PostgreSQL
@@ -113,9 +116,9 @@ fn next_id(first: CallbackId, highest: Option<CallbackId>, seen: Option<Callback
 
 /// What is noted of a callback that is not acknowledged.
 fn open(callback: &ReconciledCallback) -> Option<LeftOpen> {
-    (callback.fate != Fate::Acknowledged).then(|| LeftOpen {
+    (callback.state != ReconciledState::Acknowledged).then(|| LeftOpen {
         id: callback.id,
-        fate: callback.fate,
+        state: callback.state,
         seq: callback.attempt.as_ref().map_or(0, |attempt| attempt.seq),
     })
 }

@@ -7,7 +7,7 @@ use super::payments::{Payments, PaymentsError};
 use super::report::Within;
 use crate::domain::{Difference, GatewayPayment, Kind, Period, ReconciledCallback, ResultKey};
 use crate::store::sqlite::KnownResults;
-use crate::store::{Ledger, StoreError};
+use crate::store::{AuditChain, StoreError};
 
 /// Results that are looked up in one go.
 const BATCH: usize = 500;
@@ -65,7 +65,7 @@ impl Comparison {
 ///
 /// The books are faulty, the store failed, or `show` did.
 pub async fn compare(
-    ledger: &dyn Ledger,
+    chain: &dyn AuditChain,
     payments: Payments,
     period: Period,
     app: Option<&str>,
@@ -85,11 +85,11 @@ pub async fn compare(
         }
         batch.push(payment);
         if batch.len() == BATCH {
-            look_up(ledger, &mut batch, &mut found, &mut show).await?;
+            look_up(chain, &mut batch, &mut found, &mut show).await?;
         }
     }
-    look_up(ledger, &mut batch, &mut found, &mut show).await?;
-    let mut within = Within::new(ledger, period, app).await?;
+    look_up(chain, &mut batch, &mut found, &mut show).await?;
+    let mut within = Within::new(chain, period, app).await?;
     while let Some(callbacks) = within.page().await? {
         for callback in callbacks {
             let Some(key) = key_of(&callback) else {
@@ -110,13 +110,13 @@ pub async fn compare(
 
 /// Looks the batch up in the queue, and empties it.
 async fn look_up(
-    ledger: &dyn Ledger,
+    chain: &dyn AuditChain,
     batch: &mut Vec<GatewayPayment>,
     found: &mut Comparison,
     show: &mut impl FnMut(&Difference) -> std::io::Result<()>,
 ) -> Result<(), CompareError> {
     let keys = batch.iter().map(|payment| payment.key.clone()).collect();
-    let results = ledger.results(keys).await?;
+    let results = chain.results(keys).await?;
     for (payment, queued) in batch.drain(..).zip(results) {
         found.payments += 1;
         let Some(queued) = queued else {

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use super::walk::{Ids, Membership, Walk};
-use crate::domain::{CallbackId, Day, Link};
-use crate::store::{Ledger, StoreError};
+use crate::domain::{CallbackId, Day, DayRecord};
+use crate::store::{AuditChain, StoreError};
 
 /// Why a day has no lines to show.
 #[derive(Debug, Error)]
@@ -26,20 +26,20 @@ pub enum LinesError {
 ///
 /// The day is not closed, the store failed, or `show` did.
 pub async fn day_lines(
-    ledger: &dyn Ledger,
+    chain: &dyn AuditChain,
     day: Day,
     mut show: impl FnMut(&str) -> std::io::Result<()>,
-) -> Result<Link, LinesError> {
-    let links = ledger.links().await?;
-    let place = links.iter().position(|link| link.day == day);
+) -> Result<DayRecord, LinesError> {
+    let records = chain.days().await?;
+    let place = records.iter().position(|record| record.day == day);
     let place = place.ok_or(LinesError::NotClosed(day))?;
-    let link = &links[place];
-    let membership = Membership::of(link, &links[..place]);
-    let mut walk = Walk::new(ledger, ids(link, &membership), Some(day));
+    let record = &records[place];
+    let membership = Membership::of(record, &records[..place]);
+    let mut walk = Walk::new(chain, ids(record, &membership), Some(day));
     loop {
         let callbacks = walk.page().await?;
         if callbacks.is_empty() {
-            return Ok(link.clone());
+            return Ok(record.clone());
         }
         for callback in &callbacks {
             if membership.has(callback) {
@@ -49,15 +49,15 @@ pub async fn day_lines(
     }
 }
 
-/// Between which ids the callbacks of a link are. The first link has taken all that was there.
-pub(super) fn ids(link: &Link, membership: &Membership<'_>) -> Ids {
+/// The range of ids of a day's callbacks. The first day has all callbacks that were there.
+pub(super) fn ids(record: &DayRecord, membership: &Membership<'_>) -> Ids {
     let is_first = membership.before.is_empty();
     Ids {
         from: if is_first {
             CallbackId(i64::MIN)
         } else {
-            link.first_id
+            record.first_id
         },
-        to: link.last_id,
+        to: record.last_id,
     }
 }

@@ -1,4 +1,4 @@
-//! Proof that no callback was left out or altered: the chain of days, and the gateway's own books.
+//! Proof that no callback was left out or altered: the audit chain, and the gateway's own books.
 //!
 //! | who | what |
 //! |---|---|

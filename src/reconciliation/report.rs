@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::walk::{Ids, Walk};
-use crate::domain::{CallbackId, Counts, Link, Period, ReconciledCallback};
-use crate::store::{Ledger, StoreError};
+use crate::domain::{CallbackId, Counts, DayRecord, Period, ReconciledCallback};
+use crate::store::{AuditChain, StoreError};
 
 /// What one app was owed that day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,18 +33,18 @@ pub struct Report {
 ///
 /// What the store said.
 pub async fn report(
-    ledger: &dyn Ledger,
+    chain: &dyn AuditChain,
     period: Period,
     app: Option<&str>,
 ) -> Result<Report, StoreError> {
     let mut apps: BTreeMap<String, Counts> = BTreeMap::new();
     let mut total = Counts::default();
-    let mut within = Within::new(ledger, period, app).await?;
+    let mut within = Within::new(chain, period, app).await?;
     while let Some(callbacks) = within.page().await? {
         for callback in callbacks {
-            total.add(callback.fate);
+            total.add(callback.state);
             let counts = apps.entry(callback.app_id).or_default();
-            counts.add(callback.fate);
+            counts.add(callback.state);
         }
     }
     let apps = apps
@@ -57,7 +57,7 @@ pub async fn report(
 /// A way through the callbacks that were queued within a period.
 #[derive(Debug)]
 pub(super) struct Within<'a> {
-    ledger: &'a dyn Ledger,
+    chain: &'a dyn AuditChain,
     period: Period,
     app: Option<&'a str>,
     walk: Walk<'a>,
@@ -68,13 +68,13 @@ pub(super) struct Within<'a> {
 impl<'a> Within<'a> {
     /// Through the callbacks queued within `period`, of `app` alone if there is one.
     pub(super) async fn new(
-        ledger: &'a dyn Ledger,
+        chain: &'a dyn AuditChain,
         period: Period,
         app: Option<&'a str>,
     ) -> Result<Self, StoreError> {
-        let links = ledger.links().await?;
-        let newest = ledger.newest().await?;
-        let mut then = where_to_look(&links, period, newest);
+        let records = chain.days().await?;
+        let newest = chain.newest().await?;
+        let mut then = where_to_look(&records, period, newest);
         then.reverse();
         let nowhere = Ids {
             from: CallbackId(1),
@@ -82,10 +82,10 @@ impl<'a> Within<'a> {
         };
         let first = then.pop().unwrap_or(nowhere);
         Ok(Self {
-            ledger,
+            chain,
             period,
             app,
-            walk: Walk::new(ledger, first, None),
+            walk: Walk::new(chain, first, None),
             then,
         })
     }
@@ -97,7 +97,7 @@ impl<'a> Within<'a> {
             let Some(ids) = self.then.pop() else {
                 return Ok(None);
             };
-            self.walk = Walk::new(self.ledger, ids, None);
+            self.walk = Walk::new(self.chain, ids, None);
         }
         callbacks.retain(|callback| {
             let asked_for = self.app.is_none_or(|app| callback.app_id == app);
@@ -107,26 +107,26 @@ impl<'a> Within<'a> {
     }
 }
 
-/// Between which ids the callbacks of `period` are: those of the links that reach into it, and all
-/// that no link has taken yet. Ascending, and no id twice.
-fn where_to_look(links: &[Link], period: Period, newest: CallbackId) -> Vec<Ids> {
-    let reaches = |link: &&Link| {
-        let begins = link.created_from.is_some_and(|from| from < period.end);
-        begins && link.created_to.is_some_and(|to| period.start <= to)
+/// The ranges of ids in which the callbacks of `period` are: those of the closed days that reach into
+/// it, and all ids that no closed day has. Ascending, and no id twice.
+fn where_to_look(records: &[DayRecord], period: Period, newest: CallbackId) -> Vec<Ids> {
+    let reaches = |record: &&DayRecord| {
+        let begins = record.created_from.is_some_and(|from| from < period.end);
+        begins && record.created_to.is_some_and(|to| period.start <= to)
     };
-    let unlinked = links
+    let beyond = records
         .last()
-        .map_or(CallbackId(i64::MIN), |link| link.next_id);
-    let mut ranges: Vec<Ids> = links
+        .map_or(CallbackId(i64::MIN), |record| record.next_id);
+    let mut ranges: Vec<Ids> = records
         .iter()
         .filter(reaches)
-        .map(|link| Ids {
-            from: link.first_id,
-            to: link.last_id,
+        .map(|record| Ids {
+            from: record.first_id,
+            to: record.last_id,
         })
         .collect();
     ranges.push(Ids {
-        from: unlinked,
+        from: beyond,
         to: newest,
     });
     let mut apart: Vec<Ids> = Vec::with_capacity(ranges.len());
@@ -145,43 +145,45 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::{Day, Lines, LinkIds, NO_LINK, Offset, Timestamp};
+    use crate::domain::{Day, DayIds, Lines, NO_PREVIOUS_DAY, Offset, Timestamp};
 
-    fn link(day: &str, first: i64, last: i64, next: i64) -> Link {
+    fn record(day: &str, first: i64, last: i64, next: i64) -> DayRecord {
         let day: Day = day.parse().expect("a day");
-        let ids = LinkIds {
+        let ids = DayIds {
             first: CallbackId(first),
             last: CallbackId(last),
             next: CallbackId(next),
         };
-        let mut link = Link::seal(day, NO_LINK, ids, &Lines::default(), day.end());
-        link.created_from = Some(day.start());
-        link.created_to = Some(day.end().before(Duration::from_millis(1)));
-        link
+        let mut record = DayRecord::seal(day, NO_PREVIOUS_DAY, ids, &Lines::default(), day.end());
+        record.created_from = Some(day.start());
+        record.created_to = Some(day.end().before(Duration::from_millis(1)));
+        record
     }
 
-    fn looked_at(links: &[Link], day: &str) -> Vec<(i64, i64)> {
+    fn looked_at(records: &[DayRecord], day: &str) -> Vec<(i64, i64)> {
         let day: Day = day.parse().expect("a day");
-        let ids = where_to_look(links, day.period(Offset::UTC), CallbackId(100));
+        let ids = where_to_look(records, day.period(Offset::UTC), CallbackId(100));
         ids.iter().map(|ids| (ids.from.0, ids.to.0)).collect()
     }
 
     #[test]
     fn only_where_the_days_callbacks_can_be() {
         assert_eq!(looked_at(&[], "2026-11-24"), [(i64::MIN, 100)]);
-        let mut links = [
-            link("2026-11-22", 1, 25, 21),
-            link("2026-11-23", 21, 45, 41),
-            link("2026-11-24", 41, 65, 61),
+        let mut records = [
+            record("2026-11-22", 1, 25, 21),
+            record("2026-11-23", 21, 45, 41),
+            record("2026-11-24", 41, 65, 61),
         ];
-        assert_eq!(looked_at(&links, "2026-11-22"), [(1, 25), (61, 100)]);
-        assert_eq!(looked_at(&links, "2026-11-24"), [(41, 100)]);
-        assert_eq!(looked_at(&links, "2026-11-25"), [(61, 100)]);
-        // One callback of the 22nd came late, and is in the link of the 23rd.
-        links[1].created_from = Some(Timestamp::from_millis(links[0].day.start().as_millis() + 1));
-        assert_eq!(looked_at(&links, "2026-11-22"), [(1, 45), (61, 100)]);
+        assert_eq!(looked_at(&records, "2026-11-22"), [(1, 25), (61, 100)]);
+        assert_eq!(looked_at(&records, "2026-11-24"), [(41, 100)]);
+        assert_eq!(looked_at(&records, "2026-11-25"), [(61, 100)]);
+        // One callback of the 22nd came late, and belongs to the 23rd.
+        records[1].created_from = Some(Timestamp::from_millis(
+            records[0].day.start().as_millis() + 1,
+        ));
+        assert_eq!(looked_at(&records, "2026-11-22"), [(1, 45), (61, 100)]);
         // And one of the 25th was ahead of its time.
-        links[0].created_to = Some(links[2].day.end());
-        assert_eq!(looked_at(&links, "2026-11-25"), [(1, 25), (61, 100)]);
+        records[0].created_to = Some(records[2].day.end());
+        assert_eq!(looked_at(&records, "2026-11-25"), [(1, 25), (61, 100)]);
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::lines::ids;
 use super::walk::{Membership, Walk};
-use crate::domain::{Day, Lines, Link, NO_LINK, Timestamp};
-use crate::store::{Ledger, StoreError};
+use crate::domain::{Day, DayRecord, Lines, NO_PREVIOUS_DAY, Timestamp};
+use crate::store::{AuditChain, StoreError};
 
 /// How long rows are kept for sure.
 #[derive(Clone, Copy, Debug)]
@@ -21,11 +21,11 @@ pub struct Retained {
 
 impl Retained {
     /// Whether every row of the day must still be there: none can have been finished before it was
-    /// queued, and all but the first link's were queued after the day before it.
-    fn is_whole(self, link: &Link, before: &[Link]) -> bool {
+    /// queued, and all but the first day's were queued after the day before it.
+    fn is_whole(self, record: &DayRecord, before: &[DayRecord]) -> bool {
         let earliest = match before.last() {
             Some(previous) => previous.day.end(),
-            None => link.created_from.unwrap_or_else(|| link.day.start()),
+            None => record.created_from.unwrap_or_else(|| record.day.start()),
         };
         self.now < earliest.after(self.keep)
     }
@@ -43,8 +43,8 @@ pub struct Verification {
     pub pruned: u64,
     /// Days that differ, the first one first.
     pub faults: Vec<DayFault>,
-    /// The newest link: its digest stands for all of them.
-    pub newest: Option<Link>,
+    /// The newest day: its digest stands for all of them.
+    pub newest: Option<DayRecord>,
 }
 
 /// A day that differs.
@@ -61,9 +61,9 @@ pub struct DayFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum ChainFault {
-    /// It does not hold the digest of the day before: a link was altered, left out or put in.
+    /// It does not hold the digest of the day before: a record was altered, left out or put in.
     Broken,
-    /// Its digest is not that of its own columns: the link was altered.
+    /// Its digest is not that of its own columns: the record was altered.
     Header,
     /// Callbacks are gone that retention keeps.
     Missing {
@@ -99,45 +99,52 @@ impl fmt::Display for ChainFault {
     }
 }
 
-/// Recomputes every link. A day that differs does not hide those after it.
+/// Recomputes every day. A day that differs does not hide those after it.
 ///
 /// # Errors
 ///
 /// What the store said.
-pub async fn verify(ledger: &dyn Ledger, retained: Retained) -> Result<Verification, StoreError> {
+pub async fn verify(
+    chain: &dyn AuditChain,
+    retained: Retained,
+) -> Result<Verification, StoreError> {
     let mut found = Verification::default();
-    let links = ledger.links().await?;
-    for (place, link) in links.iter().enumerate() {
+    let records = chain.days().await?;
+    for (place, record) in records.iter().enumerate() {
         found.days += 1;
-        match examine(ledger, link, &links[..place], retained).await? {
+        match examine(chain, record, &records[..place], retained).await? {
             Ok(true) => found.recomputed += 1,
             Ok(false) => found.pruned += 1,
             Err(fault) => {
-                let day = link.day;
+                let day = record.day;
                 found.faults.push(DayFault { day, fault });
             }
         }
     }
-    found.newest = links.last().cloned();
+    found.newest = records.last().cloned();
     Ok(found)
 }
 
-/// Whether the link holds by its rows (true) or, as some are pruned, by its header alone.
+/// Whether the day holds by its rows (true) or, as some are pruned, by its header alone.
 async fn examine(
-    ledger: &dyn Ledger,
-    link: &Link,
-    before: &[Link],
+    chain: &dyn AuditChain,
+    record: &DayRecord,
+    before: &[DayRecord],
     retained: Retained,
 ) -> Result<Result<bool, ChainFault>, StoreError> {
-    if link.previous != before.last().map_or(NO_LINK, |previous| previous.digest) {
+    if record.previous
+        != before
+            .last()
+            .map_or(NO_PREVIOUS_DAY, |previous| previous.digest)
+    {
         return Ok(Err(ChainFault::Broken));
     }
-    if link.digest != link.header_sha256() {
+    if record.digest != record.header_sha256() {
         return Ok(Err(ChainFault::Header));
     }
     let mut lines = Lines::default();
-    let membership = Membership::of(link, before);
-    let mut walk = Walk::new(ledger, ids(link, &membership), Some(link.day));
+    let membership = Membership::of(record, before);
+    let mut walk = Walk::new(chain, ids(record, &membership), Some(record.day));
     loop {
         let callbacks = walk.page().await?;
         if callbacks.is_empty() {
@@ -148,16 +155,16 @@ async fn examine(
         }
     }
     let there = lines.counts().queued;
-    let closed = link.counts.queued;
+    let closed = record.counts.queued;
     Ok(if there > closed {
         let callbacks = there - closed;
         Err(ChainFault::Added { callbacks })
-    } else if there < closed && retained.is_whole(link, before) {
+    } else if there < closed && retained.is_whole(record, before) {
         let callbacks = closed - there;
         Err(ChainFault::Missing { callbacks })
     } else if there < closed {
         Ok(false)
-    } else if lines.sha256() != link.rows_sha256 {
+    } else if lines.sha256() != record.rows_sha256 {
         Err(ChainFault::Altered)
     } else {
         Ok(true)

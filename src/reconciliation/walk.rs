@@ -1,7 +1,7 @@
 //! Goes through callbacks by id, a page at a time.
 
-use crate::domain::{CallbackId, Day, Link, ReconciledCallback, Timestamp};
-use crate::store::{Ledger, LedgerPage, StoreError};
+use crate::domain::{CallbackId, Day, DayRecord, ReconciledCallback, Timestamp};
+use crate::store::{AuditChain, AuditPage, StoreError};
 
 /// A read of this many rows takes some milliseconds.
 const PAGE_ROWS: usize = 500;
@@ -18,7 +18,7 @@ pub(super) struct Ids {
 /// A way through callbacks in the order of their ids.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
-    ledger: &'a dyn Ledger,
+    chain: &'a dyn AuditChain,
     after: CallbackId,
     to: CallbackId,
     as_of: Option<Day>,
@@ -27,9 +27,9 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Through `ids`, each callback as it stood when the day `as_of` was closed, or as it stands
     /// now.
-    pub(super) const fn new(ledger: &'a dyn Ledger, ids: Ids, as_of: Option<Day>) -> Self {
+    pub(super) const fn new(chain: &'a dyn AuditChain, ids: Ids, as_of: Option<Day>) -> Self {
         Self {
-            ledger,
+            chain,
             after: CallbackId(ids.from.0.saturating_sub(1)),
             to: ids.to,
             as_of,
@@ -38,13 +38,13 @@ impl<'a> Walk<'a> {
 
     /// The next few callbacks; none: that was all.
     pub(super) async fn page(&mut self) -> Result<Vec<ReconciledCallback>, StoreError> {
-        let page = LedgerPage {
+        let page = AuditPage {
             after: self.after,
             to: self.to,
             as_of: self.as_of,
             limit: PAGE_ROWS,
         };
-        let callbacks = self.ledger.page(page).await?;
+        let callbacks = self.chain.page(page).await?;
         if let Some(last) = callbacks.last() {
             self.after = last.id;
         }
@@ -60,16 +60,16 @@ pub(super) struct Membership<'a> {
     /// The newest id when the day is closed.
     pub last_id: CallbackId,
     /// The chain before it.
-    pub before: &'a [Link],
+    pub before: &'a [DayRecord],
 }
 
 impl<'a> Membership<'a> {
-    /// That of a link, behind those before it.
-    pub(super) const fn of(link: &Link, before: &'a [Link]) -> Self {
+    /// That of a closed day, after those before it.
+    pub(super) const fn of(record: &DayRecord, before: &'a [DayRecord]) -> Self {
         Self {
-            day: link.day,
-            closed_at: link.closed_at,
-            last_id: link.last_id,
+            day: record.day,
+            closed_at: record.closed_at,
+            last_id: record.last_id,
             before,
         }
     }
@@ -84,8 +84,8 @@ impl<'a> Membership<'a> {
     /// Whether a day before has it.
     pub(super) fn is_taken(&self, callback: &ReconciledCallback) -> bool {
         // Ids only grow along the chain: behind the first that ends below it, all do.
-        let could_take = |link: &&Link| link.last_id >= callback.id;
-        let mut links = self.before.iter().rev().take_while(could_take);
-        links.any(|link| link.day.takes(callback.created_at, link.closed_at))
+        let could_take = |record: &&DayRecord| record.last_id >= callback.id;
+        let mut records = self.before.iter().rev().take_while(could_take);
+        records.any(|record| record.day.takes(callback.created_at, record.closed_at))
     }
 }

@@ -41,7 +41,7 @@ use stores::StoreHandles;
 pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
 pub use stores::{
-    Producer, check_store, commands, hold, init_store, inspection, ledger, operators,
+    Producer, audit_chain, check_store, commands, hold, init_store, inspection, operators,
 };
 pub use transfer::{
     Route, TransferError, TransferProgress, Transferred, VerifiedTable, Watcher, abandon, transfer,
@@ -117,7 +117,7 @@ impl Service {
             queue,
             inspection,
             commands,
-            ledger,
+            chain,
         } = handles;
         let beat = Arc::new(Beat::default());
         let history = Arc::new(History::new(clock.now()));
@@ -159,7 +159,7 @@ impl Service {
         };
         let jobs: Vec<Arc<dyn HousekeepingJob>> = vec![
             Arc::new(Closing {
-                ledger,
+                chain,
                 queue: Arc::clone(&queue),
                 clock: Arc::clone(&clock),
             }),

@@ -12,7 +12,7 @@ use crate::store::postgres::{
 use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteProducer, SqliteQueue};
 use crate::store::transfer::TransferEnd;
 use crate::store::{
-    Commands, CommitObserver, EnqueueError, Inspection, Ledger, OpenError, Queue, Retention,
+    AuditChain, Commands, CommitObserver, EnqueueError, Inspection, OpenError, Queue, Retention,
     StoreError, Unobserved,
 };
 
@@ -45,7 +45,7 @@ pub(super) struct StoreHandles {
     /// Operators.
     pub(super) commands: Arc<dyn Commands>,
     /// Auditors.
-    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) chain: Arc<dyn AuditChain>,
 }
 
 impl StoreHandles {
@@ -62,7 +62,7 @@ impl StoreHandles {
                 Self {
                     inspection: Arc::new(SqliteInspection::open(path)?),
                     commands: Arc::new(SqliteCommands::open(path)?),
-                    ledger: Arc::new(SqliteInspection::open(path)?),
+                    chain: Arc::new(SqliteInspection::open(path)?),
                     queue: Arc::new(queue),
                 }
             }
@@ -73,7 +73,7 @@ impl StoreHandles {
                 Self {
                     inspection: Arc::new(PostgresInspection::open(&database).await?),
                     commands: Arc::new(PostgresCommands::open(&database).await?),
-                    ledger: Arc::new(PostgresInspection::open(&database).await?),
+                    chain: Arc::new(PostgresInspection::open(&database).await?),
                     queue: Arc::new(queue),
                 }
             }
@@ -105,7 +105,7 @@ pub async fn inspection(url: &StoreUrl) -> Result<Arc<dyn Inspection>, OpenError
 /// # Errors
 ///
 /// What the database said.
-pub async fn ledger(url: &StoreUrl) -> Result<Arc<dyn Ledger>, OpenError> {
+pub async fn audit_chain(url: &StoreUrl) -> Result<Arc<dyn AuditChain>, OpenError> {
     Ok(match store(url)? {
         Store::Sqlite(path) => Arc::new(SqliteInspection::open(path)?),
         Store::Postgres(database) => Arc::new(PostgresInspection::open(&database).await?),

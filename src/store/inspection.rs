@@ -182,18 +182,18 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// How many callbacks a [`Glance`] looks at, at most.
-pub const GLANCE_WINDOW: usize = 10_000;
+/// Callbacks of a state among which [`NewestOfState`] selects.
+pub const NEWEST_WINDOW: usize = 10_000;
 
-/// Which of the first callbacks in a state to show, at a cost that does not go by the queue's depth.
+/// The newest callbacks of a state, at a cost that does not depend on the depth of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glance {
-    /// In this state: final ones from the newest finished on, pending ones by origin and when they
-    /// are due, those in flight by when their lease ends.
+pub struct NewestOfState {
+    /// The state. Finished callbacks come newest first, pending ones by endpoint and due time, those in
+    /// flight by the end of their lease.
     pub state: ShownState,
-    /// Of this app, if it is among the first [`GLANCE_WINDOW`].
+    /// Only those of this app, among the first [`NEWEST_WINDOW`].
     pub app_id: Option<String>,
-    /// Whose newest attempt ended so, with the same proviso.
+    /// Only those whose newest attempt had this outcome, among the same.
     pub outcome: Option<String>,
     /// At most this many.
     pub limit: usize,
@@ -235,8 +235,8 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
     /// The callback with this id.
     async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError>;
 
-    /// The first callbacks in a state.
-    async fn glance(&self, glance: Glance) -> Result<Vec<CallbackRow>, StoreError>;
+    /// The newest callbacks of a state.
+    async fn newest_of_state(&self, newest: NewestOfState) -> Result<Vec<CallbackRow>, StoreError>;
 
     /// Every attempt of a callback, in order.
     async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError>;

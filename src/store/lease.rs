@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{ChargedAttempt, CompletedAttempt, StoreError};
+use super::{AttemptKey, CompletedAttempt, StoreError};
 use crate::clock::Stopwatch;
 use crate::domain::CallbackId;
 
@@ -117,8 +117,8 @@ impl Lease {
     }
 
     /// The attempt that it permits.
-    pub const fn attempt(&self) -> ChargedAttempt {
-        ChargedAttempt {
+    pub const fn attempt(&self) -> AttemptKey {
+        AttemptKey {
             id: self.id,
             seq: self.seq,
         }

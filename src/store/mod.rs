@@ -6,7 +6,7 @@
 //! | [`Queue`] | the dispatcher's side: claim, record, reclaim, prune |
 //! | [`Inspection`] | the people's side: find, list, count; never writes |
 //! | [`Commands`] | the operators' side: resend, cancel, pause, resume |
-//! | [`Ledger`] | the auditor's side: the chain of days; never writes |
+//! | [`AuditChain`] | the auditor's side: the audit chain; never writes |
 //! | [`transfer`] | moving a queue to another database |
 //! | [`Lease`] | proof that a callback was claimed and its attempt may be recorded |
 //!
@@ -18,6 +18,8 @@
 //! parameter.
 
 mod attempt;
+mod audit;
+mod closing;
 mod command;
 mod endpoint;
 mod enqueue;
@@ -25,7 +27,6 @@ mod error;
 mod gateway_row;
 mod inspection;
 mod lease;
-mod ledger;
 mod observer;
 pub mod postgres;
 mod prune;
@@ -43,19 +44,19 @@ use async_trait::async_trait;
 use crate::domain::{Callback, CallbackId, NewCallback, Next, Timestamp};
 
 pub use attempt::{Attempt, RESPONSE_EXCERPT_BYTES_MAX, Sent, excerpt};
+pub use audit::{AuditChain, AuditEntry, AuditPage, LeftOpen};
 pub use command::{
-    Action, CarriedOut, Command, CommandId, CommandNote, CommandStatus, Commands, DEFAULT_RATE,
-    Disposition, NewCommand, Pause, PauseScope, Remaining, Selectors, Standing, StoredState, Touch,
-    disposition,
+    Action, CallbackSnapshot, CarriedOut, Command, CommandId, CommandNote, CommandStatus, Commands,
+    DEFAULT_RATE, Disposition, ItemEffect, NewCommand, Pause, PauseScope, Remaining, Selectors,
+    StoredState, disposition,
 };
 pub use endpoint::{AppId, Endpoint, EndpointDue, Origin};
 pub use error::{EnqueueError, OpenError, StoreError};
 pub use inspection::{
-    AttemptRow, CallbackRow, Filter, GLANCE_WINDOW, Glance, Inspection, MerchantRow, ShownState,
-    Stats,
+    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, NEWEST_WINDOW, NewestOfState,
+    ShownState, Stats,
 };
 pub use lease::{Lease, LeaseDeadline, Unrecorded, Unreleased};
-pub use ledger::{Ledger, LedgerEntry, LedgerPage, LeftOpen};
 pub use observer::{CommitObserver, Unobserved};
 
 /// What other processes have committed since the last look.
@@ -80,6 +81,13 @@ pub struct Survey {
     pub due: Vec<EndpointDue>,
     /// The endpoint after which the next step begins; `None`: this was the last step.
     pub next: Option<Endpoint>,
+}
+
+impl Survey {
+    /// The earliest moment at which something is due.
+    fn oldest_due(&self) -> Option<Timestamp> {
+        self.due.iter().map(|endpoint| endpoint.due).min()
+    }
 }
 
 /// What the dispatcher wants to take on.
@@ -231,27 +239,27 @@ pub enum Recorded {
     LeaseLost,
 }
 
-/// An attempt that was counted, by its key in the log.
+/// The key of an attempt in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ChargedAttempt {
+pub struct AttemptKey {
     /// Its callback.
     pub id: CallbackId,
     /// Its number in that callback's log.
     pub seq: i64,
 }
 
-/// Attempts that shall not count after all.
+/// Attempts that are not to count after all.
 #[derive(Clone, Debug)]
-pub struct Refund {
-    /// Which.
-    pub attempts: Vec<ChargedAttempt>,
-    /// Why, to be put behind their details.
+pub struct Uncount {
+    /// The attempts.
+    pub attempts: Vec<AttemptKey>,
+    /// Why; appended to their details.
     pub reason: &'static str,
     /// When a callback is due whose newest attempt is among them.
     pub due: Timestamp,
 }
 
-impl Refund {
+impl Uncount {
     /// The same in parts, each small enough for one transaction, in the order of the ids.
     fn batches(mut self) -> Vec<Self> {
         self.attempts.sort_unstable_by_key(|key| (key.id, key.seq));
@@ -319,21 +327,21 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
         attempts: Vec<CompletedAttempt>,
     ) -> Result<Vec<RecordedAttempt>, Unrecorded>;
 
-    /// Gives back claims under which nothing was sent: their callbacks are as due as they were, and
-    /// the log knows nothing of it. A lease that was lost meanwhile is let go in silence.
+    /// Releases claims under which nothing was sent. Due times are unchanged and nothing is logged. A
+    /// lease that was lost meanwhile is ignored.
     async fn release(&self, leases: Vec<Lease>) -> Result<(), Unreleased>;
 
-    /// Gives counted attempts back to their callbacks' budgets, and takes back that one of them has
-    /// exhausted its callback. An attempt that does not count (any more) is left alone. Returns
-    /// those that the log does not have.
-    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError>;
+    /// Un-counts attempts: their callbacks' budgets grow by them, and a callback that one of them has
+    /// exhausted is pending again. An attempt that does not count is left alone. Returns those that
+    /// the log does not have.
+    async fn uncount(&self, request: Uncount) -> Result<Vec<AttemptKey>, StoreError>;
 
     /// Ends every attempt that a dispatcher which is gone has left in flight as `interrupted`, and
     /// makes its callback due at once. Who is gone: where one dispatcher holds the queue alone, all
     /// before it; else whose lease has run out. Returns how many.
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError>;
 
-    /// Does the next piece of what operators have asked for, as of `now`: pauses and resumes
+    /// Does the next batches of what operators have asked for, as of `now`: pauses and resumes
     /// first, then the oldest command. Where several dispatchers ask, one of them does it.
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError>;
 
@@ -347,8 +355,8 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError>;
 
-    /// Writes down what is to be kept of a day; see [`Ledger`].
-    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError>;
+    /// Writes what is kept of a day; see [`AuditChain`].
+    async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
 
     /// Gives space back to the file system and keeps the log of recent writes short.
     async fn maintain(&self) -> Result<(), StoreError>;

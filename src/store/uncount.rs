@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::session::{Dialect, Row, Session, Value};
-use super::{ChargedAttempt, Refund, StoreError};
+use super::{AttemptKey, StoreError, Uncount};
 use crate::domain::CallbackId;
 
-/// Attempts that are un-counted in one transaction. An outage may have charged hundreds of
+/// Attempts that are un-counted in one transaction. An outage may have counted hundreds of
 /// thousands; other writers must not wait for all of them.
 pub(super) const UNCOUNT_MAX: usize = 500;
 
@@ -27,7 +27,7 @@ RETURNING callback_id, seq";
 
 /// A callback whose newest attempt is among them is due at the moment given, even if it was
 /// exhausted. One that has moved on keeps its state.
-pub(super) const GIVE_BACK: &str = "
+pub(super) const RESTORE_BUDGET: &str = "
 UPDATE callback_queue
 SET attempts = {max|greatest}(attempts - ?2, 0),
     state = CASE WHEN state = 'exhausted' AND attempt_seq = ?3 THEN 'pending' ELSE state END,
@@ -51,36 +51,44 @@ WHERE NOT EXISTS (
 /// Un-counts the attempts, inside a transaction, and returns those that the log does not have.
 pub(super) async fn uncount<S: Session>(
     session: &S,
-    refund: &Refund,
-) -> Result<Vec<ChargedAttempt>, StoreError> {
+    request: &Uncount,
+) -> Result<Vec<AttemptKey>, StoreError> {
     if S::DIALECT == Dialect::Postgres {
-        let ids = refund.attempts.iter().map(|key| key.id.0);
+        let ids = request.attempts.iter().map(|key| key.id.0);
         let ids = serde_json::Value::from_iter(ids).to_string();
         session.query(LOCK, &[ids.into()]).await?;
     }
-    let keys = refund.attempts.iter().map(|key| json!([key.id.0, key.seq]));
+    let keys = request
+        .attempts
+        .iter()
+        .map(|key| json!([key.id.0, key.seq]));
     let keys = Value::from(serde_json::Value::from_iter(keys).to_string());
     let uncounted = session
-        .query(UNCOUNT, &[keys.clone(), refund.reason.into()])
+        .query(UNCOUNT, &[keys.clone(), request.reason.into()])
         .await?;
     // How many of each callback, and the newest of them.
-    let mut given_back: BTreeMap<CallbackId, (u64, i64)> = BTreeMap::new();
+    let mut uncounted_by_id: BTreeMap<CallbackId, (u64, i64)> = BTreeMap::new();
     for row in &uncounted {
         let key = key(row)?;
-        let (attempts, newest) = given_back.entry(key.id).or_default();
+        let (attempts, newest) = uncounted_by_id.entry(key.id).or_default();
         *attempts += 1;
         *newest = key.seq.max(*newest);
     }
-    for (id, (attempts, newest)) in given_back {
-        let values = [id.into(), attempts.into(), newest.into(), refund.due.into()];
-        session.execute(GIVE_BACK, &values).await?;
+    for (id, (attempts, newest)) in uncounted_by_id {
+        let values = [
+            id.into(),
+            attempts.into(),
+            newest.into(),
+            request.due.into(),
+        ];
+        session.execute(RESTORE_BUDGET, &values).await?;
     }
     let unknown = session.query(NOT_LOGGED, &[keys]).await?;
     unknown.iter().map(key).collect()
 }
 
-fn key(row: &Row) -> Result<ChargedAttempt, StoreError> {
-    Ok(ChargedAttempt {
+fn key(row: &Row) -> Result<AttemptKey, StoreError> {
+    Ok(AttemptKey {
         id: row.get("callback_id")?,
         seq: row.get("seq")?,
     })
@@ -93,16 +101,16 @@ mod tests {
 
     #[test]
     fn attempts_of_a_long_outage_are_uncounted_in_small_transactions_by_id() {
-        let key = |id| ChargedAttempt {
+        let key = |id| AttemptKey {
             id: CallbackId(id),
             seq: 1,
         };
-        let refund = Refund {
+        let request = Uncount {
             attempts: (1..=1201).rev().map(key).collect(),
             reason: "",
             due: Timestamp::from_millis(0),
         };
-        let batches = refund.batches();
+        let batches = request.batches();
         assert!(batches.iter().all(|batch| batch.attempts.len() <= 500));
         let attempts: Vec<_> = batches.into_iter().flat_map(|b| b.attempts).collect();
         assert_eq!(attempts, (1..=1201).map(key).collect::<Vec<_>>());

@@ -12,7 +12,7 @@ use super::show;
 use super::state::{Console, RequestContext};
 use super::text::count;
 use crate::domain::{Outcome, visible_lines};
-use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoredState};
+use crate::store::{CallbackRow, NEWEST_WINDOW, NewestOfState, ShownState, StoredState};
 
 /// As many as somebody reads.
 const ROWS_MAX: usize = 100;
@@ -33,34 +33,34 @@ pub(super) async fn show(
     Extension(context): Extension<RequestContext>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Response> {
-    let glance = glance(&wanted).map_err(|error_page| error_page.answer(&context))?;
-    let rows = console.inspection.glance(glance.clone()).await;
+    let selection = selection(&wanted).map_err(|error_page| error_page.answer(&context))?;
+    let rows = console.inspection.newest_of_state(selection.clone()).await;
     let rows = rows.map_err(|error| ErrorPage::from(error).answer(&context))?;
-    let title = title(glance.state);
+    let title = title(selection.state);
     let page = Page {
-        section: match glance.state {
+        section: match selection.state {
             ShownState::Exhausted => Section::Exhausted,
             _ => Section::Elsewhere,
         },
         title,
         searched: "",
         body: html! {
-            (filter(&glance))
+            (filter(&selection))
             @if rows.is_empty() {
                 p .notice role="status" { "There are none." }
             } @else {
-                (act_on_all(&glance))
-                (show::callback_table(&caption(&glance, rows.len()), &rows, context.now, act_on_one))
+                (act_on_all(&selection))
+                (show::callback_table(&caption(&selection, rows.len()), &rows, context.now, act_on_one))
             }
-            @if glance.app_id.is_some() || glance.outcome.is_some() {
-                p .soft { "Looked for among the first " (count(GLANCE_WINDOW as u64, "callback", "callbacks")) " in this state." }
+            @if selection.app_id.is_some() || selection.outcome.is_some() {
+                p .soft { "Looked for among the first " (count(NEWEST_WINDOW as u64, "callback", "callbacks")) " in this state." }
             }
         },
     };
     Ok(page.ok(&context))
 }
 
-fn glance(wanted: &Wanted) -> Result<Glance, ErrorPage> {
+fn selection(wanted: &Wanted) -> Result<NewestOfState, ErrorPage> {
     let nonsense = |error: &dyn std::fmt::Display| ErrorPage::Nonsense(error.to_string());
     let state = match wanted.state.as_str() {
         "" => ShownState::Exhausted,
@@ -70,7 +70,7 @@ fn glance(wanted: &Wanted) -> Result<Glance, ErrorPage> {
         "" => None,
         word => Some(word.parse::<Outcome>().map_err(|error| nonsense(&error))?),
     };
-    Ok(Glance {
+    Ok(NewestOfState {
         state,
         app_id: Some(wanted.app.trim().to_owned()).filter(|app| !app.is_empty()),
         outcome: outcome.map(|outcome| outcome.to_string()),
@@ -88,8 +88,8 @@ const fn title(state: ShownState) -> &'static str {
     }
 }
 
-fn caption(glance: &Glance, rows: usize) -> String {
-    let order = match glance.state {
+fn caption(selection: &NewestOfState, rows: usize) -> String {
+    let order = match selection.state {
         ShownState::Pending => "by merchant, the earliest due first",
         ShownState::InFlight => "the longest under way first",
         _ => "the newest first",
@@ -105,14 +105,14 @@ fn caption(glance: &Glance, rows: usize) -> String {
     )
 }
 
-fn filter(glance: &Glance) -> Markup {
+fn filter(selection: &NewestOfState) -> Markup {
     html! {
         form .filter method="get" action={ (PATH) "/callbacks" } {
             div .field {
                 label for="state" { "State" }
                 select #state name="state" {
                     @for state in ShownState::ALL {
-                        option value=(state.as_str()) selected[state == glance.state] {
+                        option value=(state.as_str()) selected[state == selection.state] {
                             (state.as_str().replace('_', " "))
                         }
                     }
@@ -120,7 +120,7 @@ fn filter(glance: &Glance) -> Markup {
             }
             div .field {
                 label for="app" { "App" }
-                input #app name="app" autocomplete="off" size="12" value=[glance.app_id.as_deref().map(visible_lines)];
+                input #app name="app" autocomplete="off" size="12" value=[selection.app_id.as_deref().map(visible_lines)];
             }
             div .field {
                 label for="outcome" { "Newest attempt" }
@@ -128,7 +128,7 @@ fn filter(glance: &Glance) -> Markup {
                     option value="" { "any" }
                     @for outcome in Outcome::ALL {
                         @let word = outcome.as_str();
-                        option value=(word) selected[glance.outcome.as_deref() == Some(word)] {
+                        option value=(word) selected[selection.outcome.as_deref() == Some(word)] {
                             (word.replace('_', " "))
                         }
                     }
@@ -140,17 +140,17 @@ fn filter(glance: &Glance) -> Markup {
 }
 
 /// Actions on everything that was asked for. A command can't choose by outcome.
-fn act_on_all(glance: &Glance) -> Markup {
-    let (action, words, state) = match glance.state {
+fn act_on_all(selection: &NewestOfState) -> Markup {
+    let (action, words, state) = match selection.state {
         ShownState::Exhausted => ("resend", "Resend all of them…", StoredState::Exhausted),
         ShownState::Cancelled => ("resend", "Resend all of them…", StoredState::Cancelled),
         ShownState::Pending => ("cancel", "Cancel all of them…", StoredState::Pending),
         ShownState::InFlight | ShownState::Delivered => return html! {},
     };
     let mut selectors = vec![("state", state.as_str())];
-    selectors.extend(glance.app_id.as_deref().map(|app| ("app", app)));
+    selectors.extend(selection.app_id.as_deref().map(|app| ("app", app)));
     html! {
-        @if glance.outcome.is_none() {
+        @if selection.outcome.is_none() {
             p .actions { a .button .quiet href=(paths::act(action, &selectors)) { (words) } }
         }
     }

@@ -1,4 +1,4 @@
-//! `reconcile --day`: a day's callbacks by app, its link, and the differences to the books.
+//! `reconcile --day`: a day's callbacks by app, its record in the audit chain, and the differences to the books.
 
 use std::io::{self, Write};
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::super::exit::{CommandResult, Exit, Failure};
 use super::super::json;
 use super::super::table;
-use crate::domain::{Counts, Day, Difference, Link, Offset, visible};
+use crate::domain::{Counts, Day, DayRecord, Difference, Offset, visible};
 use crate::reconciliation::{AppCounts, Comparison, Payments, Report, compare, report};
-use crate::store::Ledger;
+use crate::store::AuditChain;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -20,23 +20,23 @@ pub(super) struct Asked<'a> {
 }
 
 pub(super) async fn run(
-    ledger: &dyn Ledger,
+    chain: &dyn AuditChain,
     asked: &Asked<'_>,
     books: Option<Payments>,
     json: bool,
     out: &mut dyn Write,
 ) -> CommandResult {
     let period = asked.day.period(asked.offset);
-    let report = report(ledger, period, asked.app).await?;
-    let link = match asked.offset {
-        Offset::UTC => link_of(ledger, asked.day).await?,
-        // The chain's days are in UTC: no link is about this day.
+    let report = report(chain, period, asked.app).await?;
+    let record = match asked.offset {
+        Offset::UTC => record_of(chain, asked.day).await?,
+        // Days of the chain are in UTC, so none of them is this day.
         _ => None,
     };
     if json {
-        begin_json(asked, &report, link.as_ref(), out)?;
+        begin_json(asked, &report, record.as_ref(), out)?;
     } else {
-        print(asked, &report, link.as_ref(), out)?;
+        print(asked, &report, record.as_ref(), out)?;
     }
     let mut is_clean = true;
     if let Some(books) = books {
@@ -52,7 +52,7 @@ pub(super) async fn run(
             separator = ",";
             write!(out, "{}", json::line(difference)?)
         };
-        let found = compare(ledger, books, period, asked.app, show).await?;
+        let found = compare(chain, books, period, asked.app, show).await?;
         is_clean = found.is_clean();
         if json {
             write!(out, "\n  ],\n  \"comparison\": ")?;
@@ -67,15 +67,15 @@ pub(super) async fn run(
     Ok(if is_clean { Exit::Done } else { Exit::Failed })
 }
 
-async fn link_of(ledger: &dyn Ledger, day: Day) -> Result<Option<Link>, Failure> {
-    let links = ledger.links().await?;
-    Ok(links.into_iter().find(|link| link.day == day))
+async fn record_of(chain: &dyn AuditChain, day: Day) -> Result<Option<DayRecord>, Failure> {
+    let records = chain.days().await?;
+    Ok(records.into_iter().find(|record| record.day == day))
 }
 
 fn print(
     asked: &Asked<'_>,
     report: &Report,
-    link: Option<&Link>,
+    record: Option<&DayRecord>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     writeln!(out, "queued on {} ({})", asked.day, asked.offset)?;
@@ -95,8 +95,8 @@ fn print(
         .collect();
     rows.push(row("all", &report.total));
     table::print(out, header, rows)?;
-    match link {
-        Some(link) => writeln!(out, "closed {}, digest {}", link.closed_at, link.digest)?,
+    match record {
+        Some(record) => writeln!(out, "closed {}, digest {}", record.closed_at, record.digest)?,
         None if asked.offset == Offset::UTC => writeln!(
             out,
             "not closed: the daemon closes a day an hour after its end in UTC"
@@ -167,7 +167,7 @@ fn summarise(found: &Comparison, out: &mut dyn Write) -> io::Result<()> {
 fn begin_json(
     asked: &Asked<'_>,
     report: &Report,
-    link: Option<&Link>,
+    record: Option<&DayRecord>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     #[derive(Serialize)]
@@ -176,14 +176,16 @@ fn begin_json(
         offset: String,
         apps: &'a [AppCounts],
         total: Counts,
-        link: Option<&'a Link>,
+        /// Scripts know it by this name.
+        #[serde(rename = "link")]
+        record: Option<&'a DayRecord>,
     }
     let known = Known {
         day: asked.day,
         offset: asked.offset.to_string(),
         apps: &report.apps,
         total: report.total,
-        link,
+        record,
     };
     let text = json::pretty(&known)?;
     let open = text.strip_suffix("\n}").unwrap_or(&text);

@@ -52,7 +52,7 @@ pub(super) struct Arguments {
         conflicts_with_all = ["verify", "app", "offset", "payments", "sql", "json"]
     )]
     lines: bool,
-    /// Recompute the chain of days from the rows, and name the first day that differs
+    /// Recompute the audit chain from the rows, and name the first day that differs
     #[arg(long)]
     verify: bool,
     /// Print JSON
@@ -74,11 +74,11 @@ impl Arguments {
 pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let settings = Settings::load(inputs)?;
     let runtime = runtime()?;
-    let ledger = runtime.block_on(service::ledger(&settings.store.url))?;
-    let ledger = ledger.as_ref();
+    let chain = runtime.block_on(service::audit_chain(&settings.store.url))?;
+    let chain = chain.as_ref();
     let Some(day) = arguments.day else {
         return runtime.block_on(verify::run(
-            ledger,
+            chain,
             &settings.housekeeping,
             arguments.json,
             out,
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
     };
     if arguments.lines {
         let show = |line: &str| writeln!(out, "{line}");
-        runtime.block_on(day_lines(ledger, day, show))?;
+        runtime.block_on(day_lines(chain, day, show))?;
         return Ok(Exit::Done);
     }
     let books = arguments.books()?;
@@ -95,5 +95,5 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         offset: arguments.offset.unwrap_or(Offset::UTC),
         app: arguments.app.as_deref(),
     };
-    runtime.block_on(day::run(ledger, &asked, books, arguments.json, out))
+    runtime.block_on(day::run(chain, &asked, books, arguments.json, out))
 }

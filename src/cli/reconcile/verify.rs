@@ -1,4 +1,4 @@
-//! `reconcile --verify`: does the chain of days hold?
+//! `reconcile --verify`: does the audit chain hold?
 
 use std::io::Write;
 
@@ -7,10 +7,10 @@ use super::super::json;
 use crate::clock::{Clock, SystemClock};
 use crate::config::HousekeepingSettings;
 use crate::reconciliation::{Retained, verify};
-use crate::store::Ledger;
+use crate::store::AuditChain;
 
 pub(super) async fn run(
-    ledger: &dyn Ledger,
+    chain: &dyn AuditChain,
     housekeeping: &HousekeepingSettings,
     json: bool,
     out: &mut dyn Write,
@@ -19,7 +19,7 @@ pub(super) async fn run(
         keep: housekeeping.keep_delivered.min(housekeeping.keep_exhausted),
         now: SystemClock.now(),
     };
-    let found = verify(ledger, retained).await?;
+    let found = verify(chain, retained).await?;
     let exit = match found.faults.first() {
         None => Exit::Done,
         Some(_) => Exit::Failed,
@@ -41,8 +41,8 @@ pub(super) async fn run(
         let which = if place == 0 { "first" } else { "then" };
         writeln!(out, "differs, {which}: {}: {}", fault.day, fault.fault)?;
     }
-    if let Some(link) = &found.newest {
-        writeln!(out, "newest: {}, digest {}", link.day, link.digest)?;
+    if let Some(record) = &found.newest {
+        writeln!(out, "newest: {}, digest {}", record.day, record.digest)?;
     }
     Ok(exit)
 }

@@ -20,7 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::domain::Reach;
-use crate::store::{ChargedAttempt, Origin};
+use crate::store::{AttemptKey, Origin};
 
 /// How long an observation is of use.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ pub(super) struct Outage {
     /// The origins that could not be reached since then, and when they last failed.
     unreached: HashMap<Origin, Duration>,
     /// What was counted since then.
-    counted: VecDeque<(Duration, ChargedAttempt)>,
+    counted: VecDeque<(Duration, AttemptKey)>,
     /// The outage under way.
     current: Option<Current>,
 }
@@ -67,7 +67,7 @@ pub(super) struct Observation<'a> {
     pub(super) origin: &'a Origin,
     pub(super) reach: Reach,
     /// The attempt, if it is to count.
-    pub(super) counted: Option<ChargedAttempt>,
+    pub(super) counted: Option<AttemptKey>,
 }
 
 /// What an observation changes.
@@ -78,7 +78,7 @@ pub(super) enum Change {
     /// An outage has begun.
     Began {
         /// Attempts counted before that are to be un-counted.
-        uncount: Vec<ChargedAttempt>,
+        uncount: Vec<AttemptKey>,
     },
     /// The outage has ended.
     Ended,

@@ -5,8 +5,8 @@ const fn at(seconds: u64) -> Duration {
     Duration::from_secs(1_000_000 + seconds)
 }
 
-const fn key(n: i64) -> ChargedAttempt {
-    ChargedAttempt {
+const fn key(n: i64) -> AttemptKey {
+    AttemptKey {
         id: CallbackId(n),
         seq: 1,
     }

@@ -10,7 +10,7 @@ use crate::clock::Stopwatch;
 use crate::delivery::context::Context;
 use crate::delivery::schedule::{self, NOT_COUNTED};
 use crate::domain::{LOCAL_FAULT_WAIT, Timestamp};
-use crate::store::{ChargedAttempt, CompletedAttempt, Refund, StoreError};
+use crate::store::{AttemptKey, CompletedAttempt, StoreError, Uncount};
 
 /// Attempts un-counted in one transaction.
 const BATCH_MAX: usize = 500;
@@ -21,16 +21,16 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// What is still to be un-counted.
 #[derive(Debug, Default)]
 pub(super) struct Uncounting {
-    attempts: HashSet<ChargedAttempt>,
+    attempts: HashSet<AttemptKey>,
     /// Not in the log; perhaps among the rejected attempts, and asked for again when one of those
     /// is recorded.
-    unlogged: Vec<ChargedAttempt>,
+    unlogged: Vec<AttemptKey>,
     /// Not before this moment.
     not_before: Option<Instant>,
 }
 
 impl Uncounting {
-    pub(super) fn add(&mut self, attempts: Vec<ChargedAttempt>) {
+    pub(super) fn add(&mut self, attempts: Vec<AttemptKey>) {
         self.attempts.extend(attempts);
     }
 
@@ -69,7 +69,7 @@ impl Uncounting {
     }
 
     /// As many as one transaction takes.
-    fn batch(&self) -> Vec<ChargedAttempt> {
+    fn batch(&self) -> Vec<AttemptKey> {
         self.attempts.iter().take(BATCH_MAX).copied().collect()
     }
 
@@ -85,12 +85,12 @@ impl Uncounting {
         may_come: bool,
     ) -> Result<bool, StoreError> {
         let attempts = self.batch();
-        let refund = Refund {
+        let uncount = Uncount {
             attempts: attempts.clone(),
             reason: NOT_COUNTED,
             due: context.clock.now().after(LOCAL_FAULT_WAIT),
         };
-        match context.queue.refund(refund).await {
+        match context.queue.uncount(uncount).await {
             Ok(unlogged) => {
                 self.not_before = None;
                 for attempt in &attempts {
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_transaction_uncounts_a_bounded_number() {
-        let attempt = |n| ChargedAttempt {
+        let attempt = |n| AttemptKey {
             id: CallbackId(n),
             seq: 1,
         };

@@ -10,10 +10,10 @@ use super::super::timestamp::Timestamp;
 use super::super::value::CallbackId;
 use super::super::words::InvalidValue;
 
-/// How a callback stands.
+/// The state of a callback, for an auditor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum ReconciledState {
     /// An attempt of it was acknowledged, whatever came after.
     Acknowledged,
     /// Given up.
@@ -27,8 +27,8 @@ pub enum Fate {
     Unknown,
 }
 
-impl Fate {
-    /// Every fate.
+impl ReconciledState {
+    /// Every state.
     pub const ALL: [Self; 5] = [
         Self::Acknowledged,
         Self::Exhausted,
@@ -49,19 +49,19 @@ impl Fate {
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for ReconciledState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl FromStr for Fate {
+impl FromStr for ReconciledState {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL
             .into_iter()
-            .find(|fate| fate.as_str() == text)
+            .find(|state| state.as_str() == text)
             .ok_or_else(|| {
                 let expected = "acknowledged, exhausted, cancelled, pending or unknown";
                 InvalidValue::new("state", text, expected)
@@ -69,10 +69,10 @@ impl FromStr for Fate {
     }
 }
 
-/// The attempt that tells how a callback stands: the first that was acknowledged, else the newest.
+/// The attempt that decides a callback's state: the first that was acknowledged, else the newest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the columns are documented in schema.sql")]
-pub struct TellingAttempt {
+pub struct DecisiveAttempt {
     pub seq: i64,
     pub outcome: String,
     pub started_at: Timestamp,
@@ -82,7 +82,7 @@ pub struct TellingAttempt {
     pub body_sha256: Option<String>,
 }
 
-/// A callback as reconciliation sees it: all that the gateway wrote, and how it stands.
+/// A callback as reconciliation sees it: all that the gateway wrote, and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the columns are documented in schema.sql")]
 pub struct ReconciledCallback {
@@ -103,8 +103,8 @@ pub struct ReconciledCallback {
     pub extra: String,
     pub callback_url: String,
     pub created_at: Timestamp,
-    pub fate: Fate,
-    pub attempt: Option<TellingAttempt>,
+    pub state: ReconciledState,
+    pub attempt: Option<DecisiveAttempt>,
 }
 
 impl ReconciledCallback {
@@ -139,7 +139,7 @@ impl Serialize for Line<'_> {
         line.serialize_element(&callback.extra)?;
         line.serialize_element(&callback.callback_url)?;
         line.serialize_element(&callback.created_at.as_millis())?;
-        line.serialize_element(callback.fate.as_str())?;
+        line.serialize_element(callback.state.as_str())?;
         line.serialize_element(&attempt.map(|attempt| attempt.seq))?;
         line.serialize_element(&attempt.map(|attempt| &attempt.outcome))?;
         line.serialize_element(&attempt.map(|attempt| attempt.started_at.as_millis()))?;

@@ -1,34 +1,47 @@
-//! What operators ask for, and what became of it.
+//! Operators' commands: requests, answers, and how a dispatcher carries them out.
 //!
-//! | who | what |
+//! | part | purpose |
 //! |---|---|
-//! | [`NewCommand`] | what somebody asks for: action, selectors, actor, reason |
-//! | [`Commands`] | the people's side: submit, and read the answer |
-//! | [`Queue::carry_out`](super::Queue::carry_out) | the dispatcher's side: does the next piece of it |
-//! | [`disposition`] | the rule: what a command does with one callback |
-//! | `steps`, `looking`, `judging`, `pausing` | how a command is carried out, whatever the database |
+//! | [`NewCommand`] | a request: action, selectors, actor, reason |
+//! | [`Commands`] | the operators' side: submit, and read the answer |
+//! | [`Queue::carry_out`](super::Queue::carry_out) | the dispatcher's side: the next batches |
+//! | `carry_out` | the next command, and the next step of it |
+//! | `scan` | finds the callbacks that a command selects |
+//! | `batch` | acts on them in a transaction |
+//! | `decision` | the rule: what a command does with one callback |
+//! | `pausing` | pauses and resumes |
+//! | `rows` | the rows of `operator_command` and its items |
 //!
-//! SQL, command line and console all end in one row of `operator_command`. A command is carried
-//! out in pieces, each a transaction that also notes how far it has come, so that a crash between
-//! two of them loses and doubles nothing.
+//! SQL, command line and console all end in one row of `operator_command`. A command is carried out
+//! in batches, each a transaction that also writes the command's progress, so a crash between two of
+//! them neither loses nor doubles anything.
+//!
+//! Deliberately absent: what differs between the databases. Each of them has its transactions and
+//! its sessions in its own `commands`.
 
-pub(super) mod judging;
-pub(super) mod looking;
+pub(super) mod batch;
+pub(super) mod carry_out;
+mod decision;
 pub(super) mod pausing;
-pub(super) mod steps;
-mod words;
+pub(super) mod rows;
+pub(super) mod scan;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{EndpointDue, StoreError};
+use super::session::{Session, Value};
+use super::{Endpoint, EndpointDue, StoreError};
 use crate::domain::{CallbackId, Timestamp};
 
-pub use judging::{Disposition, Standing, disposition};
-pub use words::{Action, CommandStatus, PauseScope, StoredState, Touch};
+pub use batch::Remaining;
+pub use carry_out::CarriedOut;
+pub use decision::{CallbackSnapshot, Disposition, disposition};
+pub use value::{Action, CommandStatus, ItemEffect, PauseScope, StoredState};
 
 /// Resends per second where a command names no rate.
 pub const DEFAULT_RATE: u32 = 100;
@@ -124,20 +137,32 @@ pub struct Command {
     pub started_at: Option<Timestamp>,
     /// When it was answered.
     pub finished_at: Option<Timestamp>,
-    /// The id up to which callbacks have been looked at.
-    pub looked_up_to: CallbackId,
-    /// The highest id when it began: later callbacks are not its business.
-    pub looks_up_to: Option<CallbackId>,
+    /// The id up to which callbacks have been scanned.
+    pub scan_position: CallbackId,
+    /// The highest id when it began: a command ignores callbacks that were queued later.
+    pub scan_end: Option<CallbackId>,
 }
 
 impl Command {
-    /// The id after which the next look begins. Before the first look that is below all: older
-    /// versions let ids below 1 in.
-    pub(super) fn looks_after(&self) -> CallbackId {
-        match self.looks_up_to {
-            Some(_) => self.looked_up_to,
+    /// The id after which the next scan begins. The first one begins below all ids: older versions
+    /// accepted ids below 1.
+    fn scans_after(&self) -> CallbackId {
+        match self.scan_end {
+            Some(_) => self.scan_position,
             None => CallbackId(i64::MIN),
         }
+    }
+
+    /// Whether all callbacks of a resend or cancel have been found.
+    fn has_scanned(&self) -> bool {
+        self.scan_end.is_some_and(|end| self.scan_position >= end)
+    }
+
+    /// Gives the final answer.
+    fn end(&mut self, status: CommandStatus, answer: String, now: Timestamp) {
+        self.status = status;
+        self.answer = answer;
+        self.finished_at = Some(now);
     }
 
     /// Whether it has its final answer.
@@ -156,11 +181,10 @@ impl Command {
         if self.selected == 0 {
             return "no callback matches".to_owned();
         }
-        let done = match (self.request.action, self.request.dry_run) {
-            (Action::Cancel, false) => "cancelled",
-            (Action::Cancel, true) => "would cancel",
-            (_, false) => "resent",
-            (_, true) => "would resend",
+        let action = self.request.action;
+        let done = match self.request.dry_run {
+            false => action.past().to_owned(),
+            true => format!("would {action}"),
         };
         let mut text = format!("{done} {} of {}", self.done, callbacks(self.selected));
         if self.skipped > 0 {
@@ -179,7 +203,7 @@ fn callbacks(count: u64) -> String {
     }
 }
 
-/// A callback that a command has touched, with the command's actor and reason.
+/// A command's effect on a callback, with the command's actor and reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommandNote {
     /// The command.
@@ -189,7 +213,7 @@ pub struct CommandNote {
     /// Why.
     pub reason: String,
     /// What it did.
-    pub what: Touch,
+    pub what: ItemEffect,
     /// Why, if it did nothing in the end.
     pub why: String,
     /// When.
@@ -213,47 +237,44 @@ pub struct Pause {
     pub reason: String,
 }
 
-/// The people's side of commands. Works beside a running dispatcher.
+/// The operators' side of commands. Works beside a running dispatcher.
 #[async_trait]
 pub trait Commands: fmt::Debug + Send + Sync + 'static {
     /// Writes a command for the dispatcher to carry out, as of `now`.
     async fn submit(&self, command: NewCommand, now: Timestamp) -> Result<CommandId, StoreError>;
 
-    /// One command, as far as it has come.
+    /// One command with its progress.
     async fn command(&self, id: CommandId) -> Result<Option<Command>, StoreError>;
 
     /// Commands, newest first, at most `limit` of them.
     async fn commands(&self, limit: usize) -> Result<Vec<Command>, StoreError>;
 
-    /// The commands that have touched a callback, in order.
+    /// What commands did with a callback, in order.
     async fn notes(&self, callback: CallbackId) -> Result<Vec<CommandNote>, StoreError>;
 
     /// What is paused now.
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError>;
 }
 
-/// What a piece of work has left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Remaining {
-    /// Nothing is asked for.
-    #[default]
-    Nothing,
-    /// Only callbacks in flight: ask again in a while.
-    Attempts,
-    /// More of the same: ask again at once.
-    Work,
+/// A session inside the transaction of a batch.
+pub(super) trait BatchSession: Session {
+    /// Runs a statement once for each row of values, each of which names one row by its key.
+    fn execute_each(
+        &self,
+        sql: &str,
+        rows: &[Vec<Value>],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// At most `limit` endpoints after one, in their order, that have something waiting.
+    fn endpoints(
+        &self,
+        after: Option<&Endpoint>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<EndpointDue>, StoreError>> + Send;
 }
 
-/// What [`Queue::carry_out`](super::Queue::carry_out) has done.
-#[derive(Clone, Debug, Default)]
-pub struct CarriedOut {
-    /// What it has left.
-    pub remaining: Remaining,
-    /// Callbacks that have become due by it.
-    pub due: Vec<EndpointDue>,
-    /// Commands that have their final answer now.
-    pub answered: Vec<Command>,
-}
+/// The earliest due moment of each endpoint that a batch has changed.
+type Due = BTreeMap<Endpoint, Timestamp>;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ fn each_state_has_its_rule() {
         ..resend.clone()
     };
     let cancel = NewCommand::new(Action::Cancel, "a", "r");
-    let standing = |state, in_flight, was_acknowledged, attempts, due: i64| Standing {
+    let snapshot = |state, in_flight, was_acknowledged, attempts, due: i64| CallbackSnapshot {
         state,
         in_flight,
         was_acknowledged,
@@ -22,68 +22,68 @@ fn each_state_has_its_rule() {
     let table = [
         // state, in flight, acknowledged, attempts, due: resend, resend all, cancel
         (
-            standing(StoredState::Pending, false, false, 0, 2000),
+            snapshot(StoredState::Pending, false, false, 0, 2000),
             Act,
             Act,
             Act,
         ),
         (
-            standing(StoredState::Pending, false, false, 2, 2000),
+            snapshot(StoredState::Pending, false, false, 2, 2000),
             Act,
             Act,
             Act,
         ),
         (
-            standing(StoredState::Pending, false, false, 2, 500),
+            snapshot(StoredState::Pending, false, false, 2, 500),
             Act,
             Act,
             Act,
         ),
         (
-            standing(StoredState::Pending, false, false, 0, 1000),
+            snapshot(StoredState::Pending, false, false, 0, 1000),
             Skip("due already"),
             Skip("due already"),
             Act,
         ),
         (
-            standing(StoredState::Pending, true, false, 1, 500),
+            snapshot(StoredState::Pending, true, false, 1, 500),
             Await,
             Await,
             Await,
         ),
         (
-            standing(StoredState::Pending, false, true, 1, 500),
+            snapshot(StoredState::Pending, false, true, 1, 500),
             Skip("acknowledged"),
             Act,
             Act,
         ),
         (
-            standing(StoredState::Pending, true, true, 1, 500),
+            snapshot(StoredState::Pending, true, true, 1, 500),
             Skip("acknowledged"),
             Await,
             Await,
         ),
         (
-            standing(StoredState::Delivered, false, true, 1, 0),
+            snapshot(StoredState::Delivered, false, true, 1, 0),
             Skip("acknowledged"),
             Act,
             Skip("acknowledged"),
         ),
         (
             // Its attempts are no longer in the log.
-            standing(StoredState::Delivered, false, false, 1, 0),
+            snapshot(StoredState::Delivered, false, false, 1, 0),
             Skip("acknowledged"),
             Act,
             Skip("acknowledged"),
         ),
         (
-            standing(StoredState::Exhausted, false, false, 4, 0),
+            snapshot(StoredState::Exhausted, false, false, 4, 0),
             Act,
             Act,
             Skip("exhausted"),
         ),
         (
-            standing(StoredState::Cancelled, false, false, 1, 0),
+            snapshot(StoredState::Cancelled, false, false, 1, 0),
             Act,
             Act,
             Skip("cancelled already"),

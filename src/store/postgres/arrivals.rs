@@ -1,14 +1,14 @@
-//! What there is to do: what was heard of, and surveys of all endpoints.
+//! What there is to do: notifications of new rows, and surveys of all endpoints.
 
-use deadpool_postgres::{Client, GenericClient};
+use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 
-use super::commands::pausing;
 use super::connection::Pool;
 use super::error::store_error;
 use super::listener::Listener;
 use super::rows::endpoint;
 use crate::domain::{CallbackId, Timestamp};
+use crate::store::command::pausing::Paused;
 use crate::store::{Arrivals, Endpoint, EndpointDue, StoreError, Survey};
 
 const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM callback_queue";
@@ -20,38 +20,38 @@ pub(super) async fn newest(pool: &Pool) -> Result<CallbackId, StoreError> {
         .map_err(|error| store_error(&error))
 }
 
-const LOOK: &str = "
+const POLL: &str = "
 SELECT (SELECT coalesce(max(id), 0) FROM callback_queue),
        EXISTS (SELECT 1 FROM operator_command WHERE finished_at IS NULL)";
 
 /// A row above the newest id is new, but one below it may be new as well: transactions commit in
-/// another order than they take their ids. So the ids only tell that there is something to be
-/// surveyed, where nobody was heard to say what.
+/// another order than they take their ids. So a higher id without a notification only asks for a
+/// survey.
 pub(super) async fn arrivals(
     pool: &Pool,
     listener: &Listener,
     after: CallbackId,
 ) -> Result<Arrivals, StoreError> {
-    let heard = listener.take();
-    let looking = async {
+    let notified = listener.take();
+    let polling = async {
         let client = pool.client().await?;
-        let looked = async {
-            let statement = client.prepare_cached(LOOK).await?;
+        let polled = async {
+            let statement = client.prepare_cached(POLL).await?;
             client.query_one(&statement, &[]).await
         };
-        looked.await.map_err(|error| store_error(&error))
+        polled.await.map_err(|error| store_error(&error))
     };
-    let row = match looking.await {
+    let row = match polling.await {
         Ok(row) => row,
         Err(error) => {
-            listener.put_back(heard);
+            listener.put_back(notified);
             return Err(error);
         }
     };
     let newest = CallbackId(row.get(0));
     let has_grown = newest > after;
-    let is_unheard_of = has_grown && heard.endpoints.is_empty();
-    let due = heard.endpoints.into_iter().map(|endpoint| EndpointDue {
+    let is_unannounced = has_grown && notified.endpoints.is_empty();
+    let due = notified.endpoints.into_iter().map(|endpoint| EndpointDue {
         endpoint,
         // When, the claim will tell.
         due: Timestamp::from_millis(0),
@@ -60,7 +60,7 @@ pub(super) async fn arrivals(
         due: due.collect(),
         newest: has_grown.then_some(newest),
         more: false,
-        changed_elsewhere: heard.missed || is_unheard_of,
+        changed_elsewhere: notified.missed || is_unannounced,
         has_commands: row.get(1),
     })
 }
@@ -113,22 +113,16 @@ pub(super) async fn endpoints(
 
 /// The endpoints that are not paused, of the next `limit` ones.
 pub(super) async fn survey(
-    client: &Client,
+    pool: &Pool,
     after: Option<&Endpoint>,
     limit: usize,
 ) -> Result<Survey, StoreError> {
-    let paused = pausing::read(client).await?;
-    let mut due = endpoints(client, after, limit).await?;
-    let next = match due.len() < limit {
-        true => None,
-        false => due.last().map(|last| last.endpoint.clone()),
-    };
-    due.retain(|due| !paused.has(&due.endpoint));
-    Ok(Survey { due, next })
+    let paused = Paused::read(pool).await?;
+    let found = endpoints(&pool.client().await?, after, limit).await?;
+    Ok(paused.survey(found, limit))
 }
 
 /// The earliest moment at which a callback is due that waits and is not paused.
-pub(super) async fn oldest_due(client: &Client) -> Result<Option<Timestamp>, StoreError> {
-    let survey = survey(client, None, usize::MAX).await?;
-    Ok(survey.due.into_iter().map(|endpoint| endpoint.due).min())
+pub(super) async fn oldest_due(pool: &Pool) -> Result<Option<Timestamp>, StoreError> {
+    Ok(survey(pool, None, usize::MAX).await?.oldest_due())
 }

@@ -40,6 +40,6 @@ impl Reader for PostgresInspection {
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        arrivals::oldest_due(&self.pool.client().await?).await
+        arrivals::oldest_due(&self.pool).await
     }
 }

@@ -1,9 +1,8 @@
-//! Hears other sessions' commits: triggers notify of each endpoint that has new rows, and of each
-//! new command.
+//! Notifications of other sessions' commits: triggers send one for each endpoint that has new rows,
+//! and for each new command.
 //!
-//! Only a hint, as inotify is with SQLite: a connection that breaks is made anew, and meanwhile the
-//! dispatcher is told to look around for itself. What was notified while there was no connection is
-//! lost, so the first thing after each new one is such a look, too.
+//! They are only hints, as inotify is with SQLite. A broken connection is replaced. Notifications that
+//! were sent meanwhile are lost, so the dispatcher is then told to survey the queue.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -18,17 +17,17 @@ use super::connection::{Connection, Database};
 use super::error::store_error;
 use crate::store::{Endpoint, StoreError};
 
-/// Until a broken connection is made anew.
+/// The pause before a broken connection is replaced.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
-/// Endpoints kept until somebody looks. More are found by a survey.
+/// Endpoints kept until the next poll. A survey finds the others.
 const ENDPOINTS_MAX: usize = 10_000;
 
 /// The longest payload of a notice, in bytes.
 const PAYLOAD_BYTES_MAX: usize = 7999;
 
 /// The payload that names an endpoint, as the trigger of `callback_queue` makes it: an origin has no
-/// space in it. Empty where the names are too long: look at everything.
+/// space in it. Empty where the names are too long: survey the queue.
 pub(super) fn notice(endpoint: &Endpoint) -> String {
     let notice = format!("{} {}", endpoint.origin, endpoint.app_id);
     match notice.len() <= PAYLOAD_BYTES_MAX {
@@ -37,52 +36,52 @@ pub(super) fn notice(endpoint: &Endpoint) -> String {
     }
 }
 
-/// What has been heard since the last look.
+/// The notifications since the last poll.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// Whose rows are new.
+pub(super) struct Notifications {
+    /// Endpoints that have new rows.
     pub(super) endpoints: BTreeSet<Endpoint>,
-    /// Whether something may have been missed.
+    /// Whether some may have been missed.
     pub(super) missed: bool,
 }
 
 /// Listens as long as it lives.
 #[derive(Debug)]
 pub(super) struct Listener {
-    ear: Arc<Ear>,
+    inbox: Arc<Inbox>,
     task: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
-struct Ear {
-    heard: Mutex<Heard>,
+struct Inbox {
+    notifications: Mutex<Notifications>,
     changed: Notify,
 }
 
 impl Listener {
-    /// Begins to listen. What is committed from here on is heard.
+    /// Begins to listen. Every later commit is notified of.
     pub(super) async fn start(database: Database) -> Result<Self, StoreError> {
-        let ear = Arc::new(Ear::default());
-        let session = Session::begin(&database, Arc::clone(&ear)).await?;
-        let task = tokio::spawn(listen(database, session, Arc::clone(&ear)));
-        Ok(Self { ear, task })
+        let inbox = Arc::new(Inbox::default());
+        let subscription = Subscription::begin(&database, Arc::clone(&inbox)).await?;
+        let task = tokio::spawn(listen(database, subscription, Arc::clone(&inbox)));
+        Ok(Self { inbox, task })
     }
 
     /// Returns after the next notification; one that came since the last call counts.
     pub(super) async fn changed(&self) {
-        self.ear.changed.notified().await;
+        self.inbox.changed.notified().await;
     }
 
-    /// What has been heard since the last time.
-    pub(super) fn take(&self) -> Heard {
-        std::mem::take(&mut *self.ear.lock())
+    /// Takes the notifications since the last call.
+    pub(super) fn take(&self) -> Notifications {
+        std::mem::take(&mut *self.inbox.lock())
     }
 
-    /// Puts back what could not be seen to.
-    pub(super) fn put_back(&self, heard: Heard) {
-        let mut state = self.ear.lock();
-        state.endpoints.extend(heard.endpoints);
-        state.missed |= heard.missed;
+    /// Puts back notifications that could not be used.
+    pub(super) fn put_back(&self, unused: Notifications) {
+        let mut notifications = self.inbox.lock();
+        notifications.endpoints.extend(unused.endpoints);
+        notifications.missed |= unused.missed;
     }
 
     pub(super) fn stop(&self) {
@@ -96,41 +95,45 @@ impl Drop for Listener {
     }
 }
 
-impl Ear {
-    fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Notifications> {
+        self.notifications
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, payload: &str) {
-        let mut heard = self.lock();
+    fn receive(&self, payload: &str) {
+        let mut notifications = self.lock();
         match payload.split_once(' ') {
-            Some((origin, app_id)) if heard.endpoints.len() < ENDPOINTS_MAX => {
-                heard.endpoints.insert(Endpoint::new(app_id, origin));
+            Some((origin, app_id)) if notifications.endpoints.len() < ENDPOINTS_MAX => {
+                notifications
+                    .endpoints
+                    .insert(Endpoint::new(app_id, origin));
             }
-            // An empty one says: look at everything.
-            _ => heard.missed = true,
+            // An empty payload asks for a survey.
+            _ => notifications.missed = true,
         }
-        drop(heard);
+        drop(notifications);
         self.changed.notify_one();
     }
 
-    fn miss(&self) {
+    fn ask_for_survey(&self) {
         self.lock().missed = true;
         self.changed.notify_one();
     }
 }
 
 /// A connection that listens.
-struct Session {
-    /// The connection ends with it.
+struct Subscription {
+    /// The connection ends when this is dropped.
     _client: tokio_postgres::Client,
     reading: JoinHandle<()>,
 }
 
-impl Session {
-    async fn begin(database: &Database, ear: Arc<Ear>) -> Result<Self, StoreError> {
+impl Subscription {
+    async fn begin(database: &Database, inbox: Arc<Inbox>) -> Result<Self, StoreError> {
         let (client, connection) = database.connect().await?;
-        let reading = tokio::spawn(read(connection, ear));
+        let reading = tokio::spawn(read(connection, inbox));
         client
             .batch_execute("LISTEN callback_queue")
             .await
@@ -142,20 +145,22 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Subscription {
     fn drop(&mut self) {
         self.reading.abort();
     }
 }
 
-async fn read(mut connection: Connection, ear: Arc<Ear>) {
+async fn read(mut connection: Connection, inbox: Arc<Inbox>) {
     loop {
         match poll_fn(|context| connection.poll_message(context)).await {
-            Some(Ok(AsyncMessage::Notification(notification))) => ear.hear(notification.payload()),
+            Some(Ok(AsyncMessage::Notification(notification))) => {
+                inbox.receive(notification.payload());
+            }
             Some(Ok(_)) => {}
             Some(Err(error)) => {
                 let error = store_error(&error);
-                tracing::warn!(%error, "the connection that hears of new rows is lost");
+                tracing::warn!(%error, "the connection for notifications is lost");
                 return;
             }
             None => return,
@@ -163,22 +168,22 @@ async fn read(mut connection: Connection, ear: Arc<Ear>) {
     }
 }
 
-async fn listen(database: Database, mut session: Session, ear: Arc<Ear>) {
+async fn listen(database: Database, mut subscription: Subscription, inbox: Arc<Inbox>) {
     loop {
         // It never panics, and nobody else aborts it.
-        let _ = (&mut session.reading).await;
-        ear.miss();
-        session = loop {
+        let _ = (&mut subscription.reading).await;
+        inbox.ask_for_survey();
+        subscription = loop {
             tokio::time::sleep(RETRY_WAIT).await;
-            match Session::begin(&database, Arc::clone(&ear)).await {
-                Ok(session) => break session,
+            match Subscription::begin(&database, Arc::clone(&inbox)).await {
+                Ok(subscription) => break subscription,
                 Err(error) => {
-                    tracing::warn!(%error, "new rows are not heard of; they are found by polling");
-                    ear.miss();
+                    tracing::warn!(%error, "new rows are not notified of; polling finds them");
+                    inbox.ask_for_survey();
                 }
             }
         };
-        tracing::info!("new rows are heard of again");
-        ear.miss();
+        tracing::info!("new rows are notified of again");
+        inbox.ask_for_survey();
     }
 }

@@ -8,7 +8,7 @@
 //! | [`PostgresCommands`] | what operators ask for |
 //! | [`PostgresInspection`] | reads, for people and auditors |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
-//! | `listener` | hears other sessions' commits |
+//! | `listener` | notifications of other sessions' commits |
 //! | `fleet` | tells the dispatchers of each other, and renews this one's leases |
 //!
 //! Nobody holds the queue alone. A claim takes rows past those that others are just taking (`FOR
@@ -22,7 +22,7 @@
 //! A dispatcher that could not reach the database for a while takes over nothing at first: those
 //! who were cut off with it have answers to record.
 //!
-//! Each call is one statement, and so one transaction. Transactions of several are each piece of an
+//! Each call is one statement, and so one transaction. Transactions of several are each batch of an
 //! operator's command, and what is kept of a day (see `closing`). The planner of a dispatcher's
 //! sessions is kept to the indexes (see `connection`).
 
@@ -47,12 +47,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::command::carry_out::carry_out;
 use super::enqueue::enqueue;
 use super::uncount::uncount;
 use super::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, CompletedAttempt,
-    Endpoint, EnqueueError, FleetPosition, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt,
-    Refund, Retention, StoreError, Survey, Unrecorded, Unreleased,
+    Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CommitObserver,
+    CompletedAttempt, Endpoint, EnqueueError, FleetPosition, Lease, OpenError, Queue,
+    RecordedAttempt, Retention, StoreError, Survey, Uncount, Unrecorded, Unreleased,
 };
 use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
@@ -209,8 +210,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn survey(&self, after: Option<Endpoint>, limit: usize) -> Result<Survey, StoreError> {
-        let client = self.pool.client().await?;
-        arrivals::survey(&client, after.as_ref(), limit).await
+        arrivals::survey(&self.pool, after.as_ref(), limit).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<ClaimResult>, StoreError> {
@@ -242,12 +242,12 @@ impl Queue for PostgresQueue {
         }
     }
 
-    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
+    async fn uncount(&self, request: Uncount) -> Result<Vec<AttemptKey>, StoreError> {
         let mut unknown = Vec::new();
-        for refund in refund.batches() {
+        for batch in request.batches() {
             let mut client = self.pool.client().await?;
             let transaction = client.transaction().await?;
-            unknown.extend(uncount(&transaction, &refund).await?);
+            unknown.extend(uncount(&transaction, &batch).await?);
             transaction.commit().await?;
         }
         Ok(unknown)
@@ -261,7 +261,7 @@ impl Queue for PostgresQueue {
     }
 
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
-        commands::carry_out::carry_out(&self.pool, now).await
+        carry_out(self, now).await
     }
 
     async fn enqueue(
@@ -276,7 +276,7 @@ impl Queue for PostgresQueue {
         prune::prune(&self.slow_pool, &retention).await
     }
 
-    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
+    async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
         self.closing.write(entry).await
     }
 

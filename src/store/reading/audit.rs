@@ -1,7 +1,7 @@
 //! The auditor's reads.
 //!
-//! Days are walked by id, not by `created_at`, which late transactions set: each link says between which ids
-//! its callbacks are. On PostgreSQL ids are taken before a transaction commits, so a day is closed
+//! Days are walked by id, not by `created_at`, which late transactions set: each closed day has the
+//! range of ids of its callbacks. On PostgreSQL ids are taken before a transaction commits, so a day is closed
 //! an hour after its end: no gateway's transaction may take that long.
 
 use std::collections::HashMap;
@@ -10,14 +10,14 @@ use async_trait::async_trait;
 
 use super::{Reader, rows};
 use crate::domain::{
-    CallbackId, Counts, Digest, Fate, Kind, Link, QueuedResult, ReconciledCallback, ResultKey,
-    TellingAttempt,
+    CallbackId, Counts, DayRecord, DecisiveAttempt, Digest, Kind, QueuedResult, ReconciledCallback,
+    ReconciledState, ResultKey,
 };
-use crate::store::ledger::fate_now;
+use crate::store::audit::state_now;
 use crate::store::session::{Row, Session};
-use crate::store::{Ledger, LedgerPage, StoreError};
+use crate::store::{AuditChain, AuditPage, StoreError};
 
-pub(in crate::store) const LINK_COLUMNS: &str = "day, previous, first_id, last_id, next_id, created_from, created_to, queued, \
+pub(in crate::store) const DAY_COLUMNS: &str = "day, previous, first_id, last_id, next_id, created_from, created_to, queued, \
      acknowledged, exhausted, cancelled, pending, unknown, closed_at, rows_sha256, digest";
 
 /// Callbacks by id. As of the closing of the day ?3: those that were left open then are shown as
@@ -41,15 +41,15 @@ WHERE q.id > ?1 AND q.id <= ?2
 ORDER BY q.id LIMIT ?4";
 
 #[async_trait]
-impl<R: Reader> Ledger for R {
-    async fn links(&self) -> Result<Vec<Link>, StoreError> {
-        let sql = format!("SELECT {LINK_COLUMNS} FROM reconciliation ORDER BY day");
-        rows(self, &sql, &[], link).await
+impl<R: Reader> AuditChain for R {
+    async fn days(&self) -> Result<Vec<DayRecord>, StoreError> {
+        let sql = format!("SELECT {DAY_COLUMNS} FROM reconciliation ORDER BY day");
+        rows(self, &sql, &[], record).await
     }
 
-    async fn last_link(&self) -> Result<Option<Link>, StoreError> {
-        let sql = format!("SELECT {LINK_COLUMNS} FROM reconciliation ORDER BY day DESC LIMIT 1");
-        Ok(rows(self, &sql, &[], link).await?.pop())
+    async fn newest_day(&self) -> Result<Option<DayRecord>, StoreError> {
+        let sql = format!("SELECT {DAY_COLUMNS} FROM reconciliation ORDER BY day DESC LIMIT 1");
+        Ok(rows(self, &sql, &[], record).await?.pop())
     }
 
     async fn newest(&self) -> Result<CallbackId, StoreError> {
@@ -58,7 +58,7 @@ impl<R: Reader> Ledger for R {
         Ok(newest.into_iter().flatten().next().unwrap_or(CallbackId(0)))
     }
 
-    async fn page(&self, page: LedgerPage) -> Result<Vec<ReconciledCallback>, StoreError> {
+    async fn page(&self, page: AuditPage) -> Result<Vec<ReconciledCallback>, StoreError> {
         let day = page.as_of.map(|day| day.to_string());
         let values = [
             page.after.into(),
@@ -119,8 +119,8 @@ fn result(row: &Row) -> Result<QueuedResult, StoreError> {
     })
 }
 
-fn link(row: &Row) -> Result<Link, StoreError> {
-    Ok(Link {
+fn record(row: &Row) -> Result<DayRecord, StoreError> {
+    Ok(DayRecord {
         day: row.parsed("day", |text| text.parse().ok())?,
         previous: row.parsed("previous", Digest::from_hex)?,
         first_id: row.get("first_id")?,
@@ -144,12 +144,12 @@ fn link(row: &Row) -> Result<Link, StoreError> {
 
 fn callback(row: &Row) -> Result<ReconciledCallback, StoreError> {
     let attempt = attempt(row)?;
-    let fate = match row.get::<Option<String>>("noted")? {
-        Some(noted) => noted.parse().unwrap_or(Fate::Unknown),
+    let state = match row.get::<Option<String>>("noted")? {
+        Some(noted) => noted.parse().unwrap_or(ReconciledState::Unknown),
         None => {
             let outcome = attempt.as_ref().map(|attempt| attempt.outcome.as_str());
             let state: String = row.get("state")?;
-            fate_now(&state, row.get("is_leased")?, outcome)
+            state_now(&state, row.get("is_leased")?, outcome)
         }
     };
     Ok(ReconciledCallback {
@@ -170,16 +170,16 @@ fn callback(row: &Row) -> Result<ReconciledCallback, StoreError> {
         extra: row.get("extra")?,
         callback_url: row.get("callback_url")?,
         created_at: row.get("created_at")?,
-        fate,
+        state,
         attempt,
     })
 }
 
-fn attempt(row: &Row) -> Result<Option<TellingAttempt>, StoreError> {
+fn attempt(row: &Row) -> Result<Option<DecisiveAttempt>, StoreError> {
     let Some(seq) = row.get("seq")? else {
         return Ok(None);
     };
-    Ok(Some(TellingAttempt {
+    Ok(Some(DecisiveAttempt {
         seq,
         outcome: row.get("outcome")?,
         started_at: row.get("started_at")?,

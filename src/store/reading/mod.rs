@@ -15,11 +15,12 @@ use async_trait::async_trait;
 
 use super::session::{Row, Session, Value};
 use super::{
-    AttemptRow, CallbackRow, Filter, Glance, Inspection, MerchantRow, ShownState, Stats, StoreError,
+    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, NewestOfState, ShownState, Stats,
+    StoreError,
 };
 use crate::domain::{CallbackId, Timestamp};
 
-pub(super) use audit::LINK_COLUMNS;
+pub(super) use audit::DAY_COLUMNS;
 #[cfg(test)]
 pub(super) use audit::results_sql;
 #[cfg(test)]
@@ -72,8 +73,8 @@ impl<R: Reader> Inspection for R {
             .pop())
     }
 
-    async fn glance(&self, glance: Glance) -> Result<Vec<CallbackRow>, StoreError> {
-        newest::glance(self.session(), &glance).await
+    async fn newest_of_state(&self, newest: NewestOfState) -> Result<Vec<CallbackRow>, StoreError> {
+        newest::newest_of_state(self.session(), &newest).await
     }
 
     async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError> {

@@ -1,7 +1,7 @@
-//! The first callbacks in a state, at a cost that depends only on how many are looked at.
+//! The newest callbacks of a state, at a cost that depends only on the number that is read.
 
 use crate::store::session::Session;
-use crate::store::{CallbackRow, GLANCE_WINDOW, Glance, ShownState, StoreError};
+use crate::store::{CallbackRow, NEWEST_WINDOW, NewestOfState, ShownState, StoreError};
 
 /// A state's callbacks in the order of an index.
 fn window(state: ShownState) -> String {
@@ -27,23 +27,23 @@ pub(in crate::store) fn sql(state: ShownState) -> String {
     let window = window(state);
     format!(
         "SELECT * FROM (
-           SELECT * FROM callback_queue {window} LIMIT {GLANCE_WINDOW}) newest
+           SELECT * FROM callback_queue {window} LIMIT {NEWEST_WINDOW}) newest
          WHERE (CAST(?1 AS TEXT) IS NULL OR app_id = ?1)
            AND (CAST(?2 AS TEXT) IS NULL OR last_outcome = ?2)
          LIMIT ?3"
     )
 }
 
-pub(super) async fn glance<S: Session>(
+pub(super) async fn newest_of_state<S: Session>(
     session: &S,
-    glance: &Glance,
+    newest: &NewestOfState,
 ) -> Result<Vec<CallbackRow>, StoreError> {
-    let (app_id, outcome) = (glance.app_id.as_deref(), glance.outcome.as_deref());
+    let (app_id, outcome) = (newest.app_id.as_deref(), newest.outcome.as_deref());
     let mut texts = [app_id, outcome].into_iter().flatten();
     if texts.any(|text| !S::DIALECT.can_hold(text)) {
         return Ok(Vec::new());
     }
-    let values = [app_id.into(), outcome.into(), glance.limit.into()];
-    let found = session.query(&sql(glance.state), &values).await?;
+    let values = [app_id.into(), outcome.into(), newest.limit.into()];
+    let found = session.query(&sql(newest.state), &values).await?;
     found.iter().map(CallbackRow::read).collect()
 }

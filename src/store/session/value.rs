@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::domain::{CallbackId, Timestamp};
-use crate::store::{Origin, StoreError};
+use crate::store::{AppId, Origin, StoreError};
 
 /// A value of a row or of a parameter.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
@@ -45,6 +45,12 @@ impl From<u64> for Value {
 impl From<usize> for Value {
     fn from(number: usize) -> Self {
         Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Integer(flag.into())
     }
 }
 
@@ -132,6 +138,15 @@ impl FromValue for String {
 }
 
 impl FromValue for Origin {
+    fn from_value(value: &Value) -> Result<Self, &'static str> {
+        match value {
+            Value::Text(bytes) => Ok(Self::new(bytes)),
+            _ => Err("text"),
+        }
+    }
+}
+
+impl FromValue for AppId {
     fn from_value(value: &Value) -> Result<Self, &'static str> {
         match value {
             Value::Text(bytes) => Ok(Self::new(bytes)),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::commands::pausing;
 use super::connection::store_error;
 use super::rows::{Text, endpoint, timestamp, timestamp_or_null};
 use crate::domain::{CallbackId, Timestamp};
+use crate::store::command::pausing::Paused;
+use crate::store::session::at_once;
 use crate::store::{Arrivals, Endpoint, EndpointDue, StoreError, Survey};
 
 /// Ids are given in ascending order and never reused (AUTOINCREMENT), and SQLite commits one
@@ -34,7 +35,10 @@ pub(super) fn arrivals(
     after: CallbackId,
     limit: usize,
 ) -> Result<Arrivals, StoreError> {
-    read_arrivals(db, after, limit).map_err(|error| store_error(&error))
+    let mut arrivals = read_arrivals(db, after, limit).map_err(|error| store_error(&error))?;
+    let paused = at_once(Paused::read(db))?;
+    arrivals.due.retain(|due| !paused.has(&due.endpoint));
+    Ok(arrivals)
 }
 
 /// By id alone.
@@ -43,7 +47,6 @@ SELECT id, next_attempt_at, app_id, origin FROM callback_queue NOT INDEXED
 WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::Result<Arrivals> {
-    let paused = pausing::read(db)?;
     let mut statement = db.prepare_cached(ARRIVALS)?;
     let mut rows = statement.query((after.0, limit))?;
     let mut due: BTreeMap<Endpoint, Timestamp> = BTreeMap::new();
@@ -57,7 +60,6 @@ fn read_arrivals(db: &Connection, after: CallbackId, limit: usize) -> rusqlite::
             *earliest = moment.min(*earliest);
         }
     }
-    due.retain(|endpoint, _| !paused.has(endpoint));
     arrivals.more = read == limit;
     arrivals.has_commands = has_commands(db)?;
     arrivals.due = due
@@ -85,38 +87,33 @@ WHERE state = 'pending' AND leased_until IS NULL
   AND (app_id, origin) > (?1, ?2)
 ORDER BY app_id, origin, next_attempt_at LIMIT 1";
 
+/// At most `limit` endpoints after one, in their order, paused or not.
+pub(super) fn endpoints(
+    db: &Connection,
+    after: Option<&Endpoint>,
+    limit: usize,
+) -> Result<Vec<EndpointDue>, StoreError> {
+    let mut found: Vec<EndpointDue> = Vec::new();
+    while found.len() < limit {
+        let last = found.last().map(|last| &last.endpoint).or(after);
+        match next_endpoint(db, last).map_err(|error| store_error(&error))? {
+            Some(next) => found.push(next),
+            None => break,
+        }
+    }
+    Ok(found)
+}
+
 pub(super) fn survey(
     db: &Connection,
     after: Option<&Endpoint>,
     limit: usize,
 ) -> Result<Survey, StoreError> {
-    read_survey(db, after, limit).map_err(|error| store_error(&error))
+    let paused = at_once(Paused::read(db))?;
+    Ok(paused.survey(endpoints(db, after, limit)?, limit))
 }
 
-fn read_survey(
-    db: &Connection,
-    after: Option<&Endpoint>,
-    limit: usize,
-) -> rusqlite::Result<Survey> {
-    let paused = pausing::read(db)?;
-    let mut survey = Survey {
-        due: Vec::new(),
-        next: after.cloned(),
-    };
-    for _ in 0..limit {
-        let found = next_endpoint(db, survey.next.as_ref())?;
-        survey.next = found.as_ref().map(|found| found.endpoint.clone());
-        match found {
-            Some(found) if paused.has(&found.endpoint) => {}
-            Some(found) => survey.due.push(found),
-            None => break,
-        }
-    }
-    Ok(survey)
-}
-
-/// The first endpoint that is after `after`, paused or not.
-pub(super) fn next_endpoint(
+fn next_endpoint(
     db: &Connection,
     after: Option<&Endpoint>,
 ) -> rusqlite::Result<Option<EndpointDue>> {
@@ -133,7 +130,6 @@ pub(super) fn next_endpoint(
 }
 
 /// The earliest moment at which a callback is due that waits and is not paused.
-pub(super) fn oldest_due(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let survey = read_survey(db, None, usize::MAX)?;
-    Ok(survey.due.into_iter().map(|endpoint| endpoint.due).min())
+pub(super) fn oldest_due(db: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    Ok(survey(db, None, usize::MAX)?.oldest_due())
 }

@@ -2,13 +2,14 @@
 
 use rusqlite::Connection;
 
-use super::commands::pausing;
 use super::connection::store_error;
 use super::rows::{self, ReadRow, Text};
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
+use crate::store::command::pausing::Paused;
 use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
 use crate::store::lease::new_token;
+use crate::store::session::at_once;
 use crate::store::{
     Claim, ClaimRequest, ClaimResult, ClaimedCallback, Endpoint, Lease, StoreError,
 };
@@ -38,8 +39,8 @@ const GATEWAY_COLUMNS_AT: usize = 4;
 pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<ClaimResult>, StoreError> {
     // One token per claim is enough: id and token together name a lease.
     let token = new_token()?;
+    let paused = at_once(Paused::read(db))?;
     let results = || {
-        let paused = pausing::read(db)?;
         let requests = claim.requests.iter();
         requests
             .map(|request| match paused.has(&request.endpoint) {

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
-
 use super::arrivals;
-use super::connection::{canonical, open_for_reading, store_error, wal_path};
+use super::connection::{canonical, open_for_reading, wal_path};
 use super::session::SharedConnection;
 use crate::domain::Timestamp;
 use crate::store::reading::Reader;
@@ -32,15 +30,6 @@ impl SqliteInspection {
             wal: wal_path(&path),
         })
     }
-
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.connection
-            .run(|db| work(db).map_err(|error| store_error(&error)))
-            .await
-    }
 }
 
 impl Reader for SqliteInspection {
@@ -55,6 +44,6 @@ impl Reader for SqliteInspection {
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.read(arrivals::oldest_due).await
+        self.connection.run(arrivals::oldest_due).await
     }
 }

@@ -30,7 +30,6 @@ mod commit_watcher;
 mod connection;
 mod error;
 mod inspection;
-mod ledger;
 mod lock;
 mod lock_backoff;
 mod maintenance;
@@ -52,14 +51,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
+use super::closing;
+use super::command::carry_out::carry_out;
 use super::enqueue::enqueue;
 use super::prune::prune;
 use super::session::at_once;
 use super::uncount::uncount;
 use super::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CommitObserver, CompletedAttempt,
-    Endpoint, EnqueueError, Lease, LedgerEntry, OpenError, Queue, RecordedAttempt, Refund,
-    Retention, StoreError, Survey, Unrecorded, Unreleased,
+    Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CommitObserver,
+    CompletedAttempt, Endpoint, EnqueueError, Lease, OpenError, Queue, RecordedAttempt, Retention,
+    StoreError, Survey, Uncount, Unrecorded, Unreleased,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
@@ -266,12 +267,12 @@ impl Queue for SqliteQueue {
         }
     }
 
-    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
+    async fn uncount(&self, request: Uncount) -> Result<Vec<AttemptKey>, StoreError> {
         let mut unknown = Vec::new();
-        for refund in refund.batches() {
+        for batch in request.batches() {
             let uncounting = self
                 .writer
-                .write(refund, |db, refund| at_once(uncount(db, refund)));
+                .write(batch, |db, batch| at_once(uncount(db, batch)));
             unknown.extend(uncounting.await.1?);
         }
         Ok(unknown)
@@ -282,7 +283,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
-        commands::carry_out::carry_out(&self.writer, &self.reader, now).await
+        carry_out(self, now).await
     }
 
     async fn enqueue(
@@ -307,8 +308,10 @@ impl Queue for SqliteQueue {
             .1
     }
 
-    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
-        self.writer.write(entry, ledger::write).await.1
+    async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        let write =
+            |db: &rusqlite::Connection, entry: &AuditEntry| at_once(closing::write(db, entry));
+        self.writer.write(entry, write).await.1
     }
 
     async fn maintain(&self) -> Result<(), StoreError> {

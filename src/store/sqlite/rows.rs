@@ -71,15 +71,3 @@ pub(super) fn timestamp_or_null(
     row.get::<_, Option<i64>>(column)
         .map(|millis| millis.map(Timestamp::from_millis))
 }
-
-/// People must be able to look at a text that is no UTF-8, too.
-pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
-    Ok(text_or_null(row, column)?.unwrap_or_default())
-}
-
-pub(super) fn text_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
-    let value = row.get_ref(column)?;
-    Ok(value
-        .as_bytes_or_null()?
-        .map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
-}

@@ -1,4 +1,4 @@
-"""Recomputes the chain of days as docs/reconcile.md defines it, from the database alone.
+"""Recomputes the audit chain as docs/reconcile.md defines it, from the database alone.
 
 Usage: auditor.py queue.db; prints a JSON array with day, rows_sha256 and digest as they must be,
 and which of them the database has.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use callback_dispatcher::domain::{NO_LINK, Offset, Period};
+use callback_dispatcher::domain::{NO_PREVIOUS_DAY, Offset, Period};
 use callback_dispatcher::reconciliation::report;
 
 use super::{Archive, StoreKind, closing_time, days, on_both};
@@ -19,8 +19,8 @@ async fn an_auditor_computes_the_same_whatever_happened(store: StoreKind) {
         }
         let audit = archive.audit();
         assert_eq!(audit.len(), 5, "seed {seed}");
-        for link in audit {
-            assert_eq!(link["is"], link["must_be"], "seed {seed}");
+        for record in audit {
+            assert_eq!(record["is"], record["must_be"], "seed {seed}");
         }
         let found = archive.verify_at(closing_time(days[4])).await;
         assert_eq!((found.days, found.recomputed, found.faults), (5, 5, vec![]));
@@ -45,8 +45,8 @@ async fn an_auditor_computes_the_same_whatever_happened(store: StoreKind) {
             .parse()
             .expect("a number");
         assert!(held_up < 60, "seed {seed}: {held_up}");
-        let links = archive.ledger().await.links().await.expect("readable");
-        let ids = links.iter().map(|link| link.last_id.0);
+        let records = archive.audit_chain().await.days().await.expect("readable");
+        let ids = records.iter().map(|record| record.last_id.0);
         assert!(ids.is_sorted(), "seed {seed}");
     }
 }
@@ -56,17 +56,17 @@ async fn a_day_is_closed_once_an_hour_after_its_end(store: StoreKind) {
     let days = days(4);
     let early = closing_time(days[0]).before(Duration::from_millis(1));
     let first = archive.close(early).await;
-    let closed: Vec<_> = first.iter().map(|link| link.day).collect();
+    let closed: Vec<_> = first.iter().map(|record| record.day).collect();
     assert_eq!(
         closed,
         [days[0].previous()],
         "the chain begins with the day before"
     );
-    assert_eq!(first[0].previous, NO_LINK);
+    assert_eq!(first[0].previous, NO_PREVIOUS_DAY);
     assert_eq!(archive.close(early).await, [], "it is closed already");
     // Three days without a daemon.
     let missed = archive.close(closing_time(days[2])).await;
-    let closed: Vec<_> = missed.iter().map(|link| link.day).collect();
+    let closed: Vec<_> = missed.iter().map(|record| record.day).collect();
     assert_eq!(closed, days[..3]);
     assert_eq!(missed[0].previous, first[0].digest);
     assert_eq!(
@@ -77,7 +77,7 @@ async fn a_day_is_closed_once_an_hour_after_its_end(store: StoreKind) {
     assert_eq!(archive.faults().await, []);
 }
 
-/// A try that was cut off leaves notes of a day without a link; the next one begins anew.
+/// A try that was cut off leaves notes of a day without a record; the next try begins again.
 async fn a_closing_that_was_cut_off_is_done_again(store: StoreKind) {
     let archive = Archive::on(store);
     let day = days(1)[0];
@@ -111,7 +111,7 @@ async fn rows_past_their_retention_are_checked_by_their_header(store: StoreKind)
     );
 }
 
-/// By time alone, whichever link has the callback, and none twice.
+/// By time alone, whichever closed day has the callback, and none twice.
 async fn a_report_counts_by_the_time_of_queueing(store: StoreKind) {
     for seed in 20..22 {
         let archive = Archive::four_days(store, seed).await;
@@ -147,7 +147,7 @@ async fn a_report_counts_by_the_time_of_queueing(store: StoreKind) {
         let counted = archive.sql(&questions).expect("readable");
         let mut ours = Vec::new();
         for period in periods {
-            let report = report(&*archive.ledger().await, period, None)
+            let report = report(&*archive.audit_chain().await, period, None)
                 .await
                 .expect("readable");
             let apps = report.apps.iter();

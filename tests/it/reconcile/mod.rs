@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use callback_dispatcher::domain::{Day, Link, Timestamp};
+use callback_dispatcher::domain::{Day, DayRecord, Timestamp};
 use callback_dispatcher::reconciliation::{
     CLOSING_DELAY, DayFault, Retained, Verification, close_days, verify,
 };
-use callback_dispatcher::store::{Ledger, sqlite};
+use callback_dispatcher::store::{AuditChain, sqlite};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -55,8 +55,8 @@ impl Archive {
         self.folder.path().join("queue.db")
     }
 
-    async fn ledger(&self) -> Arc<dyn Ledger> {
-        self.store.ledger().await
+    async fn audit_chain(&self) -> Arc<dyn AuditChain> {
+        self.store.audit_chain().await
     }
 
     /// What happens up to the middle of `day`, by chance.
@@ -79,12 +79,12 @@ impl Archive {
     }
 
     /// Closes what is over at `now`, as the daemon does.
-    async fn close(&self, now: Timestamp) -> Vec<Link> {
+    async fn close(&self, now: Timestamp) -> Vec<DayRecord> {
         let queue = self.store.open("this test").await;
         let queue = queue.expect("nobody else has it");
-        let links = close_days(&*self.ledger().await, &*queue, now).await;
+        let records = close_days(&*self.audit_chain().await, &*queue, now).await;
         queue.close().await;
-        links.expect("closed")
+        records.expect("closed")
     }
 
     /// Four days of chance, each closed in time.
@@ -103,7 +103,7 @@ impl Archive {
 
     async fn verify_at(&self, now: Timestamp) -> Verification {
         let retained = Retained { keep: KEPT, now };
-        let verified = verify(&*self.ledger().await, retained).await;
+        let verified = verify(&*self.audit_chain().await, retained).await;
         verified.expect("readable")
     }
 

@@ -137,7 +137,7 @@ async fn each_forgery_is_found_on_its_day(store: StoreKind) {
 }
 
 /// Neither a day between others nor one that goes on from elsewhere can be put in.
-async fn a_link_goes_behind_the_newest_only(store: StoreKind) {
+async fn a_day_goes_after_the_newest_only(store: StoreKind) {
     let archive = Archive::four_days(store, SEED).await;
     // What SQLite alone has must not get around it.
     let insert_into = match store {
@@ -164,5 +164,5 @@ async fn a_link_goes_behind_the_newest_only(store: StoreKind) {
 
 on_both!(
     each_forgery_is_found_on_its_day,
-    a_link_goes_behind_the_newest_only,
+    a_day_goes_after_the_newest_only,
 );

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{CLIENTS, Client, FILE_CLIENTS, Queue, Statement, plain};
+use super::{CLIENTS, Client, FILE_CLIENTS, Queue, Row, Statement, plain};
 use crate::support::table::rows;
 
 const TAKEN: &str = "
@@ -140,9 +140,49 @@ INSERT OR REPLACE INTO operator_command_item (command_id, callback_id, what, at)
     }
 }
 
+/// The commands and the days themselves are kept.
+#[test]
+fn items_and_notes_of_a_day_are_pruned_with_their_callback() {
+    let (zeros, digest) = ("0".repeat(64), "ab".repeat(32));
+    let day = format!(
+        "INSERT INTO reconciliation VALUES ('2026-11-24', '{zeros}', 1, 2, 3, NULL, NULL, \
+         0, 0, 0, 0, 0, 0, 1, '{digest}', '{digest}')"
+    );
+    for client in CLIENTS {
+        let queue = carried_out(client);
+        let statements = [
+            "INSERT INTO operator_command_item (command_id, callback_id, what, at) VALUES (2, 1, 'awaited', 1)",
+            "INSERT INTO reconciliation_open VALUES ('2026-11-24', 1, 'unknown', 0), ('2026-11-24', 2, 'unknown', 0)",
+            day.as_str(),
+            "UPDATE callback_queue SET state = 'delivered', next_attempt_at = NULL, finished_at = 1",
+            "DELETE FROM callback_queue WHERE id = 1",
+        ];
+        queue.takes(client, &statements.map(plain));
+        let items = "SELECT command_id, callback_id, what FROM operator_command_item ORDER BY 1, 2";
+        assert_eq!(
+            queue.rows(items),
+            [
+                vec![json!(1), json!(2), json!("cancelled")],
+                vec![json!(2), json!(1), json!("awaited")],
+            ],
+            "{client:?}"
+        );
+        assert_eq!(
+            queue.value("SELECT callback_id FROM reconciliation_open"),
+            2
+        );
+        assert_eq!(queue.value("SELECT count(*) FROM operator_command"), 2);
+    }
+}
+
 /// Command 1 is done and has a note, which is done, and one that was awaited; command 2 waits.
 fn carried_out(client: Client) -> Queue {
     let queue = Queue::of(client);
+    let callbacks = [1, 2].map(|id: i64| {
+        let row = Row::payment().with("id", json!(id));
+        row.with("newpay_order_no", json!(id.to_string())).insert()
+    });
+    queue.takes(client, &callbacks);
     let asked = insert("action, order_number", "'resend', '1'");
     queue.takes(client, &[asked.clone(), asked]);
     let carried_out = [

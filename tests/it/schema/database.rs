@@ -117,9 +117,9 @@ fn tables_cannot_be_truncated() {
 
 /// Two dispatchers that close a day each do not see each other's.
 #[test]
-fn the_chain_of_days_does_not_fork() {
+fn the_audit_chain_does_not_fork() {
     let queue = Queue::of(Client::Psql);
-    let link = |day: &str, previous: &str| {
+    let record = |day: &str, previous: &str| {
         let (zeros, digest) = ("0".repeat(64), "ab".repeat(32));
         let previous = if previous.is_empty() {
             &zeros
@@ -135,9 +135,9 @@ fn the_chain_of_days_does_not_fork() {
     let answers = queue.ask(
         Client::Psql,
         &[
-            link("2026-11-24", ""),
+            record("2026-11-24", ""),
             plain("ALTER TABLE reconciliation DISABLE TRIGGER USER"),
-            link("2026-11-25", ""),
+            record("2026-11-25", ""),
         ],
     );
     assert!(answers[..2].iter().all(Result::is_ok), "{answers:?}");

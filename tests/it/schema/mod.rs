@@ -6,11 +6,11 @@
 //! The programs are part of what is tested; a test fails when one is missing. A whole table of
 //! statements goes through one process each.
 
+mod audit_chain;
 mod commands;
 mod database;
 mod file;
 mod guards;
-mod ledger;
 mod marks;
 mod migration;
 mod notices;

@@ -231,7 +231,10 @@ fn health_counts_each_callback_once_per_app() {
 /// Names and order of the columns: what reads one reads the other.
 #[test]
 fn a_view_has_the_same_columns_on_both_databases() {
-    for view in "callback_status callback_stuck callback_exhausted merchant_health".split(' ') {
+    for view in
+        "callback_status callback_stuck callback_exhausted operator_command_status merchant_health"
+            .split(' ')
+    {
         let of_file = format!("SELECT name FROM pragma_table_info('{view}') ORDER BY cid");
         let of_database = format!(
             "SELECT column_name FROM information_schema.columns WHERE table_name = '{view}' \
@@ -293,6 +296,7 @@ fn a_view_shows_the_same_on_both_databases() {
         "SELECT id, kind, app_id, order_no, origin, why, attempts, last_outcome, created_at, \
          next_attempt_at FROM callback_stuck ORDER BY id",
         "SELECT * FROM callback_exhausted ORDER BY id",
+        "SELECT * FROM operator_command_status ORDER BY id",
         "SELECT * FROM merchant_health ORDER BY app_id",
     ];
     let now = now();
@@ -312,6 +316,11 @@ fn a_view_shows_the_same_on_both_databases() {
         finished(5, "delivered", now - 999),
         finished(6, "exhausted", now - 1),
         plain("INSERT INTO paused (scope, name, command_id, since) VALUES ('app', 'B', 1, 1)"),
+        plain(&format!(
+            "INSERT INTO operator_command (action, app_id, since, actor, reason, created_at) \
+             VALUES ('cancel', 'B', {CREATED_AT}, 'support', 'r', {CREATED_AT})"
+        )),
+        plain("UPDATE operator_command SET status = 'running', started_at = created_at + 6"),
     ];
     let shown = DATABASES.map(|client| {
         let queue = queue_with(client, &statements);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use callback_dispatcher::clock::Stopwatch;
-use callback_dispatcher::store::{ChargedAttempt, StoreError};
+use callback_dispatcher::store::{AttemptKey, StoreError};
 
 use super::operation::{CrashPoint, StoreCall, StoreFault};
 
@@ -19,7 +19,7 @@ pub(super) struct Faults {
     /// Since the store refuses to record anything.
     pub(super) records_fail: Option<Stopwatch>,
     /// Attempts that the store was asked to un-count, and has not.
-    pub(super) uncounts_owed: HashSet<ChargedAttempt>,
+    pub(super) uncounts_owed: HashSet<AttemptKey>,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
     /// A fault was handed out that ends the process, or its start.

@@ -9,9 +9,9 @@ use callback_dispatcher::clock::Stopwatch;
 use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
 use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
-    Arrivals, CarriedOut, ChargedAttempt, Claim, ClaimResult, CompletedAttempt, Endpoint,
-    EnqueueError, Lease, LedgerEntry, Queue, Recorded, RecordedAttempt, Refund, Retention,
-    StoreError, Survey, Unobserved, Unrecorded, Unreleased,
+    Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CompletedAttempt, Endpoint,
+    EnqueueError, Lease, Queue, Recorded, RecordedAttempt, Retention, StoreError, Survey, Uncount,
+    Unobserved, Unrecorded, Unreleased,
 };
 use tokio::sync::Notify;
 
@@ -191,9 +191,9 @@ impl Queue for SimulatedQueue {
         Ok(())
     }
 
-    async fn refund(&self, refund: Refund) -> Result<Vec<ChargedAttempt>, StoreError> {
-        if refund.attempts.len() > UNCOUNTED_MAX {
-            let asked = refund.attempts.len();
+    async fn uncount(&self, uncount: Uncount) -> Result<Vec<AttemptKey>, StoreError> {
+        if uncount.attempts.len() > UNCOUNTED_MAX {
+            let asked = uncount.attempts.len();
             let mut world = self.world.lock();
             world
                 .oracle
@@ -201,13 +201,13 @@ impl Queue for SimulatedQueue {
         }
         if let Err(error) = self.meets(StoreCall::Refunding, &[]).await {
             let mut world = self.world.lock();
-            world.faults.uncounts_owed.extend(refund.attempts);
+            world.faults.uncounts_owed.extend(uncount.attempts);
             return Err(error);
         }
-        let (asked, due) = (refund.attempts.clone(), refund.due.as_millis());
+        let (asked, due) = (uncount.attempts.clone(), uncount.due.as_millis());
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
         to_its_end(async move {
-            let unknown = uninterrupted(inner.refund(refund)).await?;
+            let unknown = uninterrupted(inner.uncount(uncount)).await?;
             let mut world = world.lock();
             for attempt in &asked {
                 world.faults.uncounts_owed.remove(attempt);
@@ -264,8 +264,8 @@ impl Queue for SimulatedQueue {
         Ok(carried_out)
     }
 
-    async fn write_ledger(&self, entry: LedgerEntry) -> Result<(), StoreError> {
-        uninterrupted(self.inner.write_ledger(entry)).await
+    async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        uninterrupted(self.inner.write_audit(entry)).await
     }
 
     async fn maintain(&self) -> Result<(), StoreError> {

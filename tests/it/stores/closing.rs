@@ -1,15 +1,15 @@
-//! Closing a day: what was left open is written along with its link, whoever else is at it.
+//! Closing a day: what was left open is written along with its record, even if others close it too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use callback_dispatcher::clock::ManualClock;
 use callback_dispatcher::domain::{
-    CallbackId, Day, Fate, Lines, Link, LinkIds, NO_LINK, Timestamp,
+    CallbackId, Day, DayIds, DayRecord, Lines, NO_PREVIOUS_DAY, ReconciledState, Timestamp,
 };
 use callback_dispatcher::housekeeping::{Closing, HousekeepingJob};
 use callback_dispatcher::reconciliation::{Retained, close_days, verify};
-use callback_dispatcher::store::{LedgerEntry, LeftOpen, Queue};
+use callback_dispatcher::store::{AuditEntry, LeftOpen, Queue};
 
 use super::Backend;
 use super::reading::{MIDNIGHT, fill};
@@ -27,28 +27,28 @@ fn day() -> Day {
     Day::of(Timestamp::from_millis(MIDNIGHT))
 }
 
-/// The link of a day without callbacks, which is the first.
-fn link() -> Link {
-    let ids = LinkIds {
+/// The record of a first day without callbacks.
+fn record() -> DayRecord {
+    let ids = DayIds {
         first: CallbackId(1),
         last: CallbackId(0),
         next: CallbackId(1),
     };
-    Link::seal(day(), NO_LINK, ids, &Lines::default(), CLOSING)
+    DayRecord::seal(day(), NO_PREVIOUS_DAY, ids, &Lines::default(), CLOSING)
 }
 
-async fn note(queue: &Arc<dyn Queue>, id: i64, fate: Fate) {
+async fn note(queue: &Arc<dyn Queue>, id: i64, state: ReconciledState) {
     let left_open = LeftOpen {
         id: CallbackId(id),
-        fate,
+        state,
         seq: 2,
     };
-    let entry = LedgerEntry::LeftOpen(day(), vec![left_open]);
-    queue.write_ledger(entry).await.expect("noted");
+    let entry = AuditEntry::LeftOpen(day(), vec![left_open]);
+    queue.write_audit(entry).await.expect("noted");
 }
 
 async fn begin(queue: &Arc<dyn Queue>) {
-    let begun = queue.write_ledger(LedgerEntry::Begin(day())).await;
+    let begun = queue.write_audit(AuditEntry::Begin(day())).await;
     begun.expect("begun");
 }
 
@@ -56,16 +56,16 @@ async fn notes_of_a_closing_that_was_cut_off_are_forgotten(kind: StoreKind) {
     let backend = Backend::new(kind);
     let queue = backend.queue().await;
     begin(&queue).await;
-    note(&queue, 1, Fate::Pending).await;
-    note(&queue, 2, Fate::Unknown).await;
+    note(&queue, 1, ReconciledState::Pending).await;
+    note(&queue, 2, ReconciledState::Unknown).await;
     begin(&queue).await;
-    note(&queue, 2, Fate::Exhausted).await;
-    note(&queue, 3, Fate::Cancelled).await;
-    let closed = LedgerEntry::Link(Box::new(link()));
-    assert_eq!(queue.write_ledger(closed.clone()).await, Ok(()));
+    note(&queue, 2, ReconciledState::Exhausted).await;
+    note(&queue, 3, ReconciledState::Cancelled).await;
+    let closed = AuditEntry::Closed(Box::new(record()));
+    assert_eq!(queue.write_audit(closed.clone()).await, Ok(()));
     assert_eq!(backend.sql(OPEN), "2|exhausted|2\n3|cancelled|2");
-    assert_eq!(backend.ledger().await.links().await, Ok(vec![link()]));
-    let again = queue.write_ledger(closed).await.expect_err("it is closed");
+    assert_eq!(backend.audit_chain().await.days().await, Ok(vec![record()]));
+    let again = queue.write_audit(closed).await.expect_err("it is closed");
     assert!(again.to_string().contains("reconciliation"), "{again}");
     assert_eq!(backend.sql(OPEN), "2|exhausted|2\n3|cancelled|2");
     queue.close().await;
@@ -77,13 +77,13 @@ async fn a_dispatcher_does_not_take_anothers_notes_away() {
     let backend = Backend::postgres();
     let (one, other) = (backend.queue().await, backend.queue().await);
     begin(&one).await;
-    note(&one, 1, Fate::Exhausted).await;
+    note(&one, 1, ReconciledState::Exhausted).await;
     begin(&other).await;
-    note(&other, 1, Fate::Pending).await;
-    let closed = || LedgerEntry::Link(Box::new(link()));
-    assert_eq!(one.write_ledger(closed()).await, Ok(()));
+    note(&other, 1, ReconciledState::Pending).await;
+    let closed = || AuditEntry::Closed(Box::new(record()));
+    assert_eq!(one.write_audit(closed()).await, Ok(()));
     assert_eq!(backend.sql(OPEN), "1|exhausted|2");
-    let late = other.write_ledger(closed()).await;
+    let late = other.write_audit(closed()).await;
     late.expect_err("the other was first");
     assert_eq!(backend.sql(OPEN), "1|exhausted|2");
     one.close().await;
@@ -96,19 +96,19 @@ async fn dispatchers_that_close_a_day_at_once_leave_a_whole_chain() {
         let backend = Backend::postgres();
         fill(&backend);
         let (one, other) = (backend.queue().await, backend.queue().await);
-        let ledger = backend.ledger().await;
+        let chain = backend.audit_chain().await;
         let closed = tokio::join!(
-            close_days(&*ledger, &*one, CLOSING),
-            close_days(&*ledger, &*other, CLOSING)
+            close_days(&*chain, &*one, CLOSING),
+            close_days(&*chain, &*other, CLOSING)
         );
         assert!(closed.0.is_ok() || closed.1.is_ok(), "{closed:?}");
         let retained = Retained {
             keep: Duration::MAX,
             now: CLOSING,
         };
-        let verified = verify(&*ledger, retained).await.expect("readable");
+        let verified = verify(&*chain, retained).await.expect("readable");
         assert!(verified.faults.is_empty(), "{closed:?}: {verified:#?}");
-        assert_eq!(ledger.links().await.map(|links| links.len()), Ok(1));
+        assert_eq!(chain.days().await.map(|records| records.len()), Ok(1));
         one.close().await;
         other.close().await;
     }
@@ -118,17 +118,17 @@ async fn dispatchers_that_close_a_day_at_once_leave_a_whole_chain() {
 async fn the_first_dispatcher_closes_days_for_all_of_them() {
     let backend = Backend::postgres();
     let (first, second) = (backend.queue().await, backend.queue().await);
-    let ledger = backend.ledger().await;
+    let chain = backend.audit_chain().await;
     let job = |queue: &Arc<dyn Queue>| Closing {
-        ledger: Arc::clone(&ledger),
+        chain: Arc::clone(&chain),
         queue: Arc::clone(queue),
         clock: Arc::new(ManualClock::at(CLOSING)),
     };
     assert_eq!(job(&second).run().await, Ok(()));
-    assert_eq!(ledger.last_link().await, Ok(None));
+    assert_eq!(chain.newest_day().await, Ok(None));
     assert_eq!(job(&first).run().await, Ok(()));
-    let newest = ledger.last_link().await.expect("read");
-    assert_eq!(newest.map(|link| link.day), Some(day()));
+    let newest = chain.newest_day().await.expect("read");
+    assert_eq!(newest.map(|record| record.day), Some(day()));
     first.close().await;
     second.close().await;
 }
@@ -137,7 +137,7 @@ async fn the_first_dispatcher_closes_days_for_all_of_them() {
 async fn a_callback_that_is_committed_late_belongs_to_the_next_day(kind: StoreKind) {
     let backend = Backend::new(kind);
     let queue = backend.queue().await;
-    let ledger = backend.ledger().await;
+    let ledger = backend.audit_chain().await;
     let next_morning = MIDNIGHT + 25 * 3_600_000;
     let insert = |id: i64, created_at: i64| {
         let (id, created_at) = (id.to_string(), created_at.to_string());
@@ -154,7 +154,7 @@ async fn a_callback_that_is_committed_late_belongs_to_the_next_day(kind: StoreKi
     let queued: Vec<_> = closed
         .expect("closed")
         .iter()
-        .map(|link| link.counts.queued)
+        .map(|record| record.counts.queued)
         .collect();
     assert_eq!(queued, [2]);
     queue.close().await;

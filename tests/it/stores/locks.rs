@@ -6,8 +6,8 @@ use std::time::Duration;
 use callback_dispatcher::domain::{Next, Outcome};
 use callback_dispatcher::store::postgres::FleetTiming;
 use callback_dispatcher::store::{
-    ChargedAttempt, ClaimedCallback, CompletedAttempt, Lease, Queue, Recorded, RecordedAttempt,
-    Refund, Unrecorded,
+    AttemptKey, ClaimedCallback, CompletedAttempt, Lease, Queue, Recorded, RecordedAttempt,
+    Uncount, Unrecorded,
 };
 use tokio_postgres::NoTls;
 
@@ -101,19 +101,19 @@ async fn record_release_and_uncount_lock_rows_in_the_order_of_their_ids() {
     let mut attempts: Vec<CompletedAttempt> = claimed.into_iter().map(exhausted).collect();
     attempts.reverse();
     let leases = attempts.iter().map(|attempt| &attempt.claimed.lease);
-    let charged: Vec<ChargedAttempt> = leases.map(Lease::attempt).collect();
+    let counted: Vec<AttemptKey> = leases.map(Lease::attempt).collect();
     let recording = Arc::clone(&queue);
     let work = async move { recording.record(attempts).await };
     let recorded = assert_locks_lowest_id_first(&backend, work).await;
     assert!(applied(recorded));
 
     let uncounting = Arc::clone(&queue);
-    let refund = Refund {
-        attempts: charged,
+    let uncount = Uncount {
+        attempts: counted,
         reason: "; our own outage",
         due: at(9),
     };
-    let work = async move { uncounting.refund(refund).await };
+    let work = async move { uncounting.uncount(uncount).await };
     let unknown = assert_locks_lowest_id_first(&backend, work).await;
     assert_eq!(unknown, Ok(Vec::new()));
     queue.close().await;

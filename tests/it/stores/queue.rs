@@ -2,8 +2,8 @@
 
 use callback_dispatcher::domain::{CallbackId, Next, Outcome, Timestamp};
 use callback_dispatcher::store::{
-    ChargedAttempt, ClaimResult, ClaimedCallback, Endpoint, EndpointDue, EnqueueError, Queue,
-    Recorded, Refund, StoreError,
+    AttemptKey, ClaimResult, ClaimedCallback, Endpoint, EndpointDue, EnqueueError, Queue, Recorded,
+    StoreError, Uncount,
 };
 
 use super::{Backend, ONE, at, enqueue, enqueue_for};
@@ -185,22 +185,22 @@ async fn an_attempt_is_uncounted_once(kind: StoreKind) {
     enqueue(&*queue, &["a"], at(0)).await;
     let claimed = claim_one(&*queue, at(1)).await;
     let _ = record(&*queue, claimed, Outcome::Connect, Next::Exhausted, at(1)).await;
-    let charged = |id, seq| ChargedAttempt {
+    let charged = |id, seq| AttemptKey {
         id: CallbackId(id),
         seq,
     };
-    let refund = Refund {
+    let uncount = Uncount {
         attempts: vec![charged(1, 1), charged(1, 2), charged(5, 1)],
         reason: "; not counted",
         due: at(15),
     };
-    let unknown = queue.refund(refund.clone()).await;
+    let unknown = queue.uncount(uncount.clone()).await;
     assert_eq!(unknown, Ok(vec![charged(1, 2), charged(5, 1)]));
     let due = at(15).as_millis();
     assert_eq!(row(&backend), format!("pending|0|{due}|1|connect|0|1|1"));
     let log = "SELECT counted, detail FROM callback_attempt";
     assert_eq!(backend.sql(log), "0|it was connect; not counted");
-    let again = queue.refund(refund).await.expect("nothing to do");
+    let again = queue.uncount(uncount).await.expect("nothing to do");
     assert_eq!(again.len(), 2);
     assert_eq!(row(&backend), format!("pending|0|{due}|1|connect|0|1|1"));
     queue.close().await;

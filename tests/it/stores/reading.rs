@@ -2,7 +2,7 @@
 
 use callback_dispatcher::domain::{CallbackId, Day, Kind, ResultKey, Timestamp};
 use callback_dispatcher::reconciliation::close_days;
-use callback_dispatcher::store::{Filter, Glance, ShownState};
+use callback_dispatcher::store::{Filter, NewestOfState, ShownState};
 
 use super::Backend;
 use crate::support::callback::insert;
@@ -118,15 +118,15 @@ async fn both_databases_give_the_same_answers() {
         }
         for state in ShownState::ALL {
             for app_id in [None, Some("7".to_owned())] {
-                let glance = Glance {
+                let newest = NewestOfState {
                     state,
                     app_id,
                     outcome: None,
                     limit: 10,
                 };
-                let seen = inspection.glance(glance).await.expect("seen");
+                let seen = inspection.newest_of_state(newest).await.expect("seen");
                 let ids: Vec<i64> = seen.iter().map(|row| row.id.0).collect();
-                said += &format!("glance {state} {ids:?}\n");
+                said += &format!("newest {state} {ids:?}\n");
             }
         }
         for id in 1..=8 {
@@ -146,26 +146,26 @@ async fn both_databases_give_a_day_the_same_digest() {
     let mut answers = Vec::new();
     for backend in both() {
         fill(&backend);
-        let (queue, ledger) = (backend.queue().await, backend.ledger().await);
+        let (queue, chain) = (backend.queue().await, backend.audit_chain().await);
         let now = Timestamp::from_millis(MIDNIGHT + 2 * 86_400_000 + 7_200_000);
-        close_days(ledger.as_ref(), queue.as_ref(), now)
+        close_days(chain.as_ref(), queue.as_ref(), now)
             .await
             .expect("closed");
-        let links = ledger.links().await.expect("read");
+        let records = chain.days().await.expect("read");
         assert!(
-            links.iter().any(|link| link.counts.queued == 7),
-            "{links:#?}"
+            records.iter().any(|record| record.counts.queued == 7),
+            "{records:#?}"
         );
         let day = Day::of(Timestamp::from_millis(MIDNIGHT));
-        let mut said = format!("{links:#?} {:?}", ledger.last_link().await);
+        let mut said = format!("{records:#?} {:?}", chain.newest_day().await);
         for as_of in [None, Some(day)] {
-            let page = callback_dispatcher::store::LedgerPage {
+            let page = callback_dispatcher::store::AuditPage {
                 after: CallbackId(1),
-                to: ledger.newest().await.expect("read"),
+                to: chain.newest().await.expect("read"),
                 as_of,
                 limit: 4,
             };
-            said += &format!("{:#?}", ledger.page(page).await.expect("read"));
+            said += &format!("{:#?}", chain.page(page).await.expect("read"));
         }
         let key = |kind, number: &str| ResultKey {
             kind,
@@ -178,7 +178,7 @@ async fn both_databases_give_a_day_the_same_digest() {
             key(Kind::Payment, "nr-1"),
             key(Kind::Payment, "np-c"),
         ];
-        let results = ledger.results(keys).await.expect("read");
+        let results = chain.results(keys).await.expect("read");
         let is_there: Vec<bool> = results.iter().map(Option::is_some).collect();
         assert_eq!(is_there, [true, false, true, false, true]);
         said += &format!("{results:?}");

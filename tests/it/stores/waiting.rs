@@ -2,7 +2,7 @@
 
 use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::{
-    CallbackRow, CommandId, Filter, Glance, Pause, PauseScope, ShownState, Stats,
+    CallbackRow, CommandId, Filter, NewestOfState, Pause, PauseScope, ShownState, Stats,
 };
 
 use super::Backend;
@@ -70,8 +70,8 @@ fn ids(rows: &[CallbackRow]) -> Vec<i64> {
     rows.iter().map(|row| row.id.0).collect()
 }
 
-fn glance(state: ShownState) -> Glance {
-    Glance {
+fn newest(state: ShownState) -> NewestOfState {
+    NewestOfState {
         state,
         app_id: None,
         outcome: None,
@@ -89,27 +89,30 @@ async fn each_state_is_listed_in_an_order_of_its_own(kind: StoreKind) {
         (ShownState::Delivered, vec![10, 9]),
         (ShownState::Exhausted, vec![]),
     ] {
-        let seen = inspection.glance(glance(state)).await.expect("seen");
+        let seen = inspection
+            .newest_of_state(newest(state))
+            .await
+            .expect("seen");
         assert_eq!(ids(&seen), expected, "{state}");
         assert!(seen.iter().all(|row| row.state == state), "{seen:?}");
     }
-    let of_an_app = Glance {
+    let of_an_app = NewestOfState {
         app_id: Some("7".to_owned()),
         limit: 1,
-        ..glance(ShownState::Pending)
+        ..newest(ShownState::Pending)
     };
-    let seen = inspection.glance(of_an_app).await.expect("seen");
+    let seen = inspection.newest_of_state(of_an_app).await.expect("seen");
     assert_eq!(ids(&seen), [8]);
-    let with_outcome = |outcome: &str| Glance {
+    let with_outcome = |outcome: &str| NewestOfState {
         outcome: Some(outcome.to_owned()),
-        ..glance(ShownState::Delivered)
+        ..newest(ShownState::Delivered)
     };
     for (outcome, expected) in [
         ("acknowledged", vec![10, 9]),
         ("refused", vec![]),
         ("acknowledged\0", vec![]),
     ] {
-        let seen = inspection.glance(with_outcome(outcome)).await;
+        let seen = inspection.newest_of_state(with_outcome(outcome)).await;
         assert_eq!(ids(&seen.expect("seen")), expected, "{outcome:?}");
     }
 }

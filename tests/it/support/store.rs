@@ -7,7 +7,7 @@ use callback_dispatcher::store::postgres::{
     self, FleetTiming, PostgresCommands, PostgresInspection, PostgresQueue,
 };
 use callback_dispatcher::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteQueue};
-use callback_dispatcher::store::{Commands, Inspection, Ledger, OpenError, Queue, Unobserved};
+use callback_dispatcher::store::{AuditChain, Commands, Inspection, OpenError, Queue, Unobserved};
 use serde_json::Value;
 
 use super::postgres::{Database, Server};
@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// The side of an auditor.
-    pub(crate) async fn ledger(&self) -> Arc<dyn Ledger> {
+    pub(crate) async fn audit_chain(&self) -> Arc<dyn AuditChain> {
         match self {
             Self::Sqlite(path) => Arc::new(SqliteInspection::open(path).expect("readable")),
             Self::Postgres(at) => Arc::new(inspection(at).await),

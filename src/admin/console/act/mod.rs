@@ -183,18 +183,7 @@ fn form(
     selectors: &Selectors,
     fault: Option<&str>,
 ) -> Response {
-    let (title, words) = match action {
-        Action::Resend => (
-            "Resend",
-            "Opens a new round with a full budget of attempts.",
-        ),
-        Action::Cancel => ("Cancel", "Calls off what is pending, for good."),
-        Action::Pause => (
-            "Pause",
-            "Nothing more is sent there until it is resumed. What is queued waits.",
-        ),
-        Action::Resume => ("Resume", "Ends a pause; what has waited is sent."),
-    };
+    let (title, words) = action.describe();
     let page = Page {
         section: Section::Elsewhere,
         title,
@@ -225,7 +214,7 @@ fn form(
 
 /// Whether there may be many of them.
 const fn is_by_filter(action: Action, selectors: &Selectors) -> bool {
-    matches!(action, Action::Resend | Action::Cancel) && selectors.callback_id.is_none()
+    action.selects_callbacks() && selectors.callback_id.is_none()
 }
 
 fn times(choice: &Choice) -> Markup {

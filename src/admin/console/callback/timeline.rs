@@ -8,7 +8,7 @@ use crate::admin::console::text::{Moment, Untrusted, duration, relative};
 use crate::admin::console::{paths, show};
 use crate::domain::{Outcome, Timestamp, visible_lines};
 use crate::explanation::{AttemptReport, CallbackReport, SentMessage};
-use crate::store::{AttemptRow, CallbackRow, CommandNote, ShownState, Touch};
+use crate::store::{AttemptRow, CallbackRow, CommandNote, ShownState};
 
 /// Attempts shown on the page; a merchant that was resent to for weeks has more.
 const ATTEMPTS_MAX: usize = 200;
@@ -62,16 +62,10 @@ pub(super) fn show(report: &CallbackReport, now: Timestamp) -> Markup {
 
 /// What an operator did with it.
 fn note_item(note: &CommandNote) -> Markup {
-    let words = match note.what {
-        Touch::Awaited => "To be acted on once its attempt has ended",
-        Touch::Resent => "Resent: a new round",
-        Touch::Cancelled => "Cancelled",
-        Touch::Skipped => "Left as it was",
-    };
     html! {
         li {
             div .head {
-                h3 { (words) }
+                h3 { (note.what.describe()) }
                 (Moment(note.at))
                 span .soft { "by " (Untrusted(&note.actor)) ", "
                     a href=(paths::command(note.command_id)) { "command " (note.command_id.0) } }

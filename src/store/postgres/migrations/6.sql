@@ -201,4 +201,81 @@ CREATE INDEX callback_by_created ON callback_queue (created_at, id);
 ALTER TRIGGER callback_queue_keeps_what_is_owed ON callback_queue RENAME TO callback_queue_refuse_delete;
 ALTER TRIGGER callback_queue_wakes_the_dispatcher ON callback_queue RENAME TO callback_queue_notify;
 
+ALTER TABLE operator_command RENAME COLUMN looked_up_to TO scan_position;
+ALTER TABLE operator_command RENAME COLUMN looks_up_to TO scan_end;
+
+-- What belongs to a callback is pruned with it.
+CREATE INDEX reconciliation_open_by_callback ON reconciliation_open (callback_id);
+CREATE FUNCTION operator_command_item_keep() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM callback_queue WHERE id = OLD.callback_id) THEN
+    RAISE EXCEPTION USING
+      MESSAGE = 'operator_command_item: what operators did is kept as long as the callback',
+      ERRCODE = 'integrity_constraint_violation',
+      SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+  END IF;
+  RETURN OLD;
+END $$;
+DROP TRIGGER operator_command_item_is_kept ON operator_command_item;
+CREATE TRIGGER operator_command_item_is_kept
+BEFORE DELETE ON operator_command_item FOR EACH ROW
+EXECUTE FUNCTION operator_command_item_keep();
+CREATE OR REPLACE FUNCTION reconciliation_open_guard() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+  line record;
+BEGIN
+  IF TG_OP = 'DELETE' THEN
+    line := OLD;
+    IF NOT EXISTS (SELECT 1 FROM callback_queue WHERE id = OLD.callback_id) THEN RETURN OLD; END IF;
+  ELSE
+    line := NEW;
+  END IF;
+  IF line.day <= (SELECT max(day) FROM reconciliation) THEN
+    RAISE EXCEPTION USING
+      MESSAGE = 'reconciliation_open: this day is closed',
+      ERRCODE = 'integrity_constraint_violation',
+      SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+  END IF;
+  RETURN line;
+END $$;
+CREATE OR REPLACE FUNCTION callback_queue_delete_attempts() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  DELETE FROM callback_attempt a USING deleted_callbacks d WHERE a.callback_id = d.id;
+  DELETE FROM operator_command_item i USING deleted_callbacks d WHERE i.callback_id = d.id AND i.what <> 'awaited';
+  DELETE FROM reconciliation_open o USING deleted_callbacks d WHERE o.callback_id = d.id;
+  RETURN NULL;
+END $$;
+DELETE FROM operator_command_item i
+WHERE what <> 'awaited' AND NOT EXISTS (SELECT 1 FROM callback_queue q WHERE q.id = i.callback_id);
+DELETE FROM reconciliation_open o
+WHERE NOT EXISTS (SELECT 1 FROM callback_queue q WHERE q.id = o.callback_id);
+
+CREATE VIEW operator_command_status AS
+SELECT
+  c.id,
+  c.action,
+  c.callback_id,
+  c.order_number,
+  c.app_id,
+  c.origin,
+  c.state,
+  callback_time(c.since)                                                                      AS since,
+  callback_time(c.until)                                                                      AS until,
+  c.dry_run,
+  c.actor,
+  c.reason,
+  c.status,
+  c.selected,
+  c.done,
+  c.skipped,
+  c.skipped_why,
+  c.answer,
+  callback_time(c.created_at)                                                                 AS created_at,
+  callback_time(c.started_at)                                                                 AS started_at,
+  callback_time(c.finished_at)                                                                AS finished_at
+FROM operator_command c;
+
 UPDATE queue_schema SET version = 6;

@@ -246,3 +246,61 @@ BEFORE DELETE ON callback_queue WHEN OLD.state = 'pending'
 BEGIN
   SELECT RAISE(ABORT, 'callback_queue: a pending callback is owed to a merchant; cancel it, do not delete it');
 END;
+
+ALTER TABLE operator_command RENAME COLUMN looked_up_to TO scan_position;
+ALTER TABLE operator_command RENAME COLUMN looks_up_to TO scan_end;
+
+-- What belongs to a callback is pruned with it.
+CREATE INDEX reconciliation_open_by_callback ON reconciliation_open (callback_id);
+DROP TRIGGER operator_command_item_is_kept;
+CREATE TRIGGER operator_command_item_is_kept
+BEFORE DELETE ON operator_command_item
+WHEN EXISTS (SELECT 1 FROM callback_queue WHERE id = OLD.callback_id)
+BEGIN
+  SELECT RAISE(ABORT, 'operator_command_item: what operators did is kept as long as the callback');
+END;
+DROP TRIGGER reconciliation_open_is_kept_with_its_day;
+CREATE TRIGGER reconciliation_open_is_kept_with_its_day
+BEFORE DELETE ON reconciliation_open
+WHEN OLD.day <= (SELECT max(day) FROM reconciliation)
+  AND EXISTS (SELECT 1 FROM callback_queue WHERE id = OLD.callback_id)
+BEGIN
+  SELECT RAISE(ABORT, 'reconciliation_open: this day is closed');
+END;
+DELETE FROM operator_command_item
+WHERE what <> 'awaited' AND NOT EXISTS (SELECT 1 FROM callback_queue q WHERE q.id = callback_id);
+DELETE FROM reconciliation_open
+WHERE NOT EXISTS (SELECT 1 FROM callback_queue q WHERE q.id = callback_id);
+DROP TRIGGER callback_queue_takes_its_attempts_along;
+CREATE TRIGGER callback_queue_takes_its_attempts_along
+AFTER DELETE ON callback_queue
+BEGIN
+  DELETE FROM callback_attempt WHERE callback_id = OLD.id;
+  DELETE FROM operator_command_item WHERE callback_id = OLD.id AND what <> 'awaited';
+  DELETE FROM reconciliation_open WHERE callback_id = OLD.id;
+END;
+
+CREATE VIEW operator_command_status AS
+SELECT
+  c.id,
+  c.action,
+  c.callback_id,
+  c.order_number,
+  c.app_id,
+  c.origin,
+  c.state,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.since / 1000.0, 'unixepoch')                               AS since,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.until / 1000.0, 'unixepoch')                               AS until,
+  c.dry_run,
+  c.actor,
+  c.reason,
+  c.status,
+  c.selected,
+  c.done,
+  c.skipped,
+  c.skipped_why,
+  c.answer,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.created_at / 1000.0, 'unixepoch')                          AS created_at,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.started_at / 1000.0, 'unixepoch')                          AS started_at,
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.finished_at / 1000.0, 'unixepoch')                         AS finished_at
+FROM operator_command c;

@@ -46,7 +46,7 @@ VALUES
 UPDATE operator_command SET status = 'done', started_at = 10, finished_at = 11, selected = 2, done = 1, skipped = 1,
   skipped_why = '{"acknowledged":1}', answer = '1 of 2' WHERE id = 1;
 UPDATE operator_command SET status = 'done', started_at = 10, finished_at = 11 WHERE id IN (2, 3);
-UPDATE operator_command SET status = 'running', started_at = 10, looked_up_to = 4, looks_up_to = 11 WHERE id = 5;
+UPDATE operator_command SET status = 'running', started_at = 10, scan_position = 4, scan_end = 11 WHERE id = 5;
 INSERT INTO operator_command_item (command_id, callback_id, what, why, at)
 VALUES (1, 2, 'skipped', 'acknowledged', 10), (1, 3, 'resent', '', 10);
 INSERT INTO paused (scope, name, command_id, since)

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use callback_dispatcher::domain::{CallbackId, Next, Outcome, Timestamp};
 use callback_dispatcher::store::{
-    Action, ClaimedCallback, CommandId, Commands, Endpoint, NewCommand, Queue, Recorded, Remaining,
-    StoredState, Touch,
+    Action, ClaimedCallback, CommandId, Commands, Endpoint, ItemEffect, NewCommand, Queue,
+    Recorded, Remaining, StoredState,
 };
 
 use super::{Backend, ONE, at};
@@ -228,7 +228,7 @@ async fn a_resend_is_paced_and_tells_which_origins_are_due(kind: StoreKind) {
     };
     assert_eq!(
         (note.command_id, note.what, note.at),
-        (id, Touch::Resent, at(10))
+        (id, ItemEffect::Resent, at(10))
     );
     assert_eq!(
         (&note.actor[..], &note.reason[..]),

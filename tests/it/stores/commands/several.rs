@@ -55,7 +55,7 @@ async fn several_dispatchers_do_each_callback_once() {
     assert_eq!(fixture.sql(states), "cancelled|2000\npending|345");
 }
 
-/// Who did not carry it out hears of what has become due.
+/// A dispatcher that did not carry out the command is notified of what has become due.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_dispatchers_hear_of_what_is_resent() {
     let fixture = Fixture::of(Backend::postgres()).await;
@@ -74,7 +74,7 @@ async fn the_other_dispatchers_hear_of_what_is_resent() {
         }
     };
     let heard = tokio::time::timeout(Duration::from_secs(10), hearing).await;
-    let heard = heard.expect("heard of it");
+    let heard = heard.expect("notified");
     assert_eq!(heard[0].endpoint, Endpoint::new("6", TWO));
 }
 

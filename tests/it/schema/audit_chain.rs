@@ -1,9 +1,9 @@
-//! What may stand in the chain of days. That nothing of it changes: `reconcile/tampering.rs`.
+//! What may stand in the audit chain. That nothing of it changes: `reconcile/tampering.rs`.
 
 use super::{CLIENTS, Queue, Statement, plain};
 
-/// A good first link, with `columns` set otherwise.
-fn link(changes: &[(&str, &str)]) -> Statement {
+/// A good first record, with `columns` set otherwise.
+fn record(changes: &[(&str, &str)]) -> Statement {
     let zeros = format!("'{}'", "0".repeat(64));
     let digest = format!("'{}'", "ab".repeat(32));
     let mut columns = vec![
@@ -35,23 +35,23 @@ fn link(changes: &[(&str, &str)]) -> Statement {
 }
 
 #[test]
-fn a_link_is_whole_and_of_a_day() {
+fn a_day_record_is_whole_and_of_a_day() {
     let upper = format!("'{}'", "AB".repeat(32));
     let table = [
-        (link(&[("day", "'2027-02-30'")]), "day_is_a_day"),
-        (link(&[("day", "'24.11.2026'")]), "day_is_a_day"),
-        (link(&[("day", "'2026-11-24 '")]), "day_is_a_day"),
+        (record(&[("day", "'2027-02-30'")]), "day_is_a_day"),
+        (record(&[("day", "'24.11.2026'")]), "day_is_a_day"),
+        (record(&[("day", "'2026-11-24 '")]), "day_is_a_day"),
         (
-            link(&[("digest", "'ab'")]),
+            record(&[("digest", "'ab'")]),
             "digests_are_64_hexadecimal_digits",
         ),
         (
-            link(&[("rows_sha256", &upper)]),
+            record(&[("rows_sha256", &upper)]),
             "digests_are_64_hexadecimal_digits",
         ),
-        (link(&[("queued", "8")]), "each_callback_is_counted_once"),
-        (link(&[("unknown", "2")]), "each_callback_is_counted_once"),
-        (link(&[("previous", &upper)]), "goes behind the newest"),
+        (record(&[("queued", "8")]), "each_callback_is_counted_once"),
+        (record(&[("unknown", "2")]), "each_callback_is_counted_once"),
+        (record(&[("previous", &upper)]), "goes behind the newest"),
         (
             plain("INSERT INTO reconciliation_open VALUES ('2026-11-24', 1, 'acknowledged', 1)"),
             "state_is_known",
@@ -60,6 +60,6 @@ fn a_link_is_whole_and_of_a_day() {
     for client in CLIENTS {
         let queue = Queue::of(client);
         queue.refuses(client, &table);
-        queue.takes(client, &[link(&[])]);
+        queue.takes(client, &[record(&[])]);
     }
 }

@@ -1,4 +1,4 @@
-//! The chain: each day's link holds the digest of the one before.
+//! The audit chain: a record for each day, which holds the digest of the day before.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 use super::super::timestamp::Timestamp;
 use super::super::value::CallbackId;
 use super::day::Day;
-use super::line::{Fate, ReconciledCallback};
+use super::line::{ReconciledCallback, ReconciledState};
 
-/// What stands for the digest before the first link.
-pub const NO_LINK: Digest = Digest([0; 32]);
+/// The digest before the first day.
+pub const NO_PREVIOUS_DAY: Digest = Digest([0; 32]);
 
 /// Names the format; another one gets another name.
 const FORMAT: &str = "callback-dispatcher day 1";
@@ -49,33 +49,33 @@ impl Serialize for Digest {
     }
 }
 
-/// Callbacks by how they stand.
+/// Callbacks by their reconciled state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// All of them.
     pub queued: u64,
-    /// See [`Fate::Acknowledged`].
+    /// See [`ReconciledState::Acknowledged`].
     pub acknowledged: u64,
-    /// See [`Fate::Exhausted`].
+    /// See [`ReconciledState::Exhausted`].
     pub exhausted: u64,
-    /// See [`Fate::Cancelled`].
+    /// See [`ReconciledState::Cancelled`].
     pub cancelled: u64,
-    /// See [`Fate::Pending`].
+    /// See [`ReconciledState::Pending`].
     pub pending: u64,
-    /// See [`Fate::Unknown`].
+    /// See [`ReconciledState::Unknown`].
     pub unknown: u64,
 }
 
 impl Counts {
     /// Counts one more.
-    pub const fn add(&mut self, fate: Fate) {
+    pub const fn add(&mut self, state: ReconciledState) {
         self.queued += 1;
-        let count = match fate {
-            Fate::Acknowledged => &mut self.acknowledged,
-            Fate::Exhausted => &mut self.exhausted,
-            Fate::Cancelled => &mut self.cancelled,
-            Fate::Pending => &mut self.pending,
-            Fate::Unknown => &mut self.unknown,
+        let count = match state {
+            ReconciledState::Acknowledged => &mut self.acknowledged,
+            ReconciledState::Exhausted => &mut self.exhausted,
+            ReconciledState::Cancelled => &mut self.cancelled,
+            ReconciledState::Pending => &mut self.pending,
+            ReconciledState::Unknown => &mut self.unknown,
         };
         *count += 1;
     }
@@ -95,7 +95,7 @@ impl Lines {
     pub fn add(&mut self, callback: &ReconciledCallback) {
         self.hasher.update(callback.line());
         self.hasher.update("\n");
-        self.counts.add(callback.fate);
+        self.counts.add(callback.state);
         let earliest = self.created_from.unwrap_or(callback.created_at);
         self.created_from = Some(earliest.min(callback.created_at));
         self.created_to = self.created_to.max(Some(callback.created_at));
@@ -106,42 +106,42 @@ impl Lines {
         Digest(self.hasher.clone().finalize().into())
     }
 
-    /// How many there were of each fate.
+    /// The number of callbacks in each state.
     pub const fn counts(&self) -> Counts {
         self.counts
     }
 }
 
-/// Which ids a link is about; see the fields of [`Link`].
+/// The ids of a day record; see the fields of [`DayRecord`].
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "they are documented there")]
-pub struct LinkIds {
+pub struct DayIds {
     pub first: CallbackId,
     pub last: CallbackId,
     pub next: CallbackId,
 }
 
-/// What the chain holds of a day.
+/// What the audit chain holds of a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Link {
+pub struct DayRecord {
     /// The day, in UTC.
     pub day: Day,
-    /// The digest of the link before.
+    /// The digest of the record before.
     pub previous: Digest,
     /// No callback below this id belongs to it.
     pub first_id: CallbackId,
-    /// The newest id when it was made: what was queued later belongs to a later link.
+    /// The newest id when the day was closed: a later callback belongs to a later day.
     pub last_id: CallbackId,
-    /// No callback below this id belongs to a later link.
+    /// No callback below this id belongs to a later day.
     pub next_id: CallbackId,
     /// When the earliest of its callbacks was queued.
     pub created_from: Option<Timestamp>,
     /// When the latest was.
     pub created_to: Option<Timestamp>,
-    /// Its callbacks, as they stood when it was made.
+    /// Its callbacks, as they stood when it was closed.
     #[serde(flatten)]
     pub counts: Counts,
-    /// When it was made.
+    /// When it was closed.
     pub closed_at: Timestamp,
     /// The SHA-256 of its lines.
     pub rows_sha256: Digest,
@@ -149,16 +149,16 @@ pub struct Link {
     pub digest: Digest,
 }
 
-impl Link {
-    /// The link of `day` behind the one whose digest is `previous`, over `lines`.
+impl DayRecord {
+    /// The record of `day` after the one whose digest is `previous`, over `lines`.
     pub fn seal(
         day: Day,
         previous: Digest,
-        ids: LinkIds,
+        ids: DayIds,
         lines: &Lines,
         closed_at: Timestamp,
     ) -> Self {
-        let mut link = Self {
+        let mut record = Self {
             day,
             previous,
             first_id: ids.first,
@@ -169,10 +169,10 @@ impl Link {
             counts: lines.counts,
             closed_at,
             rows_sha256: lines.sha256(),
-            digest: NO_LINK,
+            digest: NO_PREVIOUS_DAY,
         };
-        link.digest = link.header_sha256();
-        link
+        record.digest = record.header_sha256();
+        record
     }
 
     /// The text that its digest is made of: a JSON array in the form of a callback's line.
@@ -199,7 +199,7 @@ impl Link {
         .to_string()
     }
 
-    /// What its digest has to be.
+    /// The digest that it must have.
     pub fn header_sha256(&self) -> Digest {
         Digest(Sha256::digest(self.header()).into())
     }

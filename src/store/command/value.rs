@@ -1,4 +1,4 @@
-//! The words that may stand in the columns of `operator_command` and its kin.
+//! The values of columns of `operator_command`, its items, and `paused`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::domain::InvalidValue;
 
-/// A word of a column that only a few may stand in, and back.
+/// The values that a column may have, as words and back.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident, $column:literal, $expected:literal {
         $($(#[$about_word:meta])* $variant:ident = $word:literal,)+
@@ -82,7 +82,7 @@ words! {
 words! {
     /// How far a command has come.
     CommandStatus, "status", "waiting, running, done or refused" {
-        /// No dispatcher has looked at it yet.
+        /// No dispatcher has begun with it.
         Waiting = "waiting",
         /// A part of it is done.
         Running = "running",
@@ -95,14 +95,14 @@ words! {
 
 words! {
     /// What a command did with a callback.
-    Touch, "what", "awaited, resent, cancelled or skipped" {
+    ItemEffect, "what", "awaited, resent, cancelled or skipped" {
         /// It was in flight: the command goes on when that attempt has ended.
         Awaited = "awaited",
         /// It has a new round.
         Resent = "resent",
         /// It was called off.
         Cancelled = "cancelled",
-        /// Its attempt in flight has made the command void.
+        /// Its attempt in flight left the command nothing to do.
         Skipped = "skipped",
     }
 }
@@ -114,5 +114,50 @@ words! {
         Origin = "origin",
         /// An app id.
         App = "app",
+    }
+}
+
+impl Action {
+    /// Its name and its effect, for people.
+    pub const fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Resend => (
+                "Resend",
+                "Opens a new round with a full budget of attempts.",
+            ),
+            Self::Cancel => ("Cancel", "Calls off what is pending, for good."),
+            Self::Pause => (
+                "Pause",
+                "Nothing more is sent there until it is resumed. What is queued waits.",
+            ),
+            Self::Resume => ("Resume", "Ends a pause; what has waited is sent."),
+        }
+    }
+
+    /// What an answer says of the callbacks that it was done with, or would be in a dry run.
+    pub(super) const fn past(self) -> &'static str {
+        match self {
+            Self::Resend => "resent",
+            Self::Cancel => "cancelled",
+            Self::Pause => "paused",
+            Self::Resume => "resumed",
+        }
+    }
+
+    /// Whether it acts on callbacks, not on an origin or an app.
+    pub const fn selects_callbacks(self) -> bool {
+        matches!(self, Self::Resend | Self::Cancel)
+    }
+}
+
+impl ItemEffect {
+    /// The effect in a callback's timeline.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Awaited => "To be acted on once its attempt has ended",
+            Self::Resent => "Resent: a new round",
+            Self::Cancelled => "Cancelled",
+            Self::Skipped => "Left as it was",
+        }
     }
 }

@@ -1,0 +1,143 @@
+//! Carrying out commands.
+//!
+//! Commands are carried out in the order of their ids, so a cancel that was given after a resend has
+//! the last word. Pauses and resumes go before all others. A command that only waits for attempts in
+//! flight does not delay others.
+
+use std::future::Future;
+
+use super::batch::{Batch, BatchResult, Remaining, Task};
+use super::rows::open;
+use super::scan::scan;
+use super::{Action, Command, CommandId, StoredState};
+use crate::domain::Timestamp;
+use crate::store::session::Session;
+use crate::store::{EndpointDue, Origin, StoreError};
+
+/// Commands that are under way at a time; others wait.
+const OPEN_MAX: usize = 64;
+
+/// What [`Queue::carry_out`](super::Queue::carry_out) has done.
+#[derive(Clone, Debug, Default)]
+pub struct CarriedOut {
+    /// What is left.
+    pub remaining: Remaining,
+    /// Endpoints that have something due now, or earlier than before.
+    pub due: Vec<EndpointDue>,
+    /// Commands that have their final answer now.
+    pub answered: Vec<Command>,
+}
+
+/// A dispatcher's store, as far as commands need it.
+pub(in crate::store) trait CommandStore: Sync {
+    /// A session for scans, outside any transaction.
+    type Reader: Session + Sync;
+
+    fn reader(&self) -> &Self::Reader;
+
+    /// Runs a batch in a transaction.
+    fn transact(
+        &self,
+        batch: Batch,
+    ) -> impl Future<Output = Result<Option<BatchResult>, StoreError>> + Send;
+}
+
+/// Does the next batches; see [`Queue::carry_out`](crate::store::Queue::carry_out).
+pub(in crate::store) async fn carry_out(
+    store: &impl CommandStore,
+    now: Timestamp,
+) -> Result<CarriedOut, StoreError> {
+    let mut carried_out = CarriedOut::default();
+    let mut is_scanning = false;
+    for command in open(store.reader(), OPEN_MAX).await? {
+        let Some(step) = Step::of(&command, is_scanning) else {
+            continue;
+        };
+        let scans = matches!(step, Step::Scan);
+        let tasks = match step {
+            Step::Refuse(why) => vec![Task::Refuse(why)],
+            Step::Pause => vec![Task::Pause],
+            Step::Settle => vec![Task::Settle],
+            Step::Scan => {
+                let parts = scan(store.reader(), &command, now).await?;
+                parts.into_iter().map(Task::Act).collect()
+            }
+        };
+        let mut remaining = Remaining::Nothing;
+        for task in tasks {
+            let Some(result) = transact(store, command.id, task, now).await? else {
+                // Another dispatcher is at it; the next call sees what it leaves.
+                carried_out.remaining = carried_out.remaining.max(Remaining::Attempts);
+                return Ok(carried_out);
+            };
+            remaining = result.remaining;
+            carried_out.due.extend(result.due);
+            carried_out.answered.extend(result.answered);
+        }
+        carried_out.remaining = carried_out.remaining.max(remaining);
+        is_scanning |= scans && remaining == Remaining::Work;
+    }
+    Ok(carried_out)
+}
+
+async fn transact(
+    store: &impl CommandStore,
+    command: CommandId,
+    task: Task,
+    now: Timestamp,
+) -> Result<Option<BatchResult>, StoreError> {
+    let batch = |task| Batch { command, task, now };
+    match store.transact(batch(task)).await {
+        // A command that the database refuses must not be tried for ever.
+        Err(error) if error.is_perhaps_one_rows() => {
+            let why = format!("the database refuses it: {error}");
+            store.transact(batch(Task::Refuse(why))).await
+        }
+        done => done,
+    }
+}
+
+/// The next step of a command.
+#[derive(Debug)]
+enum Step {
+    /// It can't be carried out, for this reason.
+    Refuse(String),
+    /// Pause or resume.
+    Pause,
+    /// Find callbacks and act on them.
+    Scan,
+    /// Decide again for the callbacks that were in flight.
+    Settle,
+}
+
+impl Step {
+    /// The next step of `command`. `None`: it waits until an older one has found all its callbacks, so
+    /// that the younger command reaches each callback later.
+    fn of(command: &Command, is_scanning: bool) -> Option<Self> {
+        match (command.request.action, refusal(command)) {
+            (_, Some(why)) => Some(Self::Refuse(why)),
+            (action, None) if !action.selects_callbacks() => Some(Self::Pause),
+            (_, None) if command.has_scanned() => Some(Self::Settle),
+            (_, None) if is_scanning => None,
+            (_, None) => Some(Self::Scan),
+        }
+    }
+}
+
+/// Why a command can't be carried out at all.
+fn refusal(command: &Command) -> Option<String> {
+    let selectors = &command.request.selectors;
+    if let Some(origin) = &selectors.origin
+        && Origin::of_url(origin).is_none()
+    {
+        return Some(format!(
+            "{origin:?} is no origin; write scheme and host, for instance https://merchant.example"
+        ));
+    }
+    match (command.request.action, selectors.state) {
+        (Action::Cancel, Some(state)) if state != StoredState::Pending => Some(format!(
+            "only pending callbacks can be cancelled, not {state} ones"
+        )),
+        _ => None,
+    }
+}

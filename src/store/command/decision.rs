@@ -1,0 +1,144 @@
+//! What a resend or cancel does with one callback.
+
+use std::time::Duration;
+
+use super::{Action, Command, DEFAULT_RATE, ItemEffect, NewCommand, StoredState};
+use crate::domain::Timestamp;
+
+/// What a command needs to know of a callback.
+#[derive(Clone, Copy, Debug)]
+pub struct CallbackSnapshot {
+    /// The column `state`.
+    pub state: StoredState,
+    /// Whether an attempt is under way.
+    pub in_flight: bool,
+    /// Whether any attempt, of any round, was acknowledged.
+    pub was_acknowledged: bool,
+    /// Counted attempts in this round.
+    pub attempts: u32,
+    /// When it is due, while it is pending.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// What a resend or cancel does with one callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// The command does what it says.
+    Act,
+    /// The callback is in flight, so it is decided when that attempt has ended. Until then the
+    /// merchant may acknowledge, which would make a second message or a cancellation wrong.
+    Await,
+    /// The callback stays as it is, for this reason.
+    Skip(&'static str),
+}
+
+/// The rule for resend and cancel. A resend is skipped if the callback has its full budget and is
+/// due by `due` anyway.
+pub fn disposition(
+    command: &NewCommand,
+    callback: CallbackSnapshot,
+    due: Timestamp,
+) -> Disposition {
+    let acknowledged = callback.was_acknowledged || callback.state == StoredState::Delivered;
+    if acknowledged && (command.action != Action::Resend || !command.include_acknowledged) {
+        // A pending callback whose merchant has acknowledged it before can be cancelled.
+        if command.action == Action::Resend || callback.state != StoredState::Pending {
+            return Disposition::Skip("acknowledged");
+        }
+    }
+    if callback.in_flight {
+        return Disposition::Await;
+    }
+    match (command.action, callback.state) {
+        (Action::Resend, StoredState::Pending)
+            if callback.attempts == 0 && callback.next_attempt_at.is_some_and(|at| at <= due) =>
+        {
+            Disposition::Skip("due already")
+        }
+        (Action::Resend, _) | (Action::Cancel, StoredState::Pending) => Disposition::Act,
+        (_, StoredState::Exhausted) => Disposition::Skip("exhausted"),
+        (_, StoredState::Cancelled) => Disposition::Skip("cancelled already"),
+        // Pauses and resumes are about no single callback.
+        (_, StoredState::Pending | StoredState::Delivered) => Disposition::Skip("not concerned"),
+    }
+}
+
+/// What a command does with one callback in the transaction that changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ItemDecision {
+    /// Opens a new round that is due at this moment.
+    Resend(Timestamp),
+    /// Calls it off.
+    Cancel,
+    /// Decides again when its attempt has ended.
+    Await,
+    /// Leaves it as it is, for this reason.
+    Skip(&'static str),
+}
+
+const RESEND: &str = "
+UPDATE callback_queue
+SET state = 'pending', attempts = 0, next_attempt_at = ?2, finished_at = NULL
+WHERE id = ?1 AND leased_until IS NULL";
+
+const CANCEL: &str = "
+UPDATE callback_queue SET state = 'cancelled', next_attempt_at = NULL, finished_at = ?2
+WHERE id = ?1 AND state = 'pending' AND leased_until IS NULL";
+
+impl ItemDecision {
+    /// The statement that changes the callback's row, with the moment that is its second value.
+    pub(super) const fn change(self, now: Timestamp) -> Option<(&'static str, Timestamp)> {
+        match self {
+            Self::Resend(due) => Some((RESEND, due)),
+            Self::Cancel => Some((CANCEL, now)),
+            Self::Await | Self::Skip(_) => None,
+        }
+    }
+
+    /// The words of the command's item: the effect and its reason.
+    pub(super) const fn effect(self) -> (ItemEffect, &'static str) {
+        match self {
+            Self::Resend(_) => (ItemEffect::Resent, ""),
+            Self::Cancel => (ItemEffect::Cancelled, ""),
+            Self::Await => (ItemEffect::Awaited, ""),
+            Self::Skip(why) => (ItemEffect::Skipped, why),
+        }
+    }
+}
+
+/// Decides for a callback as the transaction sees it, and adds it to the command's counts. `None`:
+/// the callback was pruned.
+pub(super) fn decide(
+    command: &mut Command,
+    callback: Option<CallbackSnapshot>,
+    now: Timestamp,
+) -> ItemDecision {
+    let next_due = next_due(command, now);
+    let disposition = callback.map_or(Disposition::Skip("pruned"), |callback| {
+        disposition(&command.request, callback, next_due)
+    });
+    match disposition {
+        Disposition::Await => ItemDecision::Await,
+        Disposition::Skip(why) => {
+            command.skip(why, 1);
+            ItemDecision::Skip(why)
+        }
+        Disposition::Act => {
+            command.done += 1;
+            let due = callback.and_then(|callback| callback.next_attempt_at);
+            match command.request.action {
+                Action::Resend => {
+                    ItemDecision::Resend(due.map_or(next_due, |due| due.min(next_due)))
+                }
+                _ => ItemDecision::Cancel,
+            }
+        }
+    }
+}
+
+/// When the next callback of a resend is due, by the command's rate since its start.
+fn next_due(command: &Command, now: Timestamp) -> Timestamp {
+    let rate = u64::from(command.request.rate.unwrap_or(DEFAULT_RATE).max(1));
+    let wait = Duration::from_millis(command.done.saturating_mul(1000) / rate);
+    command.started_at.unwrap_or(now).after(wait)
+}
