@@ -9,7 +9,13 @@ pub(super) fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("dispatching")]);
 }
 
-/// A reload has begun; [`ready`] ends it. systemd 252 knows no `Type=notify-reload`, so the unit
+/// A reload was refused, and the dispatcher goes on as before.
+pub(super) fn reload_refused() {
+    let status = "dispatching; the last reload was refused, see the log";
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// A reload has begun; [`ready`] or [`reload_refused`] ends it. systemd 252 knows no `Type=notify-reload`, so the unit
 /// sends SIGHUP by `ExecReload` and hears of it here.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {

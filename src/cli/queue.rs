@@ -1,13 +1,14 @@
 //! Opening the queue that the settings name, for the commands that look at it or add to it.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use tokio::runtime::{Builder, Runtime};
 
 use super::exit::Failure;
-use crate::config::{Inputs, Settings};
+use crate::config::{Inputs, Settings, StoreUrl};
 use crate::service;
 use crate::store::{Command, Inspection};
 
@@ -33,7 +34,23 @@ pub(super) fn inspect<T, F: Future<Output = Result<T, Failure>>>(
     ask: impl FnOnce(Arc<dyn Inspection>) -> F,
 ) -> Result<T, Failure> {
     let settings = Settings::load(inputs)?;
-    block_on(async { ask(service::inspection(&settings.store.url).await?).await })
+    block_on(async {
+        let answer = ask(service::inspection(&settings.store.url).await?).await?;
+        say_if_nothing_is_sent(&settings.store.url).await;
+        Ok(answer)
+    })
+}
+
+/// Says on standard error if no dispatcher works on the queue: what the answer calls due is not sent
+/// then.
+pub(super) async fn say_if_nothing_is_sent(url: &StoreUrl) {
+    if service::has_dispatcher(url).await == Some(false) {
+        let _ = writeln!(
+            anstream::stderr(),
+            "note: no dispatcher works on {}; nothing is sent until one is started",
+            url.name()
+        );
+    }
 }
 
 /// Runs a short asynchronous piece of work.

@@ -65,8 +65,12 @@ async fn serve(configuration: Configuration, inputs: &Inputs, log: &LogHandle) -
         match events.next(&mut service).await {
             Event::Reload => {
                 notify::reloading();
-                reload(&mut service, inputs, log).await;
-                notify::ready();
+                if reload(&mut service, inputs, log).await {
+                    notify::ready();
+                } else {
+                    service.reload_refused();
+                    notify::reload_refused();
+                }
             }
             Event::Beat => match service.fault() {
                 None => notify::watchdog(),
@@ -86,14 +90,15 @@ async fn serve(configuration: Configuration, inputs: &Inputs, log: &LogHandle) -
     Ok(Exit::Done)
 }
 
-async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) {
+/// Returns whether the new configuration is in force.
+async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) -> bool {
     let configuration = match Configuration::load(inputs) {
         Ok(configuration) => configuration,
         Err(invalid) => {
             for fault in &invalid.faults {
                 tracing::error!(%fault, "not reloaded; the previous configuration stays in force");
             }
-            return;
+            return false;
         }
     };
     let level = configuration.settings.log.level.clone();
@@ -106,9 +111,11 @@ async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) {
                 tracing::error!(%error, "the log's level stays as it was");
             }
             tracing::info!("reloaded settings and keys");
+            true
         }
         Err(error) => {
             tracing::error!(%error, "not reloaded; the previous configuration stays in force");
+            false
         }
     }
 }

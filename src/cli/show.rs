@@ -37,7 +37,9 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         let convention = &settings.signing.convention;
         let (inspection, commands) = (inspection.as_ref(), commands.as_ref());
         let now = SystemClock.now();
-        Ok(CallbackReport::find(inspection, commands, order, convention, now).await?)
+        let reports = CallbackReport::find(inspection, commands, order, convention, now).await?;
+        queue::say_if_nothing_is_sent(&settings.store.url).await;
+        Ok(reports)
     })?;
     if reports.is_empty() {
         return Err(no_callback(order));

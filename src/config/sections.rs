@@ -57,6 +57,7 @@ pub(super) fn delivery(reader: &mut Reader<'_>) -> Option<DeliverySettings> {
     let timeout = reader.positive_duration("delivery.timeout");
     let max_response_bytes = reader.size("delivery.max_response_bytes", &(1..=RESPONSE_BYTES_MAX));
     let drain_timeout = reader.duration("delivery.drain_timeout");
+    let user_agent = reader.text_unless_empty("delivery.user_agent", header_text);
     if let (Some(connect), Some(whole)) = (connect_timeout, timeout)
         && connect > whole
     {
@@ -83,7 +84,19 @@ pub(super) fn delivery(reader: &mut Reader<'_>) -> Option<DeliverySettings> {
         timeout: timeout?,
         max_response_bytes: max_response_bytes?,
         drain_timeout: drain_timeout?,
+        user_agent: user_agent?,
     })
+}
+
+/// What may stand in a header.
+fn header_text(text: &str) -> Result<String, Problem> {
+    let is_printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_printable && text.trim() == text {
+        return Ok(text.to_owned());
+    }
+    Err(Problem::Invalid(format!(
+        "{text:?} can't stand in a header; use printable ASCII, with no space at either end"
+    )))
 }
 
 pub(super) fn egress(reader: &mut Reader<'_>) -> Option<EgressSettings> {

@@ -76,6 +76,8 @@ pub struct DeliverySettings {
     pub max_response_bytes: usize,
     /// How long a stop waits for attempts in flight; may be zero.
     pub drain_timeout: Duration,
+    /// The User-Agent header; `None`: this program's name and version.
+    pub user_agent: Option<String>,
 }
 
 /// `[egress]`: who may be called, and how.

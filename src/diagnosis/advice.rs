@@ -90,7 +90,7 @@ fn unreadable(diagnosis: &Diagnosis) -> Vec<String> {
 fn http_status(diagnosis: &Diagnosis) -> String {
     let status = diagnosis.http_status.unwrap_or_default();
     let what = match status {
-        300..=399 => {
+        300..=303 | 305..=399 => {
             let to = diagnosis.headers.get("location");
             let to = to.map_or_else(String::new, |to| format!(" to {to}"));
             return format!(

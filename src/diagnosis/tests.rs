@@ -138,6 +138,7 @@ fn each_failure_says_what_to_fix() {
             "redirects to https://shop.example/login (status 302)",
         ),
         (answered(301, ""), "redirects (status 301)"),
+        (answered(304, ""), "status of 2xx"),
         (answered(401, ""), "login"),
         (answered(403, ""), "CSRF"),
         (answered(404, ""), "check the callback URL"),

@@ -214,10 +214,11 @@ pub fn judge(exchange: &Exchange) -> Verdict {
 
 fn judge_answer(status: u16, body: &CappedBody) -> Verdict {
     if !is_success(status) {
-        let hint = if (300..400).contains(&status) {
-            "; redirects are not followed, correct the callBackUrl"
-        } else {
-            ""
+        // 304 says that nothing has changed, and leads nowhere.
+        let hint = match status {
+            304 => "",
+            300..=399 => "; redirects are not followed, correct the callBackUrl",
+            _ => "",
         };
         return verdict(Outcome::HttpStatus, format!("HTTP status {status}{hint}"));
     }

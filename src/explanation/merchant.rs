@@ -168,7 +168,7 @@ fn failure(attempt: &AttemptRow) -> String {
 
 const fn redirects(status: Option<i64>) -> &'static str {
     match status {
-        Some(300..=399) => {
+        Some(300..=303 | 305..=399) => {
             "; we do not follow redirects, so the callBackUrl must be the final address"
         }
         _ => "",

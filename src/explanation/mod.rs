@@ -107,7 +107,7 @@ impl CallbackReport {
         let paused = pause_of(&callback, pauses).cloned();
         Self {
             tell_merchant: for_merchant(&callback, attempts, paused.as_ref(), now),
-            next: next(&callback, paused.as_ref()),
+            next: next(&callback, paused.as_ref(), now),
             attempts: attempts
                 .iter()
                 .map(|attempt| AttemptReport::new(attempt.clone(), &callback, convention))
@@ -131,7 +131,7 @@ fn pause_of<'a>(callback: &CallbackRow, pauses: &'a [Pause]) -> Option<&'a Pause
     })
 }
 
-fn next(callback: &CallbackRow, paused: Option<&Pause>) -> String {
+fn next(callback: &CallbackRow, paused: Option<&Pause>, now: Timestamp) -> String {
     if let Some(pause) = paused {
         return format!(
             "nothing is sent: {} {} is paused by {} since {} ({}); `callback-dispatcher resume` \
@@ -141,6 +141,9 @@ fn next(callback: &CallbackRow, paused: Option<&Pause>) -> String {
     }
     match (callback.state, callback.next_attempt_at) {
         (ShownState::InFlight, _) => "an attempt is under way".to_owned(),
+        (ShownState::Pending, Some(due)) if due < now => {
+            format!("an attempt has been due since {due}, and has not begun")
+        }
         (ShownState::Pending, Some(due)) => format!("the next attempt is due on {due}"),
         (ShownState::Pending, None) => "no attempt is due; the row is damaged".to_owned(),
         (ShownState::Delivered, _) => "nothing: it was acknowledged".to_owned(),

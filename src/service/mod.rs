@@ -41,7 +41,8 @@ use stores::StoreHandles;
 pub use probe::{ProbeError, probe};
 pub use reload::ReloadError;
 pub use stores::{
-    Producer, audit_chain, check_store, commands, hold, init_store, inspection, operators,
+    Producer, audit_chain, check_store, commands, has_dispatcher, hold, init_store, inspection,
+    operators,
 };
 pub use transfer::{
     Route, TransferError, TransferProgress, Transferred, VerifiedTable, Watcher, abandon, transfer,
@@ -80,6 +81,7 @@ pub struct Service {
     /// The token that the console accepts.
     console_token: watch::Sender<Option<Token>>,
     beat: Arc<Beat>,
+    metrics: Arc<Metrics>,
     terms: watch::Sender<Arc<DeliveryPolicy>>,
     stop: watch::Sender<bool>,
     housekeeping: Housekeeping,
@@ -196,6 +198,7 @@ impl Service {
             commands,
             console_token,
             beat,
+            metrics,
             terms,
             stop,
             housekeeping,
@@ -272,14 +275,16 @@ pub fn try_transport(settings: &Settings) -> Result<(), TransportError> {
 }
 
 fn transport(settings: &Settings) -> Result<Transport, TransportError> {
+    let default = TransportSettings::default();
+    let user_agent = settings.delivery.user_agent.clone();
     Transport::new(TransportSettings {
+        user_agent: user_agent.unwrap_or(default.user_agent),
         connect_timeout: settings.delivery.connect_timeout,
         timeout: settings.delivery.timeout,
         max_response_bytes: settings.delivery.max_response_bytes,
         policy: policy(settings),
         extra_roots: settings.egress.extra_roots.clone(),
         proxy: settings.egress.proxy.clone(),
-        ..TransportSettings::default()
     })
 }
 

@@ -22,6 +22,11 @@ pub enum ReloadError {
 }
 
 impl Service {
+    /// Takes note of a reload that was refused.
+    pub fn reload_refused(&self) {
+        self.metrics.reload_refused();
+    }
+
     /// Takes up `configuration`: attempts that begin from now on are made under it, those in
     /// flight end under the one that they began under. Returns the keys that have changed but
     /// only take effect with a restart.
@@ -40,6 +45,7 @@ impl Service {
         self.housekeeping.replace(Arc::new(pruning)).await?;
         self.terms.send_replace(Arc::new(terms));
         self.console_token.send_replace(console_token);
+        self.metrics.configured(self.clock.now());
         let unchanged = needs_restart(&self.settings, &settings);
         Ok(unchanged)
     }

@@ -100,6 +100,14 @@ pub async fn inspection(url: &StoreUrl) -> Result<Arc<dyn Inspection>, OpenError
     })
 }
 
+/// Whether a dispatcher works on the queue; `None`: it can't be found out.
+pub async fn has_dispatcher(url: &StoreUrl) -> Option<bool> {
+    match store(url).ok()? {
+        Store::Sqlite(path) => sqlite::has_dispatcher(path).ok(),
+        Store::Postgres(database) => postgres::has_dispatchers(&database).await.ok(),
+    }
+}
+
 /// Opens an existing queue for auditors.
 ///
 /// # Errors

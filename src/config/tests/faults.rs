@@ -78,6 +78,8 @@ delivery.timeout = "2s"
   2s is less than delivery.connect_timeout, 3s; lower that one too
 delivery.timeout = "0s"
   "0s" is no time at all; write a duration above zero
+delivery.user_agent = "shop\u0007"
+  "shop\u{7}" can't stand in a header; use printable ASCII, with no space at either end
 delivery.drain_timeout = 30
   expected a text in quotes, found an integer
 delivery.max_response_bytes = "17MiB"

@@ -32,6 +32,7 @@ fn the_defaults_are_the_contract() {
     assert_eq!(delivery.timeout, seconds(10));
     assert_eq!(delivery.max_response_bytes, 64 * 1024);
     assert_eq!(delivery.drain_timeout, seconds(30));
+    assert_eq!(delivery.user_agent, None);
     assert!(!settings.egress.allow_http);
     assert!(settings.egress.allow_networks.is_empty());
     assert!(settings.egress.extra_roots.is_empty());

@@ -37,6 +37,10 @@ const USER_AGENT: &str = concat!("callback-dispatcher/", env!("CARGO_PKG_VERSION
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// JSON is preferred, but anything is taken: frameworks refuse with 406 what they can't answer in a
+/// type that is asked for, and the type of an answer means nothing to us.
+const JSON_OR_ANYTHING: HeaderValue = HeaderValue::from_static("application/json, */*");
+
 /// How to call.
 #[derive(Clone)]
 pub struct TransportSettings {
@@ -182,8 +186,13 @@ impl Transport {
                 .retry(reqwest::retry::never().max_retries_per_request(0))
                 .referer(false)
                 .http1_only()
+                // As browsers and curl write them: some servers read only these.
+                .http1_title_case_headers()
                 .tcp_nodelay(true)
-                .default_headers(HeaderMap::from_iter([(CONTENT_TYPE, JSON), (ACCEPT, JSON)]))
+                .default_headers(HeaderMap::from_iter([
+                    (CONTENT_TYPE, JSON),
+                    (ACCEPT, JSON_OR_ANYTHING),
+                ]))
                 .connect_timeout(settings.connect_timeout)
                 .pool_idle_timeout(POOL_IDLE_TIMEOUT)
                 .pool_max_idle_per_host(idle_per_host_max)

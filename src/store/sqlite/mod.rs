@@ -66,6 +66,7 @@ use crate::domain::{CallbackId, NewCallback, Timestamp};
 
 pub use commands::SqliteCommands;
 pub use inspection::SqliteInspection;
+pub use lock::has_dispatcher;
 pub use payments::{PaymentsQuery, QueryError};
 pub use schema::{SCHEMA, SCHEMA_VERSION};
 pub use scratch::KnownResults;

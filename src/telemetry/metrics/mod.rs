@@ -84,6 +84,9 @@ pub struct Metrics {
     store_commit: DurationHistogram,
     spans: SpanCounters,
     store_wal_bytes: Gauge,
+    reload_succeeded: Gauge,
+    /// In seconds of Unix time.
+    reload_succeeded_at: Gauge<f64, AtomicU64>,
     /// In seconds of Unix time; 0 until the first.
     beat: Gauge<f64, AtomicU64>,
     /// In seconds of Unix time.
@@ -201,6 +204,18 @@ impl Metrics {
                 "Size of the write-ahead log beside the database, as last measured",
                 Gauge::default(),
             ),
+            reload_succeeded: registered(
+                into,
+                "config_last_reload_successful",
+                "1 if the settings and keys in force are those that were last asked for, 0 if the last reload was refused",
+                Gauge::default(),
+            ),
+            reload_succeeded_at: registered(
+                into,
+                "config_last_reload_success_timestamp_seconds",
+                "When the settings and keys in force were read, in Unix time",
+                Gauge::default(),
+            ),
             beat: registered(
                 into,
                 "beat_timestamp_seconds",
@@ -247,6 +262,18 @@ impl Metrics {
     /// The daemon starts at this moment.
     pub fn started(&self, now: Timestamp) {
         self.start.set(unix_seconds(now));
+        self.configured(now);
+    }
+
+    /// Settings and keys that were read at this moment are in force.
+    pub fn configured(&self, now: Timestamp) {
+        self.reload_succeeded.set(1);
+        self.reload_succeeded_at.set(unix_seconds(now));
+    }
+
+    /// A reload was refused; what was in force stays so.
+    pub fn reload_refused(&self) {
+        self.reload_succeeded.set(0);
     }
 
     /// Takes over the size of the store's write-ahead log.

@@ -36,6 +36,8 @@ fn names_are_the_contracts() {
         "oldest_due_seconds",
         "oldest_due_timestamp_seconds",
         "store_wal_bytes",
+        "config_last_reload_successful",
+        "config_last_reload_success_timestamp_seconds",
         "beat_timestamp_seconds",
         "start_timestamp_seconds",
         "paused",
@@ -159,6 +161,15 @@ fn gauges_follow_the_queue() {
         assert_eq!(value("oldest_due_timestamp_seconds"), at);
         assert_eq!(value("oldest_due_seconds"), age, "at 2.5 s");
     }
+
+    metrics.started(NOW);
+    assert_eq!(value("config_last_reload_successful"), 1.0);
+    metrics.reload_refused();
+    assert_eq!(value("config_last_reload_successful"), 0.0);
+    assert_eq!(value("config_last_reload_success_timestamp_seconds"), 2.5);
+    metrics.configured(Timestamp::from_millis(4_000));
+    assert_eq!(value("config_last_reload_successful"), 1.0);
+    assert_eq!(value("config_last_reload_success_timestamp_seconds"), 4.0);
 
     metrics.in_flight(7);
     assert_eq!(value("in_flight"), 7.0);

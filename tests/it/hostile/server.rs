@@ -230,7 +230,7 @@ async fn read_request(wire: &mut impl Wire) -> io::Result<String> {
             let text = String::from_utf8_lossy(&request).into_owned();
             let length = text
                 .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
+                .find_map(|line| line.strip_prefix("Content-Length: "))
                 .map_or(0, |length| length.parse().expect("a number"));
             if request.len() >= head_end + 4 + length {
                 return Ok(text);

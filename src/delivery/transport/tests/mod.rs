@@ -133,11 +133,11 @@ async fn the_request_is_what_the_contract_says() {
         [
             "POST /callback?order=1 HTTP/1.1",
             "",
-            "accept: application/json",
-            "content-length: 7",
-            "content-type: application/json",
-            &format!("host: {}", merchant.address),
-            &format!("user-agent: callback-dispatcher/{version}"),
+            "Accept: application/json, */*",
+            "Content-Length: 7",
+            "Content-Type: application/json",
+            &format!("Host: {}", merchant.address),
+            &format!("User-Agent: callback-dispatcher/{version}"),
             r#"{"a":1}"#,
         ]
     );
