@@ -113,6 +113,16 @@ impl Transport {
 
     async fn read(&self, progress: &Progress, target: &Target, mut response: Response) -> Exchange {
         let ends = ends_along(&response);
+        let is_proxy_refusal = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        if is_proxy_refusal && self.proxy_host.is_some() {
+            return Exchange::Failed(ExchangeFault {
+                phase: Phase::Head,
+                cause: Cause::Local,
+                detail: "egress.proxy: it refuses our credentials (407)".to_owned(),
+                status: None,
+                remote_addr: ends.map(|ends| ends.remote),
+            });
+        }
         let status = response.status().as_u16();
         progress.head_came(status, ends);
         progress.note_headers(response.headers());

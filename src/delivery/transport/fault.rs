@@ -42,6 +42,9 @@ const LOOKUP_FAILED_HERE: [&str; 4] = [
     "Out of memory",
 ];
 
+/// What hyper says of a proxy that answers CONNECT with 407. The error's type is private to it.
+const PROXY_REFUSES_US: &str = "proxy authorization required";
+
 /// Where and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
@@ -124,7 +127,15 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
             finding.detail = format!("egress.proxy: {}", finding.detail);
         }
     } else {
-        finding.detail = deepest(error).to_string();
+        let words = deepest(error).to_string();
+        let is_at_proxy = around.is_proxied && around.phase <= Phase::Connect;
+        finding.detail = match is_at_proxy {
+            true => format!("egress.proxy: {words}"),
+            false => words,
+        };
+        if is_at_proxy && finding.detail.ends_with(PROXY_REFUSES_US) {
+            finding.cause = Cause::Local;
+        }
     }
     finding.detail = shorten(finding.detail);
     finding

@@ -77,7 +77,7 @@ fn each_outcome_is_explained_to_operator_and_merchant(store: StoreKind) {
         let shown = place.ask(&["show", &order]).done();
         let next = match outcome {
             "acknowledged" => "nothing: it was acknowledged",
-            _ => "the next attempt is due on ",
+            _ => "an attempt has been due since ",
         };
         assert_has(&shown, &[course, tells, next]);
     }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::scripted::{ACK, Found, Merchant, ScriptedLookup, Step};
+use super::scripted::{ACK, Found, Merchant, ScriptedLookup, Step, send};
 use super::*;
+use crate::domain::Reach;
 
 fn found(addresses: &[&str]) -> Found {
     let parse = |address: &&str| address.parse::<IpAddr>().expect("an address");
@@ -145,7 +146,7 @@ async fn a_proxy_resolves_the_names_and_may_be_private() {
     assert_eq!(report.exchange, answered(proxy.address, 200, ACK));
     let request = &proxy.requests()[0];
     assert!(request.starts_with("POST http://merchant.test/callback HTTP/1.1\r\n"));
-    assert!(request.contains("proxy-authorization: Basic dTpw\r\n"));
+    assert!(request.contains("Proxy-Authorization: Basic dTpw\r\n"));
     let report = transport.post("http://10.0.0.1/callback", Vec::new()).await;
     assert_blocked(&report, "10.0.0.1 is private");
     let report = transport.post("http://proxy.test:22/", Vec::new()).await;
@@ -161,6 +162,31 @@ async fn a_proxy_tunnels_tls() {
         .await;
     assert!(proxy.requests()[0].starts_with("CONNECT merchant.test:443 HTTP/1.1\r\n"));
     assert_fault(&report, Phase::Connect, Cause::Remote, "");
+}
+
+/// A 407 is the proxy's word about our credentials, and no merchant's answer.
+#[tokio::test]
+async fn a_proxy_that_wants_other_credentials_is_our_own_fault() {
+    for (url, phase) in [
+        ("http://merchant.test/", Phase::Head),
+        ("https://merchant.test/", Phase::Connect),
+    ] {
+        let refusal =
+            send("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
+        let proxy = Merchant::plain(vec![vec![Step::Request, refusal]]).await;
+        let settings = behind(&format!("http://{}", proxy.address), Policy::default());
+        let settings = TransportSettings {
+            policy: Policy {
+                allow_http: true,
+                ..settings.policy.clone()
+            },
+            ..settings
+        };
+        let report = resolving(settings, []).post(url, Vec::new()).await;
+        assert_fault(&report, phase, Cause::Local, "egress.proxy: ");
+        assert_eq!(fault_of(&report).status, None);
+        assert_ne!(report.exchange.reach(), Reach::Reached);
+    }
 }
 
 #[tokio::test]
