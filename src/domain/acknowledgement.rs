@@ -56,7 +56,7 @@ pub fn read_answer(body: &[u8]) -> Answer {
             Answer::Refused(format!("transResult is {found}, not \"SUCCESS\""))
         }
         Some(TransResult::Twice) => {
-            Answer::Unreadable("transResult stands in the object twice".to_owned())
+            Answer::Unreadable("not one JSON object: transResult stands in it twice".to_owned())
         }
         None => Answer::Refused("the object has no transResult".to_owned()),
     }

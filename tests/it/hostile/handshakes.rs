@@ -50,23 +50,23 @@ fn certificates(authority: &Authority) -> Vec<Case> {
         shows(
             "not yet valid",
             |params| params.not_before = date_time_ymd(2999, 1, 1),
-            "not valid yet",
+            "not valid before",
         ),
         serves(
             "wrong name",
             other("shop.example"),
-            refused("not valid for name"),
+            refused("not valid for this host name"),
         ),
         serves(
             "wrong address",
             other("127.0.0.2"),
-            refused("not valid for name"),
+            refused("not valid for this host name"),
         ),
         // What a browser took once: the address as if it were a name.
         serves(
             "a pattern for a name",
             other("*.0.0.1"),
-            refused("not valid for name"),
+            refused("not valid for this host name"),
         ),
         serves(
             "self-signed",
@@ -81,7 +81,7 @@ fn certificates(authority: &Authority) -> Vec<Case> {
         serves(
             "HTTP/2 only",
             good.server_of_http2(),
-            refused("NoApplicationProtocol"),
+            refused("no application protocol"),
         ),
         serves(
             "a chain of a thousand certificates",
