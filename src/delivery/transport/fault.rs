@@ -235,7 +235,9 @@ pub(super) fn tls_detail(error: &rustls::Error) -> String {
     let name = |why: &dyn fmt::Debug| words_of_name(&format!("{why:?}"));
     match error {
         Error::InvalidCertificate(why) => certificate_detail(why),
-        Error::InvalidMessage(_) => "the server's answer is not TLS".to_owned(),
+        Error::InvalidMessage(why) => {
+            format!("the server's answer is not valid TLS: {}", name(why))
+        }
         Error::AlertReceived(alert) => {
             format!(
                 "the server ended the handshake with the alert: {}",
@@ -253,7 +255,9 @@ pub(super) fn tls_detail(error: &rustls::Error) -> String {
         }
         Error::NoCertificatesPresented => "the server shows no certificate".to_owned(),
         Error::NoApplicationProtocol => "the server does not offer HTTP/1.1".to_owned(),
-        Error::PeerSentOversizedRecord => "the server's answer is not TLS".to_owned(),
+        Error::PeerSentOversizedRecord => {
+            "the server's answer is not valid TLS: record too large".to_owned()
+        }
         other => format!("the handshake failed: {}", name(other)),
     }
 }

@@ -86,7 +86,7 @@ fn certificates(authority: &Authority) -> Vec<Case> {
         serves(
             "a chain of a thousand certificates",
             good.server_repeating(1000),
-            refused("TooLarge"),
+            refused("too large"),
         ),
         serves(
             "twenty tickets",
@@ -168,10 +168,14 @@ fn broken_handshakes(authority: &Authority) -> Vec<Case> {
         raw(
             "refuses the handshake",
             fatal(40),
-            refused("HandshakeFailure"),
+            refused("handshake failure"),
         ),
-        raw("refuses the version", fatal(70), refused("ProtocolVersion")),
-        raw("refuses the name", fatal(112), refused("UnrecognisedName")),
+        raw(
+            "refuses the version",
+            fatal(70),
+            refused("protocol version"),
+        ),
+        raw("refuses the name", fatal(112), refused("unrecognised name")),
         raw("closes before its hello", vec![Act::Glance], refused("")),
         raw(
             "closes in its hello",
@@ -293,7 +297,7 @@ async fn handshakes_end_as_the_contract_says() {
     for (name, version) in [("TLS 1.0 only", "-tls1"), ("TLS 1.1 only", "-tls1_1")] {
         let server = OldServer::start(version, folder.path());
         server.assert_speaks(version);
-        let ending = Ending::of("tls", "ProtocolVersion");
+        let ending = Ending::of("tls", "protocol version");
         cases.push(case(name, Target::Elsewhere(server.address), [], ending));
         old.push(server);
     }

@@ -158,7 +158,7 @@ async fn plain_http_on_an_https_url_breaks_tls() {
         &report,
         Phase::Tls,
         Cause::NotTls,
-        "the server's answer is not TLS",
+        "the server's answer is not valid TLS",
     );
 }
 
