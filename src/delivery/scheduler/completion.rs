@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::endpoint_queue::{Id, LatencyClass};
+use super::endpoint_queue::Id;
 use super::fall::Fall;
+use super::latency_class::LatencyClass;
 use super::slots::{Occupant, Slot};
 use super::{Limits, SLOW_AFTER, Scheduler};
 use crate::delivery::congestion::{Ending, Signal};

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::latency_class::LatencyClass;
 use super::shares::Load;
 use crate::domain::Timestamp;
 
@@ -17,22 +18,6 @@ pub(super) struct App(pub(super) usize);
 /// An origin's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct OriginId(pub(super) usize);
-
-/// What an origin's newest attempt says about its next. Ordered from the slowest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum LatencyClass {
-    /// The newest attempt took long, or one in flight does.
-    Slow,
-    /// None has ended yet.
-    #[default]
-    Unproven,
-    /// The newest attempt ended soon, however it ended.
-    Fast,
-}
-
-impl LatencyClass {
-    pub(super) const ALL: [Self; 3] = [Self::Slow, Self::Unproven, Self::Fast];
-}
 
 /// Where an endpoint stands; see the invariants of the scheduler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

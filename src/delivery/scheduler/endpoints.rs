@@ -7,7 +7,8 @@ use std::ops::{Index, IndexMut};
 use std::time::Duration;
 
 use super::Limits;
-use super::endpoint_queue::{App, EndpointQueue, Id, LatencyClass, OriginId, QueueState};
+use super::endpoint_queue::{App, EndpointQueue, Id, OriginId, QueueState};
+use super::latency_class::LatencyClass;
 use super::numbered::Numbered;
 use super::shares::Load;
 use crate::delivery::congestion::LearnedLimit;

@@ -34,6 +34,7 @@ mod completion;
 mod endpoint_queue;
 mod endpoints;
 mod fall;
+mod latency_class;
 mod learning;
 mod numbered;
 mod planning;
@@ -48,8 +49,9 @@ use crate::clock::Moment;
 use crate::domain::Timestamp;
 use crate::store::{Endpoint, EndpointDue};
 
-use endpoint_queue::{EndpointQueue, Id, LatencyClass, QueueState};
+use endpoint_queue::{EndpointQueue, Id, QueueState};
 use endpoints::Endpoints;
+use latency_class::LatencyClass;
 use round_robin::RoundRobin;
 use shares::Load;
 pub(super) use slots::Slot;

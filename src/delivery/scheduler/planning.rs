@@ -1,6 +1,7 @@
 //! Which endpoints a claim asks for, and how much for each.
 
-use super::endpoint_queue::{Id, LatencyClass, QueueState};
+use super::endpoint_queue::{Id, QueueState};
+use super::latency_class::LatencyClass;
 use super::round_robin::RoundRobin;
 use super::{Limits, Scheduler};
 use crate::store::ClaimRequest;

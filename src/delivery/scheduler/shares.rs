@@ -12,7 +12,7 @@
 //! thresholds in shared switch buffers.)
 
 use super::Limits;
-use super::endpoint_queue::LatencyClass;
+use super::latency_class::LatencyClass;
 
 /// See the module.
 const APP_FACTOR: usize = 3;

@@ -229,7 +229,6 @@ fn tree<'a>(text: &'a str, prefix: &[String], paths: &mut Vec<Vec<String>>) -> &
     }
 }
 
-#[ignore = "src/store and the scheduler are being taken apart"]
 #[test]
 fn no_file_depends_on_itself_through_others() {
     let circles = Modules::new(source_files()).circles();
