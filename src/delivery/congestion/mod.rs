@@ -95,7 +95,7 @@ impl Reason {
             Self::Latency => "answers take longer than with fewer at a time",
             Self::Timeouts => "attempts time out",
             Self::Failures => "connections fail or a gateway gets no answer",
-            Self::Throttled => "the merchant asks for less (429 or 503)",
+            Self::Throttled => "the merchant asks for less (429, or 503 with Retry-After)",
         }
     }
 }

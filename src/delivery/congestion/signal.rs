@@ -38,10 +38,12 @@ impl Signal {
     }
 
     const fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
-        match status {
-            429 | 503 => Self::Throttled(retry_after),
-            // A gateway whose server is overloaded or gone.
-            502 | 504 => Self::Failed,
+        match (status, retry_after) {
+            (429, wait) => Self::Throttled(wait),
+            (503, Some(wait)) => Self::Throttled(Some(wait)),
+            // A gateway whose server is overloaded or gone, or a merchant that can't store this one
+            // callback: no reason to pause the others.
+            (502..=504, _) => Self::Failed,
             _ => Self::Answered,
         }
     }

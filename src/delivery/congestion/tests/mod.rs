@@ -265,6 +265,9 @@ fn what_ends_an_attempt_says_whether_the_merchant_is_overloaded() {
     ] {
         assert_eq!(Signal::of(&exchange, wait), signal, "{exchange:?}");
     }
+    // Without a time to wait, 503 is about the one callback, as our documents advise.
+    assert_eq!(Signal::of(&answered(503), None), Signal::Failed);
+    assert_eq!(Signal::of(&answered(429), None), Signal::Throttled(None));
 }
 
 #[test]
