@@ -120,8 +120,11 @@ WHERE i.command_id = ?1 AND i.what = 'awaited' AND q.leased_until IS NULL
 ORDER BY i.callback_id LIMIT ?2";
 
 const SETTLE: &str = "
-UPDATE operator_command_item SET what = ?3, why = ?4, at = ?5
-WHERE command_id = ?1 AND callback_id = ?2";
+UPDATE operator_command_item
+SET what = {?3|value->>2}, why = {?4|value->>3}, at = {?5|CAST(value->>4 AS bigint)}
+{|FROM jsonb_array_elements(CAST(?1 AS text)::jsonb)}
+WHERE command_id = {?1|CAST(value->>0 AS bigint)}
+  AND callback_id = {?2|CAST(value->>1 AS bigint)}";
 
 async fn settle<S: BatchSession>(
     session: &S,

@@ -78,12 +78,17 @@ pub(super) enum ItemDecision {
 
 const RESEND: &str = "
 UPDATE callback_queue
-SET state = 'pending', attempts = 0, next_attempt_at = ?2, finished_at = NULL
-WHERE id = ?1 AND leased_until IS NULL";
+SET state = 'pending', attempts = 0, finished_at = NULL,
+  next_attempt_at = {?2|CAST(value->>1 AS bigint)}
+{|FROM jsonb_array_elements(CAST(?1 AS text)::jsonb)}
+WHERE id = {?1|CAST(value->>0 AS bigint)} AND leased_until IS NULL";
 
 const CANCEL: &str = "
-UPDATE callback_queue SET state = 'cancelled', next_attempt_at = NULL, finished_at = ?2
-WHERE id = ?1 AND state = 'pending' AND leased_until IS NULL";
+UPDATE callback_queue
+SET state = 'cancelled', next_attempt_at = NULL,
+  finished_at = {?2|CAST(value->>1 AS bigint)}
+{|FROM jsonb_array_elements(CAST(?1 AS text)::jsonb)}
+WHERE id = {?1|CAST(value->>0 AS bigint)} AND state = 'pending' AND leased_until IS NULL";
 
 impl ItemDecision {
     /// The statement that changes the callback's row, with the moment that is its second value.

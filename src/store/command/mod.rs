@@ -258,7 +258,8 @@ pub trait Commands: fmt::Debug + Send + Sync + 'static {
 
 /// A session inside the transaction of a batch.
 pub(super) trait BatchSession: Session {
-    /// Runs a statement once for each row of values, each of which names one row by its key.
+    /// Changes many rows, each by its key: on SQLite the statement runs once for each row of values,
+    /// on PostgreSQL once, with all of them as a JSON array of arrays for its `?1`.
     fn execute_each(
         &self,
         sql: &str,

@@ -3,18 +3,17 @@
 //! One of several dispatchers carries out a batch at a time, whichever comes first. Meanwhile another
 //! one may have carried out what a scan has found; a batch compares the command's scan position.
 
-use deadpool_postgres::{GenericClient, Transaction};
-use futures_util::future::try_join_all;
+use deadpool_postgres::Transaction;
+use serde_json::Value as Json;
 
 use super::connection::{Database, Pool, User};
 use super::listener::notice;
-use super::session::parameters;
 use super::{PostgresQueue, arrivals, schema};
 use crate::store::command::BatchSession;
 use crate::store::command::batch::{Batch, BatchResult};
 use crate::store::command::carry_out::CommandStore;
 use crate::store::command::rows::CommandConnection;
-use crate::store::session::{Dialect, Session, Value};
+use crate::store::session::{Session, Value};
 use crate::store::{Endpoint, EndpointDue, OpenError, StoreError};
 
 /// The operators' side of commands, for a dispatcher's process or any other.
@@ -71,21 +70,20 @@ async fn notify(session: &impl Session, due: &[EndpointDue]) -> Result<(), Store
     let sql = "SELECT pg_notify('callback_queue', endpoint)
          FROM jsonb_array_elements_text(CAST(?1 AS text)::jsonb) AS due (endpoint)";
     let notices = due.iter().map(|due| notice(&due.endpoint));
-    let notices = serde_json::Value::from_iter(notices).to_string();
+    let notices = Json::from_iter(notices).to_string();
     session.execute(sql, &[notices.into()]).await.map(drop)
 }
 
 impl BatchSession for Transaction<'_> {
-    /// All statements are sent at once; the server runs one after the other.
     async fn execute_each(&self, sql: &str, rows: &[Vec<Value>]) -> Result<(), StoreError> {
-        let sql = Dialect::Postgres.translate(sql);
-        let statement = self.prepare_cached(&sql).await?;
-        let rows: Vec<_> = rows.iter().map(|values| parameters(values)).collect();
-        let execute = rows
-            .iter()
-            .map(|values| GenericClient::execute(self, &statement, values));
-        try_join_all(execute).await?;
-        Ok(())
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let row = |values: &Vec<Value>| values.iter().map(Json::from).collect();
+        let rows: Json = rows.iter().map(row).collect::<Vec<Json>>().into();
+        self.execute(sql, &[rows.to_string().into()])
+            .await
+            .map(drop)
     }
 
     async fn endpoints(

@@ -54,7 +54,7 @@ impl<'a> FromSql<'a> for Value {
     }
 }
 
-pub(super) fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
     values.iter().map(|value| value as _).collect()
 }
 

@@ -30,6 +30,17 @@ impl Value {
     }
 }
 
+impl From<&Value> for serde_json::Value {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Integer(number) => Self::from(*number),
+            Value::Real(number) => Self::from(*number),
+            Value::Text(bytes) => Self::from(String::from_utf8_lossy(bytes)),
+        }
+    }
+}
+
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Self::Integer(number)
