@@ -196,12 +196,12 @@ fn broken_handshakes(authority: &Authority) -> Vec<Case> {
         raw(
             "speaks http",
             vec![Act::Glance, ack(), Act::Hang],
-            refused("not TLS"),
+            refused("not valid TLS"),
         ),
         raw(
             "speaks something else",
             vec![Act::Glance, send("SSH-2.0-OpenSSH_9.2\r\n"), Act::Hang],
-            refused("not TLS"),
+            refused("not valid TLS"),
         ),
         raw(
             "zeros",
