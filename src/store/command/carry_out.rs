@@ -17,7 +17,7 @@ use crate::store::{EndpointDue, Origin, StoreError};
 /// Commands that are under way at a time; others wait.
 const OPEN_MAX: usize = 64;
 
-/// What [`Queue::carry_out`](super::Queue::carry_out) has done.
+/// What [`Queue::carry_out`](crate::store::Queue::carry_out) has done.
 #[derive(Clone, Debug, Default)]
 pub struct CarriedOut {
     /// What is left.
