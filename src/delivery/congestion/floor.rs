@@ -13,7 +13,7 @@ const ANSWERS_MAX: u32 = 32;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Floor {
+pub(super) struct LatencyFloor {
     mean: Duration,
     /// None yet: nothing is known.
     answers: u32,
@@ -33,7 +33,7 @@ pub(super) struct Level {
     pub(super) congested: Duration,
 }
 
-impl Floor {
+impl LatencyFloor {
     /// Learns from a round at `limit`.
     pub(super) fn learn(&mut self, round: &Round, limit: usize) -> Level {
         let (mean, answers) = (round.mean(), round.answers());

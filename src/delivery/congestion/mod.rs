@@ -34,7 +34,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use floor::Floor;
+use floor::LatencyFloor;
 use round::Round;
 pub(super) use round::RoundId;
 pub(super) use signal::Signal;
@@ -106,7 +106,7 @@ pub(super) struct LearnedLimit {
     limit: usize,
     /// When the limit was last reached, or halved because it was not.
     reached_at: Duration,
-    floor: Floor,
+    floor: LatencyFloor,
     round: Round,
     /// Whether the last round was congested.
     was_congested: bool,
@@ -122,7 +122,7 @@ impl Default for LearnedLimit {
         Self {
             limit: INITIAL,
             reached_at: Duration::ZERO,
-            floor: Floor::default(),
+            floor: LatencyFloor::default(),
             round: Round::first(),
             was_congested: false,
             held: None,

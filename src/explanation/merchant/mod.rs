@@ -105,7 +105,7 @@ fn tries(what: &str, row: &CallbackRow, attempts: &[AttemptRow]) -> String {
             times(tried)
         ),
         sent => format!(
-            "{what} was tried to be sent to {to} {}. It was sent {} and not acknowledged; the \
+            "{what} was not delivered to {to}, although we tried {}. It was sent {} and not acknowledged; the \
              other attempts did not come that far.",
             times(tried),
             times(sent),
