@@ -17,7 +17,7 @@ pub(super) struct StatsRecipients {
 
 impl StatsSink for StatsRecipients {
     fn queue_counted(&self, stats: &Stats, now: Timestamp) {
-        self.metrics.set_queue(stats);
+        self.metrics.set_queue(stats, now);
         self.history.queue_counted(stats, now);
     }
 

@@ -248,8 +248,32 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
     /// for each endpoint.
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
+    /// The callbacks in a state. Costs a walk along those in an index.
+    async fn depth(&self, state: ShownState) -> Result<u64, StoreError>;
+
+    /// Delivered callbacks that finished at the first moment or later, and before the second. Costs a
+    /// walk along those in an index.
+    async fn delivered_between(&self, from: Timestamp, until: Timestamp)
+    -> Result<u64, StoreError>;
+
+    /// When the delivered callback that finished first did so. Costs one lookup.
+    async fn first_delivered(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// What is paused.
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError>;
+
     /// Counts by state. Costs a walk over an index: not for every second.
-    async fn stats(&self) -> Result<Stats, StoreError>;
+    async fn stats(&self) -> Result<Stats, StoreError> {
+        let mut depth = Vec::with_capacity(ShownState::ALL.len());
+        for state in ShownState::ALL {
+            depth.push((state, self.depth(state).await?));
+        }
+        Ok(Stats {
+            depth,
+            oldest_due: self.oldest_due().await?,
+            paused: self.pauses().await?,
+        })
+    }
 
     /// Size of the write-ahead log beside the database, in bytes. A store that keeps none of its
     /// own answers 0.

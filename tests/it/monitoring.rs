@@ -193,6 +193,21 @@ fn every_alert_is_tested_both_ways() {
     }
 }
 
+/// Every dispatcher of a fleet measures the whole queue.
+#[test]
+fn nothing_sums_over_a_fleet_what_each_dispatcher_measures_of_the_whole_queue() {
+    for name in ["alerts.yml", "grafana-dashboard.json"] {
+        let text = text(name);
+        for gauge in ["queue_callbacks", "oldest_due_seconds", "paused"] {
+            for (at, _) in text.match_indices(&format!("{PREFIX}{gauge}")) {
+                let before = text[..at].trim_end_matches('(').trim_end();
+                let sums = before.ends_with("sum") || before.ends_with("sum by (state)");
+                assert!(!sums, "{name} sums {gauge}");
+            }
+        }
+    }
+}
+
 fn dashboard() -> Value {
     serde_json::from_str(&text("grafana-dashboard.json")).expect("JSON")
 }

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::session::{Row, Session, Value};
 use super::{
-    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, NewestOfState, ShownState, Stats,
+    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, NewestOfState, Pause, ShownState,
     StoreError,
 };
 use crate::domain::{CallbackId, Timestamp};
@@ -23,6 +23,7 @@ use crate::domain::{CallbackId, Timestamp};
 pub(super) use audit::DAY_COLUMNS;
 #[cfg(test)]
 pub(super) use audit::results_sql;
+pub(super) use callbacks::{DELIVERED_BETWEEN, FIRST_DELIVERED};
 #[cfg(test)]
 pub(super) use newest::sql as newest_sql;
 pub(super) use pauses::pauses;
@@ -103,21 +104,25 @@ impl<R: Reader> Inspection for R {
         Reader::oldest_due(self).await
     }
 
-    async fn stats(&self) -> Result<Stats, StoreError> {
-        let mut depth = Vec::with_capacity(ShownState::ALL.len());
-        for state in ShownState::ALL {
-            let sql = format!(
-                "SELECT count(*) AS callbacks FROM ({}) counted",
-                in_state(state)
-            );
-            let count = rows(self, &sql, &[], |row| row.get::<u64>("callbacks")).await?;
-            depth.push((state, count.into_iter().sum()));
-        }
-        Ok(Stats {
-            depth,
-            oldest_due: Reader::oldest_due(self).await?,
-            paused: pauses(self.session()).await?,
-        })
+    async fn depth(&self, state: ShownState) -> Result<u64, StoreError> {
+        count(self, &in_state(state), &[]).await
+    }
+
+    async fn delivered_between(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<u64, StoreError> {
+        count(self, DELIVERED_BETWEEN, &[from.into(), until.into()]).await
+    }
+
+    async fn first_delivered(&self) -> Result<Option<Timestamp>, StoreError> {
+        let found = rows(self, FIRST_DELIVERED, &[], |row| row.get("finished_at")).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        pauses(self.session()).await
     }
 
     async fn wal_bytes(&self) -> Result<u64, StoreError> {
@@ -141,6 +146,12 @@ impl<R: Reader> Inspection for R {
                      oldest_pending_created_at FROM merchant_health ORDER BY app_id";
         rows(self, sql, &[], merchant).await
     }
+}
+
+async fn count(reader: &impl Reader, of: &str, values: &[Value]) -> Result<u64, StoreError> {
+    let sql = format!("SELECT count(*) AS callbacks FROM ({of}) counted");
+    let count = rows(reader, &sql, values, |row| row.get::<u64>("callbacks")).await?;
+    Ok(count.into_iter().sum())
 }
 
 async fn rows<T>(

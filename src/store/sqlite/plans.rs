@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::{arrivals, claim, connection, record};
 use crate::domain::{CallbackId, Kind, Timestamp};
 use crate::store::command::{batch, scan};
-use crate::store::reading::{list, newest_sql, results_sql};
+use crate::store::reading::{DELIVERED_BETWEEN, FIRST_DELIVERED, list, newest_sql, results_sql};
 use crate::store::session::Dialect;
 use crate::store::{Filter, Selectors, ShownState, StoredState, prune, uncount};
 
@@ -43,6 +43,8 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
     let due = format!("SELECT id {}", claim::DUE);
     let restore_budget = Dialect::Sqlite.translate(uncount::RESTORE_BUDGET);
     let uncount = Dialect::Sqlite.translate(uncount::UNCOUNT);
+    let between = Dialect::Sqlite.translate(DELIVERED_BETWEEN);
+    let first = Dialect::Sqlite.translate(FIRST_DELIVERED);
     let outdated = Dialect::Sqlite.translate(prune::OUTDATED);
     let awaited = Dialect::Sqlite.translate(batch::AWAITED);
     let snapshots = Dialect::Sqlite.translate(batch::SNAPSHOTS);
@@ -70,6 +72,11 @@ fn nothing_on_a_callbacks_way_scans_the_table() {
         (&snapshots, "SEARCH q USING INTEGER PRIMARY KEY"),
         (&acknowledged, "SEARCH a USING PRIMARY KEY (callback_id=?)"),
         (&outdated, "INDEX callback_finished"),
+        (
+            &between,
+            "INDEX callback_finished (state=? AND finished_at>? AND finished_at<?)",
+        ),
+        (&first, "INDEX callback_finished (state=?"),
         (prune::REMOVE, "INTEGER PRIMARY KEY"),
         (
             &payments,

@@ -73,6 +73,8 @@ pub struct Metrics {
     attempt_duration: DurationHistogram,
     delivery_lag: DurationHistogram,
     exhausted: [Counter; KINDS.len()],
+    /// In seconds of Unix time; 0 until the first count.
+    queue_counted_at: Gauge<f64, AtomicU64>,
     queue_callbacks: [Gauge; ShownState::ALL.len()],
     in_flight: Gauge,
     own_outage: Gauge,
@@ -113,7 +115,7 @@ impl Metrics {
         let queue_callbacks = registered(
             into,
             "queue_callbacks",
-            "Callbacks in each state, as last counted",
+            "Callbacks in each state of the whole queue, as last counted; every dispatcher of a fleet counts them all, so take the maximum",
             Family::<OneLabel, Gauge>::default(),
         );
         let paused = registered(
@@ -155,6 +157,12 @@ impl Metrics {
                 let scope = PauseScope::ALL[place].as_str();
                 paused.get_or_create_owned(&[("scope", scope)])
             }),
+            queue_counted_at: registered(
+                into,
+                "queue_counted_timestamp_seconds",
+                "When the callbacks in each state were last counted, in Unix time; 0 until the first count",
+                Gauge::default(),
+            ),
             attempt_duration: registered(
                 into,
                 "attempt_duration_seconds",
@@ -234,7 +242,8 @@ impl Metrics {
     }
 
     /// Takes over a fresh count of the queue.
-    pub fn set_queue(&self, stats: &Stats) {
+    pub fn set_queue(&self, stats: &Stats, now: Timestamp) {
+        self.queue_counted_at.set(unix_seconds(now));
         for (state, callbacks) in &stats.depth {
             self.queue_callbacks[*state as usize]
                 .set(i64::try_from(*callbacks).unwrap_or(i64::MAX));

@@ -31,6 +31,7 @@ fn names_are_the_contracts() {
         "attempts_total",
         "exhausted_total",
         "queue_callbacks",
+        "queue_counted_timestamp_seconds",
         "in_flight",
         "own_outage",
         "oldest_due_seconds",
@@ -146,7 +147,7 @@ fn gauges_follow_the_queue() {
             reason: "their request".to_owned(),
         }],
     };
-    metrics.set_queue(&stats);
+    metrics.set_queue(&stats, Timestamp::from_millis(1_700_000_000_000));
     assert_eq!(value("queue_callbacks{state=\"pending\"}"), 5.0);
     assert_eq!(value("queue_callbacks{state=\"cancelled\"}"), 1.0);
     assert_eq!(value("paused{scope=\"app\"}"), 1.0);
