@@ -22,6 +22,7 @@
 //! | [`simulation`] | nobody: whatever may happen, drawn from seeds, against an oracle |
 //! | [`stores`] | the dispatcher: both databases do the same |
 //! | [`support`] | nobody: what the other modules share |
+//! | [`unwell`] | everyone: PostgreSQL when it is neither well nor dead, and what comes of it |
 
 mod architecture;
 mod binary;
@@ -43,3 +44,4 @@ mod secrets;
 mod simulation;
 mod stores;
 mod support;
+mod unwell;

@@ -4,7 +4,6 @@ use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 
 use super::connection::Pool;
-use super::error::store_error;
 use super::listener::Listener;
 use super::rows::endpoint;
 use crate::domain::{CallbackId, Timestamp};
@@ -15,9 +14,8 @@ const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM callback_queue";
 
 pub(super) async fn newest(pool: &Pool) -> Result<CallbackId, StoreError> {
     let client = pool.client().await?;
-    let row = client.query_one(NEWEST, &[]).await;
-    row.map(|row| CallbackId(row.get(0)))
-        .map_err(|error| store_error(&error))
+    let row = client.within(client.query_one(NEWEST, &[])).await?;
+    Ok(CallbackId(row.get(0)))
 }
 
 const POLL: &str = "
@@ -39,7 +37,7 @@ pub(super) async fn arrivals(
             let statement = client.prepare_cached(POLL).await?;
             client.query_one(&statement, &[]).await
         };
-        polled.await.map_err(|error| store_error(&error))
+        client.within(polled).await
     };
     let row = match polling.await {
         Ok(row) => row,
@@ -118,7 +116,8 @@ pub(super) async fn survey(
     limit: usize,
 ) -> Result<Survey, StoreError> {
     let paused = Paused::read(pool).await?;
-    let found = endpoints(&pool.client().await?, after, limit).await?;
+    let client = pool.client().await?;
+    let found = client.within(endpoints(&*client, after, limit)).await?;
     Ok(paused.survey(found, limit))
 }
 

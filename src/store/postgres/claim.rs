@@ -2,7 +2,6 @@
 use tokio_postgres::Row;
 
 use super::connection::Pool;
-use super::error::store_error;
 use super::fleet::Fleet;
 use super::rows::ReadRow;
 use crate::clock::Stopwatch;
@@ -84,10 +83,8 @@ pub(super) async fn claim(
         )
         .await
     };
-    let (claimed, then_due) = asking.await.map_err(|error: tokio_postgres::Error| {
-        fleet.add_unconfirmed_claim(token);
-        store_error(&error)
-    })?;
+    let asked = client.within::<_, tokio_postgres::Error>(asking).await;
+    let (claimed, then_due) = asked.inspect_err(|_| fleet.add_unconfirmed_claim(token))?;
     failpoint::here!("claim-after-commit");
     let mut results: Vec<ClaimResult> = then_due
         .iter()
@@ -140,8 +137,8 @@ pub(super) async fn release(pool: &Pool, leases: &[Lease]) -> Result<(), StoreEr
         let statement = client.prepare_cached(RELEASE).await?;
         client.execute(&statement, &[&ids, &tokens]).await
     };
-    releasing
+    client
+        .within::<_, tokio_postgres::Error>(releasing)
         .await
-        .map(|_| ())
-        .map_err(|error| store_error(&error))
+        .map(drop)
 }

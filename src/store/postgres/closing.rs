@@ -57,13 +57,17 @@ async fn close(
     closed: &AuditEntry,
 ) -> Result<(), StoreError> {
     let mut client = pool.client().await?;
-    let transaction = client.transaction().await?;
-    // A queue that came from a file may have brought notes of a day that was not closed there.
-    write(&transaction, &AuditEntry::Begin(day)).await?;
-    for callbacks in left_open.chunks(NOTED_MAX) {
-        let entry = AuditEntry::LeftOpen(day, callbacks.to_vec());
-        write(&transaction, &entry).await?;
-    }
-    write(&transaction, closed).await?;
-    Ok(transaction.commit().await?)
+    let call = client.call();
+    let closing = async {
+        let transaction = client.transaction().await?;
+        // A queue that came from a file may have brought notes of a day that was not closed there.
+        write(&transaction, &AuditEntry::Begin(day)).await?;
+        for callbacks in left_open.chunks(NOTED_MAX) {
+            let entry = AuditEntry::LeftOpen(day, callbacks.to_vec());
+            write(&transaction, &entry).await?;
+        }
+        write(&transaction, closed).await?;
+        Ok::<_, StoreError>(transaction.commit().await?)
+    };
+    call.within(closing).await
 }

@@ -52,13 +52,17 @@ impl CommandStore for PostgresQueue {
 
     async fn transact(&self, batch: Batch) -> Result<Option<BatchResult>, StoreError> {
         let mut client = self.pool.client().await?;
-        let transaction = client.transaction().await?;
-        let Some(result) = batch.run(&transaction).await? else {
-            return Ok(None);
+        let call = client.call();
+        let carrying_out = async {
+            let transaction = client.transaction().await?;
+            let Some(result) = batch.run(&transaction).await? else {
+                return Ok(None);
+            };
+            notify(&transaction, &result.due).await?;
+            transaction.commit().await?;
+            Ok::<_, StoreError>(Some(result))
         };
-        notify(&transaction, &result.due).await?;
-        transaction.commit().await?;
-        Ok(Some(result))
+        call.within(carrying_out).await
     }
 }
 

@@ -106,14 +106,17 @@ impl Fleet {
         timing: FleetTiming,
     ) -> Result<Self, StoreError> {
         let client = pool.client().await?;
-        client
-            .execute(
-                "DELETE FROM dispatcher WHERE seen_at < callback_now() - 86400000",
-                &[],
-            )
-            .await?;
-        let sql = "INSERT INTO dispatcher (name) VALUES ($1) RETURNING id";
-        let row = client.query_one(sql, &[&name]).await?;
+        let joining = async {
+            client
+                .execute(
+                    "DELETE FROM dispatcher WHERE seen_at < callback_now() - 86400000",
+                    &[],
+                )
+                .await?;
+            let sql = "INSERT INTO dispatcher (name) VALUES ($1) RETURNING id";
+            client.query_one(sql, &[&name]).await
+        };
+        let row = client.within(joining).await?;
         drop(client);
         let shared = Arc::new(Shared {
             pool,
@@ -192,8 +195,10 @@ impl Fleet {
             drop(is_member);
             let client = self.shared.pool.client().await?;
             let sql = "DELETE FROM dispatcher WHERE id = $1";
-            client.execute(sql, &[&self.shared.id]).await?;
-            Ok::<(), StoreError>(())
+            client
+                .within(client.execute(sql, &[&self.shared.id]))
+                .await
+                .map(drop)
         };
         if let Err(error) = leaving.await {
             tracing::warn!(%error, "this dispatcher counts as a member until its last heartbeat is old");
@@ -264,10 +269,13 @@ impl Shared {
             return Err(StoreError::Closed);
         }
         let client = self.pool.client().await?;
-        let statement = client.prepare_cached(HEARTBEAT).await?;
-        let row = client
-            .query_one(&statement, &[&self.id, &millis(self.timing.silent)])
-            .await?;
+        let beating = async {
+            let statement = client.prepare_cached(HEARTBEAT).await?;
+            client
+                .query_one(&statement, &[&self.id, &millis(self.timing.silent)])
+                .await
+        };
+        let row = client.within(beating).await?;
         let count = |column| usize::try_from(row.get::<_, i64>(column)).unwrap_or_default();
         self.number.store(count(0), Ordering::Relaxed);
         self.of.store(count(1) + 1, Ordering::Relaxed);
@@ -287,7 +295,9 @@ impl Shared {
         }
         let releasing = async {
             let client = self.pool.client().await?;
-            Ok(client.execute(RELEASE_UNCONFIRMED, &[&tokens]).await?)
+            client
+                .within(client.execute(RELEASE_UNCONFIRMED, &[&tokens]))
+                .await
         };
         let released: Result<u64, StoreError> = releasing.await;
         match released {
@@ -322,9 +332,12 @@ impl Shared {
         let (ids, tokens): (Vec<i64>, Vec<i64>) =
             due.iter().map(|((id, token), ..)| (id.0, *token)).unzip();
         let client = self.pool.client().await?;
-        let statement = client.prepare_cached(RENEW).await?;
         let lease = millis(self.timing.lease);
-        let renewed = client.query(&statement, &[&ids, &tokens, &lease]).await?;
+        let renewing = async {
+            let statement = client.prepare_cached(RENEW).await?;
+            client.query(&statement, &[&ids, &tokens, &lease]).await
+        };
+        let renewed = client.within(renewing).await?;
         let renewed: HashSet<(CallbackId, i64)> = renewed
             .iter()
             .map(|row| (CallbackId(row.get(0)), row.get(1)))

@@ -42,7 +42,7 @@ mod schema;
 mod session;
 mod transfer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -83,6 +83,8 @@ pub struct PostgresQueue {
     fleet: Fleet,
     listener: Listener,
     observer: Arc<dyn CommitObserver>,
+    /// Why the last record failed, if it did: no commit of ours is worth anything then.
+    record_fault: Mutex<Option<StoreError>>,
 }
 
 impl PostgresQueue {
@@ -119,7 +121,14 @@ impl PostgresQueue {
             fleet,
             listener,
             observer,
+            record_fault: Mutex::default(),
         })
+    }
+
+    fn record_fault(&self) -> MutexGuard<'_, Option<StoreError>> {
+        self.record_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the observer of a commit that has carried `writes` requests.
@@ -193,10 +202,18 @@ async fn enqueue_all(
     now: Timestamp,
 ) -> Result<Vec<CallbackId>, EnqueueError> {
     let mut client = pool.client().await?;
-    let transaction = client.transaction().await.map_err(StoreError::from)?;
-    let ids = enqueue(&transaction, callbacks, now).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
-    Ok(ids)
+    let call = client.call();
+    // The refusal of a row is an answer as well, and has a type of its own.
+    let queueing = async {
+        let transaction = client.transaction().await?;
+        let ids = match enqueue(&transaction, callbacks, now).await {
+            Ok(ids) => ids,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        transaction.commit().await?;
+        Ok::<_, StoreError>(Ok(ids))
+    };
+    call.within(queueing).await?
 }
 
 #[async_trait]
@@ -225,6 +242,7 @@ impl Queue for PostgresQueue {
     ) -> Result<Vec<RecordedAttempt>, Unrecorded> {
         let since = Stopwatch::start();
         let recorded = record::record(&self.pool, &attempts).await;
+        *self.record_fault() = recorded.as_ref().err().cloned();
         match self.committed(since, recorded) {
             Err(error) => Err(Unrecorded { error, attempts }),
             Ok(recorded) => Ok(attempts
@@ -246,9 +264,14 @@ impl Queue for PostgresQueue {
         let mut unknown = Vec::new();
         for batch in request.batches() {
             let mut client = self.pool.client().await?;
-            let transaction = client.transaction().await?;
-            unknown.extend(uncount(&transaction, &batch).await?);
-            transaction.commit().await?;
+            let call = client.call();
+            let uncounting = async {
+                let transaction = client.transaction().await?;
+                let unknown = uncount(&transaction, &batch).await?;
+                transaction.commit().await?;
+                Ok::<_, StoreError>(unknown)
+            };
+            unknown.extend(call.within(uncounting).await?);
         }
         Ok(unknown)
     }
@@ -286,7 +309,8 @@ impl Queue for PostgresQueue {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.fleet.probe().await
+        self.fleet.probe().await?;
+        self.record_fault().clone().map_or(Ok(()), Err)
     }
 
     /// Longer than with SQLite: all dispatchers share the server.

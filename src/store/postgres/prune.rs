@@ -1,18 +1,24 @@
 //! Removing what is past its retention.
 
+use std::time::Duration;
+
 use deadpool_postgres::Client;
 
 use super::connection::Pool;
-use super::error::store_error;
 use crate::domain::Timestamp;
 use crate::store::prune::prune as remove_finished;
 use crate::store::{Retention, StoreError};
 
 pub(super) async fn prune(pool: &Pool, retention: &Retention) -> Result<usize, StoreError> {
     let mut client = pool.client().await?;
-    let transaction = client.transaction().await?;
-    let removed = remove_finished(&transaction, retention).await?;
-    transaction.commit().await?;
+    let call = client.call();
+    let removing = async {
+        let transaction = client.transaction().await?;
+        let removed = remove_finished(&transaction, retention).await?;
+        transaction.commit().await?;
+        Ok::<_, StoreError>(removed)
+    };
+    let removed = call.within(removing).await?;
     drop(client);
     if removed < retention.limit {
         turn_months(pool, retention.delivered_before).await?;
@@ -23,13 +29,16 @@ pub(super) async fn prune(pool: &Pool, retention: &Retention) -> Result<usize, S
 /// How long a month's last callbacks may take to move.
 const TURN_TIMEOUT: &str = "SET LOCAL statement_timeout = '10min'";
 
+/// How long is waited for that.
+const TURN_WAIT: Duration = Duration::from_secs(11 * 60);
+
 /// Where `partition.postgres.sql` has divided the log: makes the months that come, and drops those
 /// that ended before `passed`, each in a transaction of its own.
 async fn turn_months(pool: &Pool, passed: Timestamp) -> Result<(), StoreError> {
     let mut client = pool.client().await?;
     loop {
-        let turned = turned(&mut client, passed).await;
-        let turned = turned.map_err(|error| store_error(&error))?;
+        let call = client.slow_call(TURN_WAIT);
+        let turned = call.within(turned(&mut client, passed)).await?;
         if turned.is_empty() {
             return Ok(());
         }

@@ -6,7 +6,6 @@ use deadpool_postgres::Client;
 use tokio_postgres::GenericClient;
 
 use super::connection::Pool;
-use super::error::store_error;
 use crate::domain::{Outcome, Phase, Timestamp};
 use crate::failpoint;
 use crate::store::{CompletedAttempt, INTERRUPTED, Recorded, StoreError};
@@ -144,11 +143,11 @@ pub(super) async fn record(
             )
             .await
     };
-    let moved = recording.await.map_err(|error| store_error(&error))?;
+    let moved = client.within(recording).await?;
     failpoint::here!("record-after-commit");
     let mut moved: HashSet<(i64, i64)> = moved.iter().map(|row| (row.get(0), row.get(1))).collect();
     if moved.len() < ended.len() {
-        moved.extend(recorded_before(&client, &columns).await?);
+        moved.extend(client.within(recorded_before(&client, &columns)).await?);
     }
     Ok(ended
         .iter()
@@ -217,8 +216,8 @@ pub(super) async fn interrupt_lapsed(pool: &Pool, now: Timestamp) -> Result<usiz
     let client = pool.client().await?;
     let mut all = 0;
     loop {
-        let ended = interrupt(&**client, now, INTERRUPTED_MAX).await;
-        let ended = ended.map_err(|error| store_error(&error))?;
+        let ended = client.within(interrupt(&***client, now, INTERRUPTED_MAX));
+        let ended = ended.await?;
         all += usize::try_from(ended).unwrap_or(usize::MAX);
         if ended < INTERRUPTED_MAX.unsigned_abs() {
             return Ok(all);

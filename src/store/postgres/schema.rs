@@ -1,9 +1,13 @@
 //! Which schema a database has, and how it gets the current one.
 
+use std::time::Duration;
+
 use super::connection::{Database, Pool, User};
-use super::error::store_error;
 use super::fleet;
 use crate::store::{OpenError, StoreError};
+
+/// How long a migration may take: it may rewrite a large table.
+const MIGRATION_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The current schema, as the file at the top of the repository has it.
 pub const SCHEMA: &str = include_str!("../../../schema.postgres.sql");
@@ -41,9 +45,7 @@ async fn found(pool: &Pool) -> Result<Option<i64>, StoreError> {
                 .map(|row| Some(row.get(0))),
         }
     };
-    found
-        .await
-        .map_err(|error: tokio_postgres::Error| store_error(&error))
+    client.within::<_, tokio_postgres::Error>(found).await
 }
 
 /// Insists on the current schema.
@@ -87,7 +89,8 @@ pub async fn init(database: &Database) -> Result<bool, OpenError> {
         return require_current(database, &pool).await.map(|()| false);
     }
     let client = pool.client().await.map_err(failed)?;
-    let made = client.batch_execute(SCHEMA).await;
+    let call = client.slow_call(MIGRATION_MAX);
+    let made = call.within(client.batch_execute(SCHEMA)).await;
     if made.is_err() {
         // Leaves the half-made transaction; fails when there is none to leave.
         let _ = client.batch_execute("ROLLBACK").await;
@@ -98,7 +101,7 @@ pub async fn init(database: &Database) -> Result<bool, OpenError> {
         Err(_) if found(&pool).await.is_ok_and(|found| found.is_some()) => {
             require_current(database, &pool).await.map(|()| false)
         }
-        Err(error) => Err(failed(store_error(&error))),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -109,6 +112,7 @@ pub async fn init(database: &Database) -> Result<bool, OpenError> {
 async fn migrate(database: &Database, pool: &Pool) -> Result<(), OpenError> {
     let failed = |error| database.open_error(error);
     let mut client = pool.client().await.map_err(failed)?;
+    let call = client.slow_call(MIGRATION_MAX);
     let migrating = async {
         let transaction = client.transaction().await?;
         transaction
@@ -127,15 +131,15 @@ async fn migrate(database: &Database, pool: &Pool) -> Result<(), OpenError> {
         }
         transaction.batch_execute(&comments()).await?;
         transaction.commit().await?;
-        Ok(None)
+        Ok::<_, tokio_postgres::Error>(None)
     };
-    match migrating.await {
+    match call.within(migrating).await {
         Ok(None) => Ok(()),
         Ok(Some(holder)) => Err(OpenError::Held {
             path: database.name().into(),
             holder,
         }),
-        Err(error) => Err(failed(store_error(&error))),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -151,6 +155,7 @@ fn comments() -> String {
 /// Whether a row could be written now. Returns what the server says of itself.
 pub(super) async fn check_writable(pool: &Pool) -> Result<String, StoreError> {
     let mut client = pool.client().await?;
+    let call = client.call();
     let look = async {
         let transaction = client.transaction().await?;
         // Locks a row as a claim does, if there is one; a standby refuses this.
@@ -164,8 +169,7 @@ pub(super) async fn check_writable(pool: &Pool) -> Result<String, StoreError> {
         transaction.rollback().await?;
         Ok(version.get(0))
     };
-    look.await
-        .map_err(|error: tokio_postgres::Error| store_error(&error))
+    call.within::<_, tokio_postgres::Error>(look).await
 }
 
 /// Whether a dispatcher has given a sign of life in the last moments.
@@ -178,7 +182,7 @@ pub async fn has_dispatchers(database: &Database) -> Result<bool, OpenError> {
     require_current(database, &pool).await?;
     let failed = |error| database.open_error(error);
     let client = pool.client().await.map_err(failed)?;
-    let at_work = fleet::at_work(&**client).await;
-    let at_work = at_work.map_err(|error| failed(store_error(&error)))?;
+    let at_work = client.within(fleet::at_work(&***client)).await;
+    let at_work = at_work.map_err(failed)?;
     Ok(at_work.is_some())
 }

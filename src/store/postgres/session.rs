@@ -3,11 +3,11 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use deadpool_postgres::{Client, GenericClient, Transaction};
+use deadpool_postgres::{GenericClient, Transaction};
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-use super::connection::Pool;
+use super::connection::{Lent, Pool};
 use crate::store::StoreError;
 use crate::store::session::{Dialect, Row, Session, Value};
 
@@ -101,15 +101,15 @@ impl Session for Transaction<'_> {
     }
 }
 
-impl Session for Client {
+impl Session for Lent {
     const DIALECT: Dialect = Dialect::Postgres;
 
     async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
-        query(self, sql, values).await
+        query(&**self, sql, values).await
     }
 
     async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, StoreError> {
-        execute(self, sql, values).await
+        execute(&**self, sql, values).await
     }
 }
 
@@ -118,12 +118,12 @@ impl Session for Pool {
     const DIALECT: Dialect = Dialect::Postgres;
 
     async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
-        let client: Client = self.client().await?;
-        query(&client, sql, values).await
+        let client = self.client().await?;
+        client.within(query(&*client, sql, values)).await
     }
 
     async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, StoreError> {
-        let client: Client = self.client().await?;
-        execute(&client, sql, values).await
+        let client = self.client().await?;
+        client.within(execute(&*client, sql, values)).await
     }
 }

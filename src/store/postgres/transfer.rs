@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use std::pin::pin;
 
 use async_trait::async_trait;
-use deadpool_postgres::Client;
 use futures_util::SinkExt as _;
 
-use super::connection::{Database, Pool, User};
+use super::connection::{Database, Lent, Pool, User};
 use super::{fleet, record, schema};
 use crate::domain::Timestamp;
 use crate::store::session::{Dialect, Row, Session, Value};
@@ -58,7 +57,7 @@ async fn hold(database: &Database) -> Result<TransferEnd, OpenError> {
         client.batch_execute("SET statement_timeout = 0").await?;
         let lock = client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]);
         let is_locked: bool = lock.await?.get(0);
-        Ok::<_, StoreError>((is_locked, fleet::at_work(&**client).await?))
+        Ok::<_, StoreError>((is_locked, fleet::at_work(&***client).await?))
     };
     match holding.await.map_err(failed)? {
         (false, _) => Err(held("another transfer".to_owned())),
@@ -71,7 +70,7 @@ async fn hold(database: &Database) -> Result<TransferEnd, OpenError> {
 }
 
 #[derive(Debug)]
-struct HeldDatabase(Client);
+struct HeldDatabase(Lent);
 
 #[async_trait]
 impl Held for HeldDatabase {
@@ -114,12 +113,12 @@ impl Held for HeldDatabase {
     }
 
     async fn interrupt(&self, now: Timestamp) -> Result<(), StoreError> {
-        record::interrupt(&**self.0, now, i64::MAX).await?;
+        record::interrupt(&***self.0, now, i64::MAX).await?;
         Ok(())
     }
 
     async fn dispatchers(&self) -> Result<Option<String>, StoreError> {
-        Ok(fleet::at_work(&**self.0).await?)
+        Ok(fleet::at_work(&***self.0).await?)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`postgres`] | a PostgreSQL server |
 //! | [`process`] | the program as a process: its output, its signals, its end |
 //! | [`program`] | other people's servers |
+//! | [`proxy`] | a TCP proxy that keeps answers back |
 //! | [`sqlite`] | the `sqlite3` program and Python |
 //! | [`store`] | the two databases that a test runs on |
 //! | [`table`] | tables of cases as text |
@@ -23,6 +24,7 @@ pub(crate) mod place;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod sqlite;
 pub(crate) mod store;
 pub(crate) mod table;

@@ -143,6 +143,17 @@ impl Store {
         })
     }
 
+    /// The same through a proxy at `port`, on PostgreSQL.
+    pub(crate) async fn open_by(&self, name: &str, port: u16) -> Arc<dyn Queue> {
+        let Self::Postgres(at) = self else {
+            panic!("a file has no port");
+        };
+        let database = postgres::Database::parse(&at.url_by(port)).expect("a good URL");
+        let timing = FleetTiming::default();
+        let opening = PostgresQueue::open(&database, name, timing, Arc::new(Unobserved));
+        Arc::new(opening.await.expect("opened"))
+    }
+
     /// The side of people.
     pub(crate) async fn inspection(&self) -> Arc<dyn Inspection> {
         match self {

@@ -3,13 +3,18 @@
 //! TLS is used unless the URL says `sslmode=disable` or the server is on this host, and it is always
 //! verified: by the system's roots, or by those of `sslrootcert` alone. libpq's `require` accepts any
 //! certificate, and its `prefer` falls back to plaintext; both would give the password to an impostor.
+//!
+//! Nothing is waited for without a deadline of ours, see [`Lent`]. What a dispatcher waits for takes
+//! less time than its leases are valid.
+
+mod lent;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Client, Hook, HookError, Manager, ManagerConfig, RecyclingMethod};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -23,11 +28,10 @@ use url::form_urlencoded;
 use super::error::{cause, store_error};
 use crate::store::{OpenError, StoreError};
 
+pub(super) use lent::Lent;
+
 /// Until a connection stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a caller waits for a free connection.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// After so long without an answer to what was sent, a connection is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -38,7 +42,6 @@ const SESSION: &[(&str, &str)] = &[
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "5s"),
-    ("idle_in_transaction_session_timeout", "60s"),
     ("timezone", "UTC"),
     ("client_min_messages", "warning"),
 ];
@@ -69,9 +72,39 @@ pub(super) enum User {
 impl User {
     const fn settings(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Dispatcher => &[("statement_timeout", "15s")],
-            Self::Heartbeat => &[("statement_timeout", "5s"), ("lock_timeout", "1s")],
-            Self::People => &[("statement_timeout", "60s")],
+            // A dispatcher that is stopped inside a transaction holds its locks for as long.
+            Self::Dispatcher => &[
+                ("statement_timeout", "6s"),
+                ("lock_timeout", "2s"),
+                ("idle_in_transaction_session_timeout", "5s"),
+            ],
+            Self::Heartbeat => &[
+                ("statement_timeout", "3s"),
+                ("lock_timeout", "1s"),
+                ("idle_in_transaction_session_timeout", "5s"),
+            ],
+            Self::People => &[
+                ("statement_timeout", "60s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+            ],
+        }
+    }
+
+    /// How long an answer is waited for: a little longer than the server tries.
+    const fn deadline(self) -> Duration {
+        match self {
+            Self::Dispatcher => Duration::from_secs(8),
+            Self::Heartbeat => Duration::from_secs(4),
+            Self::People => Duration::from_secs(65),
+        }
+    }
+
+    /// How long a connection is waited for, a free one or a new one.
+    const fn wait_max(self) -> Duration {
+        match self {
+            Self::Dispatcher => Duration::from_secs(6),
+            Self::Heartbeat => Duration::from_secs(4),
+            Self::People => Duration::from_secs(30),
         }
     }
 
@@ -186,8 +219,6 @@ impl Database {
         let inner = deadpool_postgres::Pool::builder(manager)
             .max_size(user.connections_max())
             .runtime(deadpool_postgres::Runtime::Tokio1)
-            .create_timeout(Some(CONNECT_TIMEOUT))
-            .wait_timeout(Some(WAIT_TIMEOUT))
             .post_create(Hook::async_fn(move |client, _| {
                 Box::pin(async move {
                     let settings = user.set_up();
@@ -198,14 +229,17 @@ impl Database {
                 })
             }))
             .build()
-            .expect("a pool with timeouts has a runtime");
-        Pool { inner }
+            .expect("a pool with a runtime is complete");
+        Pool { inner, user }
     }
 
     /// One connection past the pools, for notifications.
     pub(super) async fn connect(&self) -> Result<(tokio_postgres::Client, Connection), StoreError> {
         let connecting = self.config.connect(self.tls.clone());
-        connecting.await.map_err(|error| store_error(&error))
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(|error| store_error(&error)),
+            Err(_) => Err(lent::no_answer(CONNECT_TIMEOUT)),
+        }
     }
 
     /// What went wrong while the database was being opened.
@@ -227,6 +261,7 @@ pub(super) type Connection = tokio_postgres::Connection<
 #[derive(Clone)]
 pub(in crate::store) struct Pool {
     inner: deadpool_postgres::Pool,
+    user: User,
 }
 
 impl fmt::Debug for Pool {
@@ -237,15 +272,22 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// A connection that stands.
-    pub(super) async fn client(&self) -> Result<Client, StoreError> {
+    pub(super) async fn client(&self) -> Result<Lent, StoreError> {
         use deadpool_postgres::PoolError;
-        self.inner.get().await.map_err(|error| match error {
-            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                store_error(&error)
-            }
-            PoolError::Closed => StoreError::Closed,
-            other => StoreError::Unreachable(other.to_string()),
-        })
+        let wait_max = self.user.wait_max();
+        match tokio::time::timeout(wait_max, self.inner.get()).await {
+            Ok(Ok(client)) => Ok(Lent::new(client, self.user.deadline())),
+            Ok(Err(error)) => Err(match error {
+                PoolError::Backend(error)
+                | PoolError::PostCreateHook(HookError::Backend(error)) => store_error(&error),
+                PoolError::Closed => StoreError::Closed,
+                other => StoreError::Unreachable(other.to_string()),
+            }),
+            Err(_) => Err(StoreError::Unreachable(format!(
+                "no connection within {} s",
+                wait_max.as_secs()
+            ))),
+        }
     }
 
     /// Ends every connection.

@@ -40,6 +40,11 @@ impl Database {
         format!("postgres://{role}@127.0.0.1:{}/{}", self.port, self.name)
     }
 
+    /// The same through a proxy at `port`.
+    pub(crate) fn url_by(&self, port: u16) -> String {
+        Self::new(port, self.name.clone()).url()
+    }
+
     /// What a script prints, and what it complains of; it goes on after a fault. `options` are of
     /// `psql`.
     pub(crate) fn script(&self, options: &[&str], script: &str) -> (String, String) {

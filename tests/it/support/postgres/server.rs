@@ -106,6 +106,11 @@ impl Server {
         database
     }
 
+    /// Where it listens, on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Has its log (`log`), its data and its socket.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
