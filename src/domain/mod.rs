@@ -14,6 +14,7 @@ mod exchange;
 mod flat_object;
 mod intake;
 mod keyring;
+mod moment;
 mod outcome;
 mod payment;
 mod reason;
@@ -36,6 +37,7 @@ pub use exchange::{
 pub use flat_object::{FlatObject, NotFlat};
 pub use intake::IntakeError;
 pub use keyring::{KeyEntry, KeyError, Keyring};
+pub use moment::read_moment;
 pub use outcome::Outcome;
 pub use payment::Payment;
 pub use reason::{FOR_OPERATOR, reason, words_of_name};

@@ -27,11 +27,13 @@ mod error;
 mod gateway_row;
 mod inspection;
 mod lease;
+mod listing;
 mod observer;
 pub mod postgres;
 mod prune;
 mod reading;
 mod session;
+mod shown;
 pub mod sqlite;
 pub mod transfer;
 mod uncount;
@@ -52,12 +54,11 @@ pub use command::{
 };
 pub use endpoint::{AppId, Endpoint, EndpointDue, Origin};
 pub use error::{EnqueueError, OpenError, StoreError};
-pub use inspection::{
-    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, NEWEST_WINDOW, NewestOfState,
-    ShownState, Stats,
-};
+pub use inspection::{Inspection, MerchantRow, Stats};
 pub use lease::{Lease, LeaseDeadline, Unrecorded, Unreleased};
+pub use listing::{Cursor, Filter, ListPage, ListedCallback};
 pub use observer::{CommitObserver, Unobserved};
+pub use shown::{AttemptRow, CallbackRow, ShownState};
 
 /// What other processes have committed since the last look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

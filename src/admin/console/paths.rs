@@ -30,9 +30,13 @@ pub(super) fn act(action: &str, selectors: &[(&str, &str)]) -> String {
 
 /// The callbacks of `app` in `state`.
 pub(super) fn callbacks(state: &str, app: &str) -> String {
+    list(&[("state", state), ("app", app)])
+}
+
+/// A list of callbacks, by the names of its form's fields.
+pub(super) fn list(fields: &[(&str, &str)]) -> String {
     let mut query = with_query(&format!("{PATH}/callbacks"));
-    query.append_pair("state", state);
-    query.append_pair("app", app).finish()
+    query.extend_pairs(fields).finish()
 }
 
 /// A command's page.

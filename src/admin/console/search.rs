@@ -11,6 +11,7 @@ use super::paths::PATH;
 use super::show;
 use super::state::{Console, RequestContext};
 use super::text::{Untrusted, count};
+use crate::store::ListedCallback;
 
 /// What is looked for.
 #[derive(Debug, Deserialize)]
@@ -50,6 +51,7 @@ pub(super) async fn show(
                     ". It was never queued, or it was removed after its retention."
                 }
             } @else {
+                @let found: Vec<_> = found.into_iter().map(ListedCallback::from).collect();
                 (show::callback_table(&caption, &found, context.now, |_| None))
             }
         },

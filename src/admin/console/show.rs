@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::paths::PATH;
 use super::text::{Moment, Untrusted, relative};
 use crate::domain::{CallbackId, Outcome, Timestamp};
-use crate::store::{CallbackRow, PauseScope, Selectors, ShownState};
+use crate::store::{CallbackRow, ListedCallback, PauseScope, Selectors, ShownState};
 
 /// A state in the colour of what it means.
 pub(super) fn state(state: ShownState) -> Markup {
@@ -61,18 +61,22 @@ pub(super) fn table(caption: &str, headings: &[&str], rows: &Markup) -> Markup {
 /// differ.
 pub(super) fn callback_table(
     caption: &str,
-    rows: &[CallbackRow],
+    rows: &[ListedCallback],
     now: Timestamp,
     extra: impl Fn(&CallbackRow) -> Option<Markup>,
 ) -> Markup {
-    let has_states = rows.windows(2).any(|pair| pair[0].state != pair[1].state);
-    let has_extra = rows.iter().any(|row| extra(row).is_some());
+    let state_of = |listed: &ListedCallback| listed.callback.state;
+    let has_states = rows
+        .windows(2)
+        .any(|pair| state_of(&pair[0]) != state_of(&pair[1]));
+    let has_extra = rows.iter().any(|row| extra(&row.callback).is_some());
     let mut headings = vec!["Id", "Kind", "App", "Order", "#Amount"];
     headings.extend(has_states.then_some("State"));
     headings.extend(["Newest attempt", "When", "Goes to"]);
     headings.extend(has_extra.then_some("Action"));
     let rows = html! {
-        @for row in rows {
+        @for listed in rows {
+            @let row = &listed.callback;
             tr {
                 th scope="row" .nowrap { (callback_link(row.id)) }
                 td { (Untrusted(&row.kind)) }
@@ -80,15 +84,36 @@ pub(super) fn callback_table(
                 td .order { (order(row)) }
                 td .number { (Untrusted(&row.amount)) " " (Untrusted(&row.currency)) }
                 @if has_states { td { (state(row.state)) } }
-                td { @if let Some(last) = &row.last_outcome { (outcome(last)) } @else { "none yet" } }
+                td { (newest_attempt(listed)) }
                 td .nowrap { (when(row, now)) }
-                td { (Untrusted(row.origin.as_text())) }
+                td {
+                    (Untrusted(row.origin.as_text()))
+                    @if let Some(address) = &listed.last_remote_addr {
+                        " " small { (Untrusted(address)) }
+                    }
+                }
                 @if has_extra { td { @if let Some(extra) = extra(row) { (extra) } } }
             }
         }
     };
     table(caption, &headings, &rows)
 }
+
+/// How it ended, and in which words.
+fn newest_attempt(listed: &ListedCallback) -> Markup {
+    let detail = listed.last_detail.as_deref().unwrap_or_default();
+    let cut: String = detail.chars().take(DETAIL_CHARACTERS_MAX).collect();
+    html! {
+        @if let Some(last) = &listed.callback.last_outcome { (outcome(last)) } @else { "none yet" }
+        @if let Some(status) = listed.last_http_status { " " (status) }
+        @if !cut.is_empty() {
+            " " small { (Untrusted(&cut)) @if cut.len() < detail.len() { "…" } }
+        }
+    }
+}
+
+/// As much as tells attempts apart; the callback's page has all of it.
+const DETAIL_CHARACTERS_MAX: usize = 80;
 
 /// The merchant's number of what a callback is about: the refund's if it is one.
 pub(super) fn order(row: &CallbackRow) -> Markup {

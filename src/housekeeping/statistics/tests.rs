@@ -1,8 +1,6 @@
 //! What is counted when, over a real queue.
 
-use std::path::Path;
-
-use rusqlite::Connection;
+use std::path::PathBuf;
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock};
@@ -34,7 +32,7 @@ impl StatsSink for Heard {
 
 struct World {
     _directory: tempfile::TempDir,
-    db: Connection,
+    path: PathBuf,
     clock: Arc<ManualClock>,
     heard: Arc<Heard>,
     statistics: Statistics,
@@ -53,7 +51,7 @@ impl World {
             Arc::clone(&heard) as Arc<dyn StatsSink>,
         );
         Self {
-            db: open(&path),
+            path,
             _directory: directory,
             clock,
             heard,
@@ -61,19 +59,24 @@ impl World {
         }
     }
 
-    /// Puts `count` callbacks into `state`, finished at `finished` if that is final.
-    fn put(&self, count: u32, state: &str, finished: Timestamp) {
-        self.db
-            .execute(
-                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-                 INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
-                   newpay_order_no, order_no, result, settlement_status, state, next_attempt_at, finished_at)
-                 SELECT 'payment', 'https://merchant.example/', '6', 1, '1', 'LAK', o, o, 'success', 1, ?2,
-                   CASE ?2 WHEN 'pending' THEN ?3 END, CASE ?2 WHEN 'pending' THEN NULL ELSE ?3 END
-                 FROM (SELECT (SELECT count(*) FROM callback_queue) || '-' || i AS o FROM n)",
-                (count, state, finished.as_millis()),
-            )
-            .expect("queued");
+    /// Puts `count` callbacks into `state`, finished at `moment` if that is final, else due.
+    fn put(&self, count: u32, state: &str, moment: Timestamp) {
+        let (due, finished) = match state {
+            "pending" => (moment.as_millis().to_string(), "NULL".to_owned()),
+            _ => ("NULL".to_owned(), moment.as_millis().to_string()),
+        };
+        self.sql(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             INSERT INTO callback_queue (kind, callback_url, app_id, pay_method, amount, currency,
+               newpay_order_no, order_no, result, settlement_status, state, next_attempt_at, finished_at)
+             SELECT 'payment', 'https://merchant.example/', '6', 1, '1', 'LAK', o, o, 'success', 1,
+               '{state}', {due}, {finished}
+             FROM (SELECT (SELECT count(*) FROM callback_queue) || '-' || i AS o FROM n)"
+        ));
+    }
+
+    fn sql(&self, sql: &str) {
+        sqlite::plain_sql(&self.path, sql);
     }
 
     async fn depths(&self) -> [u64; 5] {
@@ -89,12 +92,6 @@ impl World {
         known.rest.as_mut().expect("counted").took = all;
         known.delivered.as_mut().expect("counted").counted.took = delivered;
     }
-}
-
-fn open(path: &Path) -> Connection {
-    let db = Connection::open(path).expect("opened");
-    db.busy_timeout(Duration::from_secs(10)).expect("set");
-    db
 }
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -123,11 +120,10 @@ async fn pruned_callbacks_are_missed_soon() {
     world.put(50, "delivered", NOON.before(LONG));
     world.put(7, "delivered", NOON);
     assert_eq!(world.depths().await, [0, 0, 57, 0, 0]);
-    let pruned = "DELETE FROM callback_queue WHERE finished_at < ?1";
-    world
-        .db
-        .execute(pruned, [NOON.as_millis()])
-        .expect("pruned");
+    world.sql(&format!(
+        "DELETE FROM callback_queue WHERE finished_at < {}",
+        NOON.as_millis()
+    ));
     world.took(Duration::ZERO, Duration::ZERO);
     assert_eq!(world.depths().await, [0, 0, 7, 0, 0]);
 }

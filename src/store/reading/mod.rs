@@ -4,7 +4,7 @@
 
 mod audit;
 mod callbacks;
-mod newest;
+mod listing;
 mod pauses;
 
 use std::future::Future;
@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::session::{Row, Session, Value};
 use super::{
-    AttemptRow, CallbackRow, Filter, Inspection, MerchantRow, NewestOfState, Pause, ShownState,
+    AttemptRow, CallbackRow, Filter, Inspection, ListPage, MerchantRow, Pause, ShownState,
     StoreError,
 };
 use crate::domain::{CallbackId, Timestamp};
@@ -25,10 +25,10 @@ pub(super) use audit::DAY_COLUMNS;
 pub(super) use audit::results_sql;
 pub(super) use callbacks::{DELIVERED_BETWEEN, FIRST_DELIVERED};
 #[cfg(test)]
-pub(super) use newest::sql as newest_sql;
+pub(super) use listing::statements as list_statements;
 pub(super) use pauses::pauses;
 
-use callbacks::{PENDING, in_state};
+use callbacks::in_state;
 
 /// More than this many callbacks with one order number are not worth a page.
 const FOUND_MAX: usize = 100;
@@ -74,10 +74,6 @@ impl<R: Reader> Inspection for R {
             .pop())
     }
 
-    async fn newest_of_state(&self, newest: NewestOfState) -> Result<Vec<CallbackRow>, StoreError> {
-        newest::newest_of_state(self.session(), &newest).await
-    }
-
     async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError> {
         let sql = "SELECT callback_id, seq, started_at, duration_ms, outcome, counted, \
                      http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, \
@@ -86,18 +82,8 @@ impl<R: Reader> Inspection for R {
         rows(self, sql, &[id.into()], attempt).await
     }
 
-    async fn list(&self, filter: Filter) -> Result<Vec<CallbackRow>, StoreError> {
-        let texts = [&filter.app_id, &filter.outcome];
-        let dialect = R::Session::DIALECT;
-        if texts
-            .into_iter()
-            .flatten()
-            .any(|text| !dialect.can_hold(text))
-        {
-            return Ok(Vec::new());
-        }
-        let (sql, values) = list(filter);
-        rows(self, &sql, &values, CallbackRow::read).await
+    async fn list(&self, filter: Filter) -> Result<ListPage, StoreError> {
+        listing::list(self.session(), &filter).await
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -162,46 +148,6 @@ async fn rows<T>(
 ) -> Result<Vec<T>, StoreError> {
     let found = reader.session().query(sql, values).await?;
     found.iter().map(read).collect()
-}
-
-/// The newest callbacks of a filter, with the statement's values in order. What was queued since a
-/// moment is a range of the index `callback_by_created`, so older callbacks are not looked at; states in
-/// which there are few have an index of their own.
-pub(super) fn list(filter: Filter) -> (String, Vec<Value>) {
-    let order = match filter.since {
-        Some(_) => "created_at DESC, id DESC",
-        None => "id DESC",
-    };
-    let from = match (filter.since, filter.state) {
-        (Some(_), None | Some(ShownState::Delivered)) => {
-            "callback_queue{ INDEXED BY callback_by_created|}"
-        }
-        _ => "callback_queue",
-    };
-    let mut conditions = vec!["TRUE".to_owned()];
-    let mut values: Vec<Value> = vec![filter.limit.into()];
-    match filter.state {
-        Some(ShownState::InFlight) => conditions.push("leased_until IS NOT NULL".to_owned()),
-        Some(ShownState::Pending) => conditions.push(format!("id IN ({PENDING})")),
-        Some(state) => {
-            conditions.push(format!("state = '{state}' AND finished_at IS NOT NULL"));
-        }
-        None => {}
-    }
-    let compared = [
-        ("app_id =", filter.app_id.map(Value::from)),
-        ("created_at >=", filter.since.map(Value::from)),
-        ("last_outcome =", filter.outcome.map(Value::from)),
-    ];
-    for (comparison, value) in compared {
-        if let Some(value) = value {
-            values.push(value);
-            conditions.push(format!("{comparison} ?{}", values.len()));
-        }
-    }
-    let conditions = conditions.join(" AND ");
-    let sql = format!("SELECT * FROM {from} WHERE {conditions} ORDER BY {order} LIMIT ?1");
-    (sql, values)
 }
 
 fn attempt(row: &Row) -> Result<AttemptRow, StoreError> {

@@ -35,6 +35,8 @@ mod lock_backoff;
 mod maintenance;
 mod payments;
 #[cfg(test)]
+mod plain;
+#[cfg(test)]
 mod plans;
 mod record;
 mod rows;
@@ -68,6 +70,8 @@ pub use commands::SqliteCommands;
 pub use inspection::SqliteInspection;
 pub use lock::has_dispatcher;
 pub use payments::{PaymentsQuery, QueryError};
+#[cfg(test)]
+pub(crate) use plain::plain_sql;
 pub use schema::{SCHEMA, SCHEMA_VERSION};
 pub use scratch::KnownResults;
 pub use transfer::{check_in_use, transfer_source, transfer_target};

@@ -121,6 +121,12 @@ async fn list_filters(store: StoreKind) {
         ("--outcome timeout", vec![]),
         ("--since 1h", vec![3, 2, 1]),
         ("--since 2999-01-01T00:00:00Z", vec![]),
+        ("--until 1h", vec![]),
+        ("--until 2999-01-01", vec![3, 2, 1]),
+        ("--status 503", vec![2]),
+        ("--status 502", vec![]),
+        ("--state exhausted --status 503", vec![2]),
+        ("--origin https://nobody.example", vec![]),
         ("--limit 2", vec![3, 2]),
         ("--app 6 --limit 1", vec![2]),
         ("--app 6 --state delivered --outcome acknowledged", vec![1]),
@@ -130,6 +136,22 @@ async fn list_filters(store: StoreKind) {
         assert_eq!(ids(&place.ask(&words).json()), found, "{arguments}");
     }
     let text = place.ask(&["list", "--limit", "2"]).done();
+    let next = text
+        .rsplit_once("--after ")
+        .expect("where to go on")
+        .1
+        .trim();
+    let rest = place.ask(&["list", "--json", "--after", next]).json();
+    assert_eq!(ids(&rest), [1]);
+    let refund = place.ask(&["list", "--status", "503", "--json"]).json();
+    assert_eq!(refund[0]["last_http_status"], 503);
+    let address = refund[0]["last_remote_addr"].as_str().expect("an address");
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let origin = refund[0]["origin"].as_str().expect("a text");
+    assert_eq!(
+        ids(&place.ask(&["list", "--json", "--origin", origin]).json()),
+        [3, 2, 1]
+    );
     assert_has(
         &text,
         &[

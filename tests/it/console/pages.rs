@@ -140,6 +140,33 @@ async fn lists_are_by_state_app_and_outcome(store: StoreKind) {
     showcase.stop().await;
 }
 
+async fn lists_go_on_to_their_end(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
+    let client = Client::new(showcase.address);
+    let mut path = "/console/callbacks?state=any".to_owned();
+    let mut listed = Vec::new();
+    loop {
+        let page = client.get(&path).await.body;
+        let ids = page.split("/console/callbacks/").skip(1);
+        listed.extend(ids.map(|rest| rest.split('"').next().expect("a number").to_owned()));
+        let Some((before, _)) = page.split_once("rel=\"next\"") else {
+            break;
+        };
+        let (_, link) = before.rsplit_once("href=\"").expect("a link");
+        path = link.trim_end_matches("\" ").replace("&amp;", "&");
+    }
+    assert!(listed.len() > 100, "more than a page: {}", listed.len());
+    let expected: Vec<String> = (1..=listed.len()).rev().map(|id| id.to_string()).collect();
+    assert_eq!(listed, expected, "each once, the newest first");
+    let path = "/console/callbacks?state=any&status=503&detail=SERVICE&since=3d&until=2999-01-01";
+    let narrowed = client.get(path).await.body;
+    assert!(narrowed.contains("<td><bdi>11</bdi></td>"), "{narrowed}");
+    assert!(!narrowed.contains("acknowledged</bdi>"), "{narrowed}");
+    let wrong = client.get("/console/callbacks?since=soon").await;
+    assert_eq!(wrong.status, 400);
+    showcase.stop().await;
+}
+
 async fn merchants_in_need_come_first(store: StoreKind) {
     let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
@@ -186,6 +213,7 @@ on_both!(
     the_query_of_a_url_is_for_operators,
     texts_of_merchants_are_escaped,
     lists_are_by_state_app_and_outcome,
+    lists_go_on_to_their_end,
     merchants_in_need_come_first,
     plots_have_words_and_numbers,
     an_attempt_of_the_daemon_is_on_the_page,

@@ -2,7 +2,7 @@
 
 use callback_dispatcher::domain::{CallbackId, Day, Kind, ResultKey, Timestamp};
 use callback_dispatcher::reconciliation::close_days;
-use callback_dispatcher::store::{Filter, NewestOfState, ShownState};
+use callback_dispatcher::store::{Filter, ShownState};
 
 use super::Backend;
 use crate::support::callback::insert;
@@ -112,21 +112,19 @@ async fn both_databases_give_the_same_answers() {
             },
         ];
         for filter in filters {
-            let listed = inspection.list(Filter { limit: 3, ..filter }).await;
-            let ids: Vec<i64> = listed.expect("listed").iter().map(|row| row.id.0).collect();
-            said += &format!("list {ids:?}\n");
+            let page = inspection.list(Filter { limit: 3, ..filter }).await;
+            said += &format!("list {:#?}\n", page.expect("listed"));
         }
         for state in ShownState::ALL {
             for app_id in [None, Some("7".to_owned())] {
-                let newest = NewestOfState {
-                    state,
+                let filter = Filter {
+                    state: Some(state),
                     app_id,
-                    outcome: None,
                     limit: 10,
+                    ..Filter::default()
                 };
-                let seen = inspection.newest_of_state(newest).await.expect("seen");
-                let ids: Vec<i64> = seen.iter().map(|row| row.id.0).collect();
-                said += &format!("newest {state} {ids:?}\n");
+                let page = inspection.list(filter).await.expect("listed");
+                said += &format!("{state} {page:#?}\n");
             }
         }
         for id in 1..=8 {

@@ -2,7 +2,7 @@
 
 use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::store::{
-    CallbackRow, CommandId, Filter, NewestOfState, Pause, PauseScope, ShownState, Stats,
+    CommandId, Filter, Inspection, Pause, PauseScope, ShownState, Stats,
 };
 
 use super::Backend;
@@ -12,6 +12,7 @@ use crate::support::store::{StoreKind, on_both};
 on_both!(
     each_state_is_listed_in_an_order_of_its_own,
     lists_begin_with_the_newest,
+    three_of_one_app_are_found_among_thousands_of_another,
     the_oldest_due_ignores_paused_callbacks,
 );
 
@@ -66,16 +67,11 @@ fn fill(backend: &Backend) {
     );
 }
 
-fn ids(rows: &[CallbackRow]) -> Vec<i64> {
-    rows.iter().map(|row| row.id.0).collect()
-}
-
-fn newest(state: ShownState) -> NewestOfState {
-    NewestOfState {
-        state,
-        app_id: None,
-        outcome: None,
-        limit: 10,
+fn in_state(state: ShownState) -> Filter {
+    Filter {
+        state: Some(state),
+        limit: 100,
+        ..Filter::default()
     }
 }
 
@@ -83,37 +79,70 @@ async fn each_state_is_listed_in_an_order_of_its_own(kind: StoreKind) {
     let backend = Backend::new(kind);
     fill(&backend);
     let inspection = backend.inspection().await;
-    for (state, expected) in [
-        (ShownState::Pending, vec![2, 1, 4, 8, 3, 7]),
-        (ShownState::InFlight, vec![6, 5]),
-        (ShownState::Delivered, vec![10, 9]),
-        (ShownState::Exhausted, vec![]),
-    ] {
-        let seen = inspection
-            .newest_of_state(newest(state))
-            .await
-            .expect("seen");
-        assert_eq!(ids(&seen), expected, "{state}");
-        assert!(seen.iter().all(|row| row.state == state), "{seen:?}");
-    }
-    let of_an_app = NewestOfState {
-        app_id: Some("7".to_owned()),
-        limit: 1,
-        ..newest(ShownState::Pending)
+    let of = |state, app: &str| Filter {
+        app_id: Some(app.to_owned()),
+        ..in_state(state)
     };
-    let seen = inspection.newest_of_state(of_an_app).await.expect("seen");
-    assert_eq!(ids(&seen), [8]);
-    let with_outcome = |outcome: &str| NewestOfState {
+    let of_endpoint = |app: Option<&str>, origin: &str| Filter {
+        app_id: app.map(str::to_owned),
+        origin: Some(origin.to_owned()),
+        ..in_state(ShownState::Pending)
+    };
+    let delivered_as = |outcome: &str| Filter {
         outcome: Some(outcome.to_owned()),
-        ..newest(ShownState::Delivered)
+        ..in_state(ShownState::Delivered)
     };
-    for (outcome, expected) in [
-        ("acknowledged", vec![10, 9]),
-        ("refused", vec![]),
-        ("acknowledged\0", vec![]),
+    for (filter, expected) in [
+        (in_state(ShownState::Pending), vec![2, 1, 4, 8, 3, 7]),
+        (in_state(ShownState::InFlight), vec![6, 5]),
+        (in_state(ShownState::Delivered), vec![10, 9]),
+        (in_state(ShownState::Exhausted), vec![]),
+        (of(ShownState::Pending, "7"), vec![8, 3]),
+        (of(ShownState::Pending, "6"), vec![2, 1, 4]),
+        (of(ShownState::InFlight, "6"), vec![6, 5]),
+        (of(ShownState::Delivered, "6"), vec![10, 9]),
+        (of(ShownState::Delivered, "7"), vec![]),
+        (
+            of_endpoint(Some("6"), "HTTPS://One.example:443/x"),
+            vec![2, 1],
+        ),
+        (
+            of_endpoint(None, "https://one.example"),
+            vec![2, 1, 8, 3, 7],
+        ),
+        (delivered_as("acknowledged"), vec![10, 9]),
+        (delivered_as("refused"), vec![]),
+        (delivered_as("acknowledged\0"), vec![]),
     ] {
-        let seen = inspection.newest_of_state(with_outcome(outcome)).await;
-        assert_eq!(ids(&seen.expect("seen")), expected, "{outcome:?}");
+        let mut ids = Vec::new();
+        // By pages of one and of two, and all at once.
+        for limit in [1, 2, 100] {
+            ids = all_ids(
+                &*inspection,
+                &Filter {
+                    limit,
+                    ..filter.clone()
+                },
+            )
+            .await;
+            assert_eq!(ids, expected, "{limit} at a time: {filter:?}");
+        }
+        assert_eq!(ids.len(), expected.len());
+    }
+}
+
+/// Page after page.
+async fn all_ids(inspection: &dyn Inspection, filter: &Filter) -> Vec<i64> {
+    let mut filter = filter.clone();
+    let mut ids = Vec::new();
+    loop {
+        let page = inspection.list(filter.clone()).await.expect("listed");
+        assert!(page.rows.len() <= filter.limit);
+        ids.extend(page.rows.iter().map(|row| row.callback.id.0));
+        match page.next {
+            Some(next) => filter.after = Some(next),
+            None => return ids,
+        }
     }
 }
 
@@ -125,32 +154,112 @@ async fn lists_begin_with_the_newest(kind: StoreKind) {
         limit: 100,
         ..Filter::default()
     };
-    let of_state = |state| Filter {
-        state: Some(state),
-        ..all.clone()
-    };
     let of_app = |app: &str| Filter {
         app_id: Some(app.to_owned()),
         ..all.clone()
     };
+    let moment = |millis| Some(Timestamp::from_millis(millis));
     let since = Filter {
-        since: Some(Timestamp::from_millis(9)),
+        since: moment(9),
+        ..all.clone()
+    };
+    let between = Filter {
+        since: moment(2),
+        until: moment(5),
         ..all.clone()
     };
     for (filter, expected) in [
-        (of_state(ShownState::Pending), vec![8, 7, 4, 3, 2, 1]),
-        (of_state(ShownState::InFlight), vec![6, 5]),
-        (of_state(ShownState::Delivered), vec![10, 9]),
-        (of_state(ShownState::Cancelled), vec![]),
+        (all.clone(), (1..=10).rev().collect()),
         (of_app("7"), vec![8, 3]),
         (of_app("7\0"), vec![]),
         (of_app("' OR 1 = 1 --"), vec![]),
         (since, vec![10, 9]),
-        (Filter { limit: 2, ..all }, vec![10, 9]),
+        (between, vec![4, 3, 2]),
     ] {
-        let listed = inspection.list(filter.clone()).await.expect("listed");
-        assert_eq!(ids(&listed), expected, "{filter:?}");
+        for limit in [1, 3, 100] {
+            let ids = all_ids(
+                &*inspection,
+                &Filter {
+                    limit,
+                    ..filter.clone()
+                },
+            )
+            .await;
+            assert_eq!(ids, expected, "{limit} at a time: {filter:?}");
+        }
     }
+}
+
+/// A rare match among many others is found, however many are in front of it.
+async fn three_of_one_app_are_found_among_thousands_of_another(kind: StoreKind) {
+    let backend = Backend::new(kind);
+    for (rows, app, url, finished_at) in [
+        (3, "'8'", "https://one.example/", "5"),
+        (21_000, "'9'", "https://two.example/", "60"),
+    ] {
+        let number = format!("{app} || '-' || n");
+        let mut changes = finished("'exhausted'", finished_at).to_vec();
+        changes.extend([
+            ("app_id", app),
+            ("attempt_seq", "1"),
+            ("newpay_order_no", &number),
+        ]);
+        backend.sql(&insert_rows(rows, url, &changes));
+    }
+    backend.sql(
+        "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
+           http_status, detail, remote_addr)
+         SELECT id, 1, 1, 1, 'http_status', 1, CASE app_id WHEN '8' THEN 502 ELSE 503 END,
+           CASE app_id WHEN '8' THEN 'Bad Gateway, 100% down' ELSE 'Maintenance' END, '192.0.2.1:443'
+         FROM callback_queue",
+    );
+    let inspection = backend.inspection().await;
+    let exhausted = in_state(ShownState::Exhausted);
+    let rare = [
+        Filter {
+            app_id: Some("8".to_owned()),
+            ..exhausted.clone()
+        },
+        Filter {
+            origin: Some("https://one.example/cb".to_owned()),
+            ..exhausted.clone()
+        },
+        Filter {
+            http_status: Some(502),
+            ..exhausted.clone()
+        },
+        Filter {
+            detail: Some("bad gateway, 100%".to_owned()),
+            ..exhausted.clone()
+        },
+        Filter {
+            detail: Some("100%".to_owned()),
+            limit: 100,
+            ..Filter::default()
+        },
+    ];
+    for filter in rare {
+        let page = inspection.list(filter.clone()).await.expect("listed");
+        let apps: Vec<&str> = page.rows.iter().map(|row| &*row.callback.app_id).collect();
+        assert_eq!(apps, ["8", "8", "8"], "{filter:?}");
+        assert_eq!(page.next, None, "{filter:?}");
+        let listed = &page.rows[0];
+        assert_eq!(listed.last_http_status, Some(502));
+        assert_eq!(
+            listed.last_detail.as_deref(),
+            Some("Bad Gateway, 100% down")
+        );
+        assert_eq!(listed.last_remote_addr.as_deref(), Some("192.0.2.1:443"));
+    }
+    let all = Filter {
+        limit: 9000,
+        ..exhausted
+    };
+    let mut ids = all_ids(&*inspection, &all).await;
+    assert_eq!(ids.len(), 21_003);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 21_003, "each once");
 }
 
 async fn the_oldest_due_ignores_paused_callbacks(kind: StoreKind) {

@@ -14,7 +14,7 @@ use super::paths::{self, PATH};
 use super::session::Operator;
 use super::show;
 use super::state::{Console, RequestContext};
-use crate::domain::{CallbackId, Timestamp};
+use crate::domain::{CallbackId, Timestamp, read_moment};
 use crate::store::{Action, DEFAULT_RATE, NewCommand, Selectors};
 
 /// The longest reason.
@@ -51,7 +51,7 @@ pub(super) struct Order {
 }
 
 impl Choice {
-    fn read(&self) -> Result<(Action, Selectors), String> {
+    fn read(&self, now: Timestamp) -> Result<(Action, Selectors), String> {
         let action = self
             .action
             .parse::<Action>()
@@ -73,8 +73,8 @@ impl Choice {
             app_id: text(&self.app),
             origin: text(&self.origin),
             state,
-            since: moment("since", &self.since)?,
-            until: moment("until", &self.until)?,
+            since: moment("since", &self.since, now)?,
+            until: moment("until", &self.until, now)?,
         };
         Ok((action, selectors))
     }
@@ -96,14 +96,12 @@ impl Choice {
     }
 }
 
-fn moment(name: &str, text: &str) -> Result<Option<Timestamp>, String> {
+fn moment(name: &str, text: &str, now: Timestamp) -> Result<Option<Timestamp>, String> {
     match text.trim() {
         "" => Ok(None),
-        text => match Timestamp::parse(text) {
-            Some(moment) => Ok(Some(moment)),
-            None => Err(format!(
-                "{name} is {text:?}, which is not a moment; write it like 2026-11-01T00:00:00Z"
-            )),
+        text => match read_moment(text, now) {
+            Ok(moment) => Ok(Some(moment)),
+            Err(fault) => Err(format!("{name}: {fault}")),
         },
     }
 }
@@ -116,11 +114,12 @@ pub(super) async fn ask(
     let Some(operator) = &context.operator else {
         let chosen: Vec<(&str, &str)> = choice
             .fields()
-            .filter(|(name, _)| *name != "action")
+            .chain([("since", &*choice.since), ("until", &*choice.until)])
+            .filter(|(name, value)| *name != "action" && !value.is_empty())
             .collect();
         return see_other(&paths::sign_in(&paths::act(&choice.action, &chosen)));
     };
-    match choice.read() {
+    match choice.read(context.now) {
         Ok((action, selectors)) => form(&context, operator, &choice, action, &selectors, None),
         Err(fault) => ErrorPage::Nonsense(fault).answer(&context),
     }
@@ -141,7 +140,7 @@ pub(super) async fn submit(
         return Err(ErrorPage::Forbidden(words.to_owned()).answer(&context));
     }
     let nonsense = |fault| ErrorPage::Nonsense(fault).answer(&context);
-    let (action, selectors) = order.choice.read().map_err(nonsense)?;
+    let (action, selectors) = order.choice.read(context.now).map_err(nonsense)?;
     let reason = order.reason.trim();
     if reason.is_empty() || reason.chars().count() > REASON_CHARACTERS_MAX {
         let fault = format!("Give a reason, in at most {REASON_CHARACTERS_MAX} characters.");
@@ -225,9 +224,9 @@ fn times(choice: &Choice) -> Markup {
         ] {
             div .field {
                 label for=(name) { (label) }
-                input id=(name) name=(name) autocomplete="off" placeholder="2026-11-01T00:00:00Z"
+                input id=(name) name=(name) autocomplete="off" placeholder="2026-11-01 14:30"
                     aria-describedby={ (name) "-hint" } value=(value);
-                small id={ (name) "-hint" } { "A moment with its offset from UTC; empty: no limit." }
+                small id={ (name) "-hint" } { "A date, a moment, a time (UTC) or an age like 2h; empty: no limit." }
             }
         }
     }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::store::StoredState;
 
+const NOON: Timestamp = Timestamp::from_millis(1_700_049_600_000);
+
 fn choice(fields: &[(&str, &str)]) -> Choice {
     let mut choice = Choice::default();
     for (name, value) in fields {
@@ -28,7 +30,7 @@ fn a_choice_becomes_selectors() {
         ("state", "exhausted"),
         ("since", "2026-11-01T00:00:00Z"),
     ]);
-    let (action, selectors) = choice.read().expect("all in order");
+    let (action, selectors) = choice.read(NOON).expect("all in order");
     assert_eq!(action, Action::Resend);
     let expected = Selectors {
         app_id: Some("6".to_owned()),
@@ -56,7 +58,7 @@ fn what_makes_no_sense_is_said() {
             "2026-11-01T00:00:00Z",
         ),
     ] {
-        let fault = choice(fields).read().expect_err("a fault");
+        let fault = choice(fields).read(NOON).expect_err("a fault");
         assert!(fault.contains(words), "{fault}");
     }
 }
