@@ -108,11 +108,13 @@ pub(super) fn egress(reader: &mut Reader<'_>) -> Option<EgressSettings> {
         roots.map_err(|problem| reader.fault(name, problem)).ok()
     });
     let proxy = reader.text_unless_empty("egress.proxy", proxy);
+    let resolver = reader.choice("egress.resolver");
     Some(EgressSettings {
         allow_http: allow_http?,
         allow_networks: allow_networks?,
         extra_roots: extra_roots?,
         proxy: proxy?,
+        resolver: resolver?,
     })
 }
 

@@ -16,6 +16,7 @@ use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use super::store_url::{StoreUrl, without_password};
+use crate::delivery::transport::Resolver;
 use crate::domain::{Algorithm, Convention, Schedule};
 
 /// Everything that `dispatcher.toml` and the environment say.
@@ -91,6 +92,8 @@ pub struct EgressSettings {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// The proxy for every callback: http, https or socks5, with a host. May hold a password.
     pub proxy: Option<Url>,
+    /// What resolves the names of callback URLs.
+    pub resolver: Resolver,
 }
 
 impl fmt::Debug for EgressSettings {
@@ -100,6 +103,7 @@ impl fmt::Debug for EgressSettings {
             .field("allow_networks", &self.allow_networks)
             .field("extra_roots", &self.extra_roots.len())
             .field("proxy", &self.proxy.as_ref().map(without_password))
+            .field("resolver", &self.resolver)
             .finish()
     }
 }

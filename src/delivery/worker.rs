@@ -117,7 +117,7 @@ async fn attempt(
             let (url, body) = (&callback.callback_url, request.body);
             let report = policy
                 .post
-                .post_with_cache(cache, url, body, permit.cloned())
+                .post_with_cache(cache, callback.message.app_id(), url, body, permit.cloned())
                 .await;
             failpoint::here!("send-after-answer");
             if let Some(refusal) = permit.and_then(|permit| permit.refusal()) {

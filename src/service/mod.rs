@@ -283,6 +283,7 @@ fn transport(settings: &Settings) -> Result<Transport, TransportError> {
         timeout: settings.delivery.timeout,
         max_response_bytes: settings.delivery.max_response_bytes,
         policy: policy(settings),
+        resolver: settings.egress.resolver,
         extra_roots: settings.egress.extra_roots.clone(),
         proxy: settings.egress.proxy.clone(),
     })

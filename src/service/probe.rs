@@ -48,6 +48,6 @@ pub async fn probe(
         canonical_form: convention.canonical_form(&message.members(&now.to_wire())),
         body: String::from_utf8_lossy(&request.body).into_owned(),
     };
-    let report = transport.probe(url, request.body).await;
+    let report = transport.probe(app_id, url, request.body).await;
     Ok(diagnose(probed, &report, settings.delivery.timeout))
 }

@@ -16,6 +16,7 @@
 //! | [`merchants`] | the merchant's developer: the receivers in `examples/merchants` |
 //! | [`model`] | nobody: the protocol itself, in every order of its steps |
 //! | [`monitoring`] | Prometheus and Grafana: what they ask for is there |
+//! | [`names`] | everyone: name servers and routes that are broken, in a network of their own |
 //! | [`reconcile`] | the auditor: nothing was left out or altered |
 //! | [`schema`] | the gateway and the operator, in `sqlite3` and Python |
 //! | [`secrets`] | who must not see: no secret gets out |
@@ -38,6 +39,7 @@ mod live;
 mod merchants;
 mod model;
 mod monitoring;
+mod names;
 mod reconcile;
 mod schema;
 mod secrets;

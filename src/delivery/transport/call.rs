@@ -1,10 +1,5 @@
 //! One exchange: send, perhaps once more, and read the answer up to the cap.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "this is where merchants are called from"
-)]
-
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,34 +8,48 @@ use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::connect::HttpInfo;
-use reqwest::{Body, Client, Method, Request, Response, StatusCode};
+use reqwest::{Body, Response, StatusCode};
 
 use super::connector::{ends, ends_of};
 use super::fault::{self, Circumstances};
+use super::lookup::{LookupError, LookupFailure};
 use super::permit::{Permit, Permitted};
+use super::pool::{Pool, Routes};
 use super::progress::{Ends, Progress};
+use super::race::{self, Broken};
+use super::resolver;
 use super::worker_cache::WorkerCache;
 use super::{Post, PostReport, Transport};
 use crate::clock::Stopwatch;
 use crate::delivery::egress::{Target, TargetHost};
-use crate::domain::{CappedBody, Cause, Exchange, ExchangeFault, Phase};
+use crate::domain::{Answer, CappedBody, Cause, Exchange, ExchangeFault, Phase, read_answer};
+
+/// Where an exchange is to go, and for whom.
+#[derive(Clone, Copy, Debug)]
+struct Destination<'a> {
+    app_id: &'a str,
+    target: &'a Target,
+    pool: &'a Pool,
+}
 
 #[async_trait]
 impl Post for Transport {
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport {
-        self.post_with_cache(&mut WorkerCache::default(), url, body, None)
+        self.post_with_cache(&mut WorkerCache::default(), "", url, body, None)
             .await
     }
 
     async fn post_with_cache(
         &self,
         cache: &mut WorkerCache,
+        app_id: &str,
         url: &str,
         body: Vec<u8>,
         permit: Option<Arc<Permit>>,
     ) -> PostReport {
         let progress = Progress::start(Stopwatch::start());
-        self.observed(&progress, cache, url, body, permit).await
+        self.observed(&progress, cache, app_id, url, body, permit)
+            .await
     }
 }
 
@@ -50,6 +59,7 @@ impl Transport {
         &self,
         progress: &Arc<Progress>,
         cache: &mut WorkerCache,
+        app_id: &str,
         url: &str,
         body: Vec<u8>,
         permit: Option<Arc<Permit>>,
@@ -68,13 +78,23 @@ impl Transport {
                         permit: Arc::clone(permit),
                     }),
                 };
+                let pool = cache.last_pool.pool(&self.pools, app_id, target);
+                let destination = Destination {
+                    app_id,
+                    target,
+                    pool: &pool,
+                };
                 // Pinned where it is: it is large, and would be moved several times.
-                let exchange = pin!(self.exchange(progress, target, body));
+                let exchange = pin!(self.exchange(progress, destination, body));
                 let timer = cache.timer.until(progress.deadline(self.timeout));
-                match select(exchange, timer).await {
+                let exchange = match select(exchange, timer).await {
                     Either::Left((exchange, _)) => exchange,
                     Either::Right(_) => self.overdue(progress, target),
+                };
+                if !is_acknowledged(&exchange) {
+                    pool.retire();
                 }
+                exchange
             }
         };
         PostReport {
@@ -97,18 +117,70 @@ impl Transport {
     async fn exchange(
         &self,
         progress: &Arc<Progress>,
-        target: &Target,
-        body: impl Fn() -> Body + Send,
+        to: Destination<'_>,
+        body: impl Fn() -> Body + Send + Sync,
     ) -> Exchange {
-        let mut answer = send(&self.pooled, progress, target, body()).await;
+        let is_known = to.pool.routes().is_some();
+        let mut renewed = None;
+        let routes = match to.pool.routes() {
+            Some(routes) => routes,
+            None => match self.resolve(progress, to).await {
+                Ok(routes) => to.pool.resolved(|| routes),
+                Err(exchange) => return exchange,
+            },
+        };
+        let target = to.target;
+        let send = async |routes: &Routes| {
+            race::send(progress, routes, target, self.connect_timeout, &body).await
+        };
+        let mut answer = send(routes).await;
+        if is_known && answer.is_err() && progress.phase() <= Phase::Connect {
+            // The addresses are as old as the pool. The name may have moved.
+            match self.resolve(progress, to).await {
+                Ok(now) if now.addresses() != routes.addresses() => {
+                    answer = send(renewed.insert(now)).await;
+                }
+                _ => {}
+            }
+        }
         if gave_up(&answer).is_some_and(|ends| progress.is_kept(ends)) {
             progress.resend();
-            answer = send(&self.fresh, progress, target, body()).await;
+            let routes = renewed.as_ref().unwrap_or(routes);
+            let unused = self.routes(to.app_id, target, routes.addresses());
+            answer = send(&unused).await;
         }
         match answer {
             Ok(response) => self.read(progress, target, response).await,
-            Err(error) => self.failed(progress, target, &error),
+            Err(broken) => self.failed(progress, target, &broken),
         }
+    }
+
+    /// Looks the target up, and keeps of its addresses those that may be called.
+    async fn resolve(
+        &self,
+        progress: &Arc<Progress>,
+        to: Destination<'_>,
+    ) -> Result<Routes, Exchange> {
+        let addresses = match (to.target.host, to.target.url.host_str()) {
+            // It resolves by itself.
+            _ if self.proxy_host.is_some() => vec![None],
+            (TargetHost::Address(address), _) => vec![Some(address)],
+            (TargetHost::Name, name) => {
+                progress.lookup_begun();
+                let found = self
+                    .lookups
+                    .addresses(progress, to.app_id, name.unwrap_or_default())
+                    .await;
+                let found = found.map_err(|error| failed_lookup(&error))?;
+                progress.lookup_ended(&found);
+                let allowed = resolver::allowed(self.address_policy(), &found);
+                let allowed = allowed.map_err(|forbidden| Exchange::Blocked {
+                    reason: forbidden.to_string(),
+                })?;
+                allowed.into_iter().map(Some).collect()
+            }
+        };
+        Ok(self.routes(to.app_id, to.target, addresses))
     }
 
     async fn read(&self, progress: &Progress, target: &Target, mut response: Response) -> Exchange {
@@ -134,7 +206,7 @@ impl Transport {
             match response.chunk().await {
                 Ok(Some(chunk)) => add_capped(&mut body, &chunk, self.max_response_bytes),
                 Ok(None) => break,
-                Err(error) => return self.failed(progress, target, &error),
+                Err(error) => return self.failed(progress, target, &Broken::Request(error)),
             }
         }
         progress.ended();
@@ -146,7 +218,11 @@ impl Transport {
         }
     }
 
-    fn failed(&self, progress: &Progress, target: &Target, error: &reqwest::Error) -> Exchange {
+    fn failed(&self, progress: &Progress, target: &Target, broken: &Broken) -> Exchange {
+        let error = match broken {
+            Broken::Request(error) => error,
+            Broken::ConnectDeadline => return self.no_connection(progress, target),
+        };
         if let Some(forbidden) = fault::forbidden(error) {
             let reason = forbidden.to_string();
             return Exchange::Blocked { reason };
@@ -160,7 +236,6 @@ impl Transport {
             error,
             Circumstances {
                 phase: progress.phase(),
-                connect_timeout: self.connect_timeout,
                 is_proxied: self.proxy_host.is_some(),
             },
         );
@@ -175,7 +250,22 @@ impl Transport {
         })
     }
 
+    fn no_connection(&self, progress: &Progress, target: &Target) -> Exchange {
+        let phase = progress.phase();
+        Exchange::Failed(ExchangeFault {
+            phase,
+            cause: Cause::Deadline,
+            detail: fault::deadline_detail("connection", self.connect_timeout, phase),
+            status: None,
+            remote_addr: self.dialled(progress, target),
+        })
+    }
+
     fn overdue(&self, progress: &Progress, target: &Target) -> Exchange {
+        if progress.is_waiting_for_place() {
+            let words = "lookups of this app's other names took all places until the deadline";
+            return failed_lookup(&LookupError::new(LookupFailure::Local, words));
+        }
         let phase = progress.phase();
         let awaited = if phase == Phase::Body {
             "complete answer"
@@ -205,22 +295,35 @@ impl Transport {
     }
 }
 
-async fn send(
-    client: &Client,
-    progress: &Arc<Progress>,
-    target: &Target,
-    body: Body,
-) -> Result<Response, reqwest::Error> {
-    let mut request = Request::new(Method::POST, target.url.clone());
-    *request.body_mut() = Some(body);
-    progress.follow(client.execute(request)).await
+fn failed_lookup(error: &LookupError) -> Exchange {
+    let finding = fault::of_lookup(error);
+    Exchange::Failed(ExchangeFault {
+        phase: finding.phase,
+        cause: finding.cause,
+        detail: finding.detail,
+        status: None,
+        remote_addr: None,
+    })
+}
+
+/// Only an acknowledgement lets its connection be taken again. What some servers send later, after
+/// an answer that refuses, would be read as the answer to the next request.
+fn is_acknowledged(exchange: &Exchange) -> bool {
+    match exchange {
+        Exchange::Answered { status, body, .. } => {
+            (200..300).contains(status)
+                && !body.oversized
+                && matches!(read_answer(&body.bytes), Answer::Acknowledged)
+        }
+        Exchange::Failed(_) | Exchange::Blocked { .. } => false,
+    }
 }
 
 /// The connection, if the other side gave it up: closed without an answer, or with a 408, by which
 /// some servers end an idle connection (RFC 9110, 15.5.9). Either may cross the request.
-fn gave_up(answer: &Result<Response, reqwest::Error>) -> Option<Ends> {
+fn gave_up(answer: &Result<Response, Broken>) -> Option<Ends> {
     match answer {
-        Err(error) if fault::is_closed_unanswered(error) => ends_in(error),
+        Err(Broken::Request(error)) if fault::is_closed_unanswered(error) => ends_in(error),
         Ok(response) if response.status() == StatusCode::REQUEST_TIMEOUT => ends_along(response),
         _ => None,
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustls::CertificateError;
 use rustls::pki_types::{InvalidDnsNameError, UnixTime};
 
+use super::lookup::LookupError;
 use crate::delivery::egress::Forbidden;
 use crate::domain::{Cause, FOR_OPERATOR, Phase, Timestamp, words_of_name};
 
@@ -23,24 +24,6 @@ const DETAIL_CHARS_MAX: usize = 300;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 const ENOBUFS: i32 = 105;
-
-/// What getaddrinfo says when it could not find out: EAI_AGAIN and EAI_MEMORY of glibc, then of
-/// musl.
-///
-/// std turns getaddrinfo's codes into an `io::Error` without code or public kind, "failed to
-/// lookup address information: {gai_strerror}", so the text is all there is. It is not
-/// translated, because a Rust program never calls setlocale. EAI_SYSTEM comes as the errno
-/// behind it. EAI_NONAME, EAI_NODATA and EAI_FAIL are answers, and bad ones for the merchant.
-///
-/// EAI_AGAIN has two meanings, no resolver in reach or the merchant's name servers broken. The
-/// lookup says more when it knows that the resolver is well (see `lookup.rs`); else the merchant has
-/// the benefit of the doubt.
-const LOOKUP_FAILED_HERE: [&str; 4] = [
-    "Temporary failure in name resolution",
-    "Memory allocation failure",
-    "Try again",
-    "Out of memory",
-];
 
 /// What hyper says of a proxy that answers CONNECT with 407. The error's type is private to it.
 const PROXY_REFUSES_US: &str = "proxy authorization required";
@@ -58,8 +41,6 @@ pub(super) struct Finding {
 pub(super) struct Circumstances {
     /// The stage that the progress saw.
     pub(super) phase: Phase,
-    /// The limit on making a connection.
-    pub(super) connect_timeout: Duration,
     /// Whether the connection goes to the operator's proxy.
     pub(super) is_proxied: bool,
 }
@@ -97,12 +78,14 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
         cause: Cause::Remote,
         detail: String::new(),
     };
-    let io_error = chain(error)
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .last();
-    if is_own_timer(error, io_error) {
-        finding.cause = Cause::Deadline;
-        finding.detail = deadline_detail("connection", around.connect_timeout, around.phase);
+    let io_error = io_error(error);
+    if let Some(lookup_error) = find::<LookupError>(error) {
+        // Only a proxy's name, or one for the proxy, is looked up on the way to a connection.
+        finding = Finding {
+            phase: Phase::Dns,
+            cause: Cause::Local,
+            detail: format!("egress.proxy: {lookup_error}"),
+        };
     } else if let Some(tls_error) = find::<rustls::Error>(error) {
         // Under TLS 1.3 the server's refusal comes when the client thinks the handshake over.
         finding.phase = if around.phase == Phase::Body {
@@ -119,7 +102,7 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
         finding.detail = "no certificate can be valid for this host name".to_owned();
     } else if let Some(io_error) = io_error {
         let is_at_proxy = around.is_proxied && around.phase <= Phase::Connect;
-        if is_at_proxy || is_local(io_error, around.phase) {
+        if is_at_proxy || is_local(io_error) {
             finding.cause = Cause::Local;
         }
         finding.detail = io_detail(io_error);
@@ -139,6 +122,29 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
     }
     finding.detail = shorten(finding.detail);
     finding
+}
+
+/// Where and why a lookup brought nothing.
+pub(super) fn of_lookup(error: &LookupError) -> Finding {
+    Finding {
+        phase: Phase::Dns,
+        cause: match error.is_local() {
+            true => Cause::Local,
+            false => Cause::Remote,
+        },
+        detail: shorten(error.to_string()),
+    }
+}
+
+/// Whether an attempt to connect failed on this host.
+pub(super) fn is_of_this_host(error: &(dyn Error + 'static)) -> bool {
+    io_error(error).is_some_and(is_local)
+}
+
+fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    chain(error)
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .last()
 }
 
 /// The words for a deadline that passed.
@@ -176,22 +182,9 @@ fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     chain(error).last().unwrap_or(error)
 }
 
-/// Whether the limit on connecting passed. The kernel's own ETIMEDOUT has an errno and is the
-/// other side's silence.
-fn is_own_timer(error: &(dyn Error + 'static), io_error: Option<&io::Error>) -> bool {
-    match io_error {
-        Some(io_error) => {
-            io_error.kind() == io::ErrorKind::TimedOut && io_error.raw_os_error().is_none()
-        }
-        None => error
-            .downcast_ref::<reqwest::Error>()
-            .is_some_and(reqwest::Error::is_timeout),
-    }
-}
-
 /// Whether this host is to blame. No route to a host is the network's word about the other side;
 /// no route at all is about this one.
-fn is_local(error: &io::Error, phase: Phase) -> bool {
+fn is_local(error: &io::Error) -> bool {
     let is_kind_local = matches!(
         error.kind(),
         io::ErrorKind::NetworkUnreachable
@@ -201,16 +194,8 @@ fn is_local(error: &io::Error, phase: Phase) -> bool {
             | io::ErrorKind::PermissionDenied
             | io::ErrorKind::OutOfMemory
     );
-    match error.raw_os_error() {
-        Some(number) => is_kind_local || matches!(number, ENFILE | EMFILE | ENOBUFS),
-        None => phase == Phase::Dns && is_lookup_failed_here(error),
-    }
-}
-
-/// Whether a lookup failed without an answer about the name.
-pub(super) fn is_lookup_failed_here(error: &io::Error) -> bool {
-    let words = error.to_string();
-    LOOKUP_FAILED_HERE.iter().any(|here| words.ends_with(here))
+    let number = error.raw_os_error();
+    number.is_some_and(|number| is_kind_local || matches!(number, ENFILE | EMFILE | ENOBUFS))
 }
 
 fn io_detail(error: &io::Error) -> String {

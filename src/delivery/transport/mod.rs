@@ -7,10 +7,12 @@
 //! | `call` | one exchange: send, perhaps once more, read the answer up to the cap |
 //! | `progress` | how far an exchange has come, as its parts report it |
 //! | [`Permit`] | asked right before the request is written |
-//! | `connector`, `resolver`, `tls` | the parts that an exchange passes through; the first two check the egress policy |
+//! | `lookup`, `resolver` | from a name to its addresses, and to those that may be called |
+//! | `pool`, `route` | an app's connections to an origin, and to each of its addresses |
+//! | `race` | attempts at the addresses, staggered |
+//! | `connector`, `tls` | the parts that a connection passes through; the first checks the dialled address |
 //! | `url_cache` | URLs that were judged before |
 //! | [`WorkerCache`] | what a worker keeps from one exchange to the next |
-//! | `lookup` | asks the system for addresses, for each name once at a time |
 //! | `fault` | a pure function from an error to where and why it broke |
 //! | [`Transport::probe`] | the same POST, watched more closely; `certificate` reads what a server shows |
 //!
@@ -32,10 +34,13 @@ mod connector;
 mod fault;
 mod lookup;
 mod permit;
+mod pool;
 mod probe;
 mod progress;
+mod race;
 mod resolver;
 mod retry_after;
+mod route;
 mod tls;
 mod url_cache;
 mod worker_cache;
@@ -50,8 +55,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use certificate::{Certificate, NAMES_MAX};
-pub use client::{Transport, TransportError, TransportSettings};
-pub use lookup::{Lookup, SystemLookup};
+pub use client::{Resolver, Transport, TransportError, TransportSettings};
+pub use lookup::{DnsLookup, Lookup, LookupError, LookupFailure, SystemLookup};
 pub use permit::{Permit, Refusal};
 pub use probe::{Chain, Distrust, DistrustReason, ProbeReport, TlsReport};
 pub use tls::TlsError;
@@ -68,11 +73,13 @@ pub trait Post: Debug + Send + Sync + 'static {
     /// an `Err`: how it went is data.
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport;
 
-    /// The same for a worker that keeps `cache`. Nothing is written if `permit` is refused right
-    /// before the request. An implementation without a network may ignore both.
+    /// The same for a worker that keeps `cache`, on behalf of `app_id`: no connection is shared between
+    /// apps. Nothing is written if `permit` is refused right before the request. An implementation
+    /// without a network may ignore these.
     async fn post_with_cache(
         &self,
         _cache: &mut WorkerCache,
+        _app_id: &str,
         url: &str,
         body: Vec<u8>,
         _permit: Option<Arc<Permit>>,

@@ -99,10 +99,17 @@ pub enum DistrustReason {
 impl Transport {
     /// POSTs `body` to `url` as [`Post::post`](super::Post::post) does, and tells what it saw on
     /// the way. Takes up to the deadline of the POST and that of a connection.
-    pub async fn probe(&self, url: &str, body: Vec<u8>) -> ProbeReport {
+    pub async fn probe(&self, app_id: &str, url: &str, body: Vec<u8>) -> ProbeReport {
         let progress = Progress::with_notes(Stopwatch::start());
         let post = self
-            .observed(&progress, &mut WorkerCache::default(), url, body, None)
+            .observed(
+                &progress,
+                &mut WorkerCache::default(),
+                app_id,
+                url,
+                body,
+                None,
+            )
             .await;
         let notes = progress.notes();
         let target = self.policy.check_url(url);

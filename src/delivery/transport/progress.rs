@@ -70,6 +70,7 @@ struct Marks {
     head: Option<(Duration, u16)>,
     ended: Option<Duration>,
     retry_after: Option<Duration>,
+    waits_for_place: bool,
 }
 
 impl Progress {
@@ -117,6 +118,68 @@ impl Progress {
             sending.as_mut().poll(context)
         })
         .await
+    }
+
+    /// A progress for another attempt at the same exchange, at another address.
+    pub(super) fn sibling(&self) -> Arc<Self> {
+        let mut marks = *self.marks();
+        marks.forget_connector();
+        Arc::new(Self {
+            watch: self.watch,
+            marks: Mutex::new(marks),
+            notes: None,
+        })
+    }
+
+    /// Takes over what `other`, a sibling or this one itself, has come to.
+    pub(super) fn adopt(self: &Arc<Self>, other: &Arc<Self>) {
+        if !Arc::ptr_eq(self, other) {
+            let marks = *other.marks();
+            *self.marks() = marks;
+        }
+    }
+
+    /// The name is being looked up.
+    pub(super) fn lookup_begun(&self) {
+        let now = self.watch.elapsed();
+        let mut marks = self.marks();
+        marks.connecting = true;
+        marks.dns_begun = Some(now);
+        marks.dns_ended = None;
+    }
+
+    /// The resolver has answered; nothing is judged yet.
+    pub(super) fn lookup_ended(&self, addresses: &[IpAddr]) {
+        let now = self.watch.elapsed();
+        let mut marks = self.marks();
+        marks.connecting = false;
+        marks.dns_ended = Some(now);
+        marks.sent_at = now;
+        drop(marks);
+        if let Some(notes) = &self.notes {
+            locked(notes).addresses = addresses.to_vec();
+        }
+    }
+
+    /// The lookup waits until others of the same app have ended, or no more.
+    pub(super) fn waits_for_place(&self, waits: bool) {
+        self.marks().waits_for_place = waits;
+    }
+
+    pub(super) fn is_waiting_for_place(&self) -> bool {
+        self.marks().waits_for_place
+    }
+
+    /// An attempt at this address begins; `None` if only the proxy knows it.
+    pub(super) fn dials(&self, address: Option<IpAddr>) {
+        // Port 0 stands for the URL's.
+        self.marks().dialled = address.map(|address| SocketAddr::new(address, 0));
+    }
+
+    /// Whether the exchange waits for its connector.
+    pub(super) fn is_connecting(&self) -> bool {
+        let marks = self.marks();
+        marks.connecting && marks.head.is_none()
     }
 
     /// The exchange starts over on a connection of its own.
@@ -200,18 +263,23 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Marks {
+    /// The lookup stays: an exchange makes it before it wants a connection.
     fn forget_connector(&mut self) {
         *self = Self {
             sent_at: self.sent_at,
             resent: self.resent,
             head: self.head,
             dialled: self.dialled,
+            dns_begun: self.dns_begun,
+            dns_ended: self.dns_ended,
             ..Self::default()
         };
     }
 
     fn phase_times(&self) -> PhaseTimes {
-        let tcp_begun = self.dns_ended.or(self.connector_called);
+        // Behind a proxy the connector looks its name up.
+        let tcp_begun = self.connector_called.max(self.dns_ended);
+        let tcp_begun = self.connector_called.and(tcp_begun);
         let tcp_ended = self.tls_begun.or(self.connected);
         let head_begun = self.connected.unwrap_or(self.sent_at);
         let head_ended = self.head.map(|(at, _)| at);
@@ -262,26 +330,17 @@ pub(super) fn connected(ends: Option<Ends>) {
     });
 }
 
-/// A name is being looked up.
-pub(super) fn dns_begun() {
-    tell(|marks, now| marks.dns_begun = Some(now));
-}
-
-/// The resolver has answered; nothing is judged yet.
-pub(super) fn dns_answered(addresses: &[IpAddr]) {
-    let _ = CURRENT.try_with(|progress| {
-        if let Some(notes) = &progress.notes {
-            locked(notes).addresses = addresses.to_vec();
-        }
-    });
-}
-
-/// The name is resolved; `sole` is its address if it has only one.
-pub(super) fn dns_ended(sole: Option<SocketAddr>) {
+/// The connector looks the proxy's name up.
+pub(super) fn proxy_lookup_begun() {
     tell(|marks, now| {
-        marks.dns_ended = Some(now);
-        marks.dialled = sole;
+        marks.dns_begun = Some(now);
+        marks.dns_ended = None;
     });
+}
+
+/// The proxy's name is resolved.
+pub(super) fn proxy_lookup_ended() {
+    tell(|marks, now| marks.dns_ended = Some(now));
 }
 
 /// A TLS handshake begins. Behind an https proxy there are two of them; the first counts.

@@ -2,7 +2,9 @@
 //!
 //! Absent: any way to switch verification off, and HTTP/2 by ALPN.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
@@ -15,8 +17,11 @@ use rustls_platform_verifier::Verifier;
 
 use super::progress;
 
-/// Sessions kept for resumption: eight for each of the 512 newest merchants.
-const SESSIONS_MAX: usize = 4096;
+/// Sessions kept for resumption by each peer.
+const SESSIONS_PER_PEER: usize = 8;
+
+/// Bounded, so that unique origins cannot exhaust memory.
+const PEERS_MAX: usize = 1024;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -52,17 +57,39 @@ pub(super) fn client_config(
         .dangerous() // rustls' word for any verifier that is not its own
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.resumption = Resumption::store(Arc::new(ObservedSessions(
-        ClientSessionMemoryCache::new(SESSIONS_MAX),
-    )));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The TLS sessions that can be resumed: those of an app with one address and port under one name.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    kept: Mutex<HashMap<String, Arc<ObservedSessions>>>,
+}
+
+impl Sessions {
+    /// Where connections of `app_id` with `origin` at `address` keep their sessions.
+    pub(super) fn of(&self, app_id: &str, origin: &str, address: Option<IpAddr>) -> Resumption {
+        let key = format!("{app_id}\n{origin}\n{address:?}");
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= PEERS_MAX && !kept.contains_key(&key) {
+            kept.clear();
+        }
+        let sessions = kept.entry(key).or_default();
+        Resumption::store(Arc::clone(sessions) as _)
+    }
 }
 
 /// The memory of TLS sessions. A handshake begins by asking it, which is how the progress learns
 /// that TCP is done and TLS has begun; nothing else in reqwest tells.
 #[derive(Debug)]
 struct ObservedSessions(ClientSessionMemoryCache);
+
+impl Default for ObservedSessions {
+    fn default() -> Self {
+        Self(ClientSessionMemoryCache::new(SESSIONS_PER_PEER))
+    }
+}
 
 impl ClientSessionStore for ObservedSessions {
     fn set_kx_hint(&self, name: ServerName<'static>, group: rustls::NamedGroup) {

@@ -2,13 +2,14 @@
 //!
 //! A cache line that two workers share and that moves between two cores costs as much as a
 //! signature. So each worker has a timer of its own, which is set to the next deadline without a
-//! lock, and remembers its last target.
+//! lock, and remembers its last target and pool.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::time::{Instant, Sleep};
 
+use super::pool::{Pool, Pools};
 use super::url_cache::UrlCache;
 use crate::delivery::egress::Target;
 
@@ -17,6 +18,7 @@ use crate::delivery::egress::Target;
 pub struct WorkerCache {
     pub(super) timer: Timer,
     pub(super) last_target: LastTarget,
+    pub(super) last_pool: LastPool,
 }
 
 /// Tells when a deadline has come.
@@ -26,6 +28,10 @@ pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 /// The target of the last exchange.
 #[derive(Debug, Default)]
 pub(super) struct LastTarget(Option<Last>);
+
+/// The pool of the last exchange, with the transport's pools that it is one of.
+#[derive(Debug, Default)]
+pub(super) struct LastPool(Option<(Arc<Pools>, Arc<Pool>)>);
 
 #[derive(Debug)]
 struct Last {
@@ -45,6 +51,21 @@ impl Timer {
             timer.as_mut().reset(deadline);
         }
         timer.as_mut()
+    }
+}
+
+impl LastPool {
+    /// The pool for exchanges of `app_id` with `target`, from memory if it is the last one.
+    pub(super) fn pool(&mut self, pools: &Arc<Pools>, app_id: &str, target: &Target) -> Arc<Pool> {
+        if let Some((of, pool)) = &self.0
+            && Arc::ptr_eq(of, pools)
+            && pool.serves(app_id, target)
+        {
+            return Arc::clone(pool);
+        }
+        let pool = pools.pool(app_id, target);
+        self.0 = Some((Arc::clone(pools), Arc::clone(&pool)));
+        pool
     }
 }
 

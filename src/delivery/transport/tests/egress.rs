@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::scripted::{ACK, Found, Merchant, ScriptedLookup, Step, send};
+use super::scripted::{ACK, Found, Merchant, ScriptedLookup, Step, answer, send};
 use super::*;
 use crate::domain::Reach;
 
@@ -31,30 +31,39 @@ async fn a_forbidden_url_is_never_called() {
 }
 
 #[tokio::test]
-async fn one_forbidden_address_forbids_the_name() {
-    let merchant = Merchant::acks(1).await;
+async fn a_forbidden_address_beside_an_allowed_one_is_not_dialled() {
     for answer in [
         &["127.0.0.1", "10.0.0.1"],
         &["169.254.169.254", "127.0.0.1"],
+        &["fe80::1", "127.0.0.1"],
+        &["fd00::1", "127.0.0.1"],
     ] {
+        let merchant = Merchant::acks(1).await;
         let transport = resolving(settings(), [found(answer)]);
         let report = transport
             .post(&merchant.named_url("http"), Vec::new())
             .await;
-        assert_blocked(&report, "add it to egress.allow_networks");
+        assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
     }
-    assert_eq!(merchant.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_name_with_forbidden_addresses_only_is_never_called() {
+    let transport = resolving(settings(), [found(&["10.0.0.1", "fe80::1"])]);
+    let report = transport.post("http://merchant.test/", Vec::new()).await;
+    assert_blocked(&report, "10.0.0.1 is private");
+    assert_blocked(&report, "add it to egress.allow_networks");
 }
 
 #[tokio::test]
 async fn rebinding_is_seen() {
-    let close = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec();
-    let merchant = Merchant::plain(vec![vec![Step::Request, Step::Send(close)]]).await;
+    let merchant = Merchant::plain(vec![vec![Step::Request, send(answer(200, "no"))]]).await;
     let transport = resolving(settings(), [found(&["127.0.0.1"]), found(&["192.168.0.1"])]);
     let url = merchant.named_url("http");
     let report = transport.post(&url, Vec::new()).await;
-    assert_eq!(report.exchange, answered(merchant.address, 200, ""));
+    assert_eq!(report.exchange, answered(merchant.address, 200, "no"));
     assert!(report.phases.dns.is_some());
+    // It was no acknowledgement, so the name is looked up again.
     let report = transport.post(&url, Vec::new()).await;
     assert_blocked(&report, "192.168.0.1 is private (192.168.0.0/16)");
 }
@@ -76,16 +85,19 @@ async fn the_dialled_address_is_checked_before_anything_is_sent() {
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_told_from_a_resolver_that_does_not_answer() {
     let url = "http://merchant.test/";
-    let unknown = "failed to lookup address information: Name or service not known";
-    let report = resolving(settings(), [Found::Fails(unknown)])
-        .post(url, Vec::new())
-        .await;
-    assert_fault(&report, Phase::Dns, Cause::Remote, unknown);
-    let down = "failed to lookup address information: Temporary failure in name resolution";
-    let report = resolving(settings(), [Found::Fails(down)])
-        .post(url, Vec::new())
-        .await;
-    assert_fault(&report, Phase::Dns, Cause::Local, down);
+    let table = [
+        (LookupFailure::NoSuchName, Cause::Remote),
+        (LookupFailure::NoAddress, Cause::Remote),
+        (LookupFailure::ServerFailure, Cause::Local),
+        (LookupFailure::NoAnswer, Cause::Local),
+        (LookupFailure::Local, Cause::Local),
+    ];
+    for (failure, cause) in table {
+        let report = resolving(settings(), [Found::Fails(failure, "as it was told")])
+            .post(url, Vec::new())
+            .await;
+        assert_fault(&report, Phase::Dns, cause, "as it was told");
+    }
     let report = resolving(settings(), [found(&[])])
         .post(url, Vec::new())
         .await;
@@ -98,22 +110,26 @@ async fn a_name_that_does_not_resolve_is_told_from_a_resolver_that_does_not_answ
 }
 
 #[tokio::test]
-async fn a_hanging_resolver_is_a_timeout_there() {
-    let connect_first = TransportSettings {
-        connect_timeout: Duration::from_millis(100),
+async fn a_name_whose_servers_are_broken_is_told_from_a_broken_resolver() {
+    let broken = Found::Fails(LookupFailure::ServerFailure, "SERVFAIL");
+    let nowhere = found(&["10.0.0.1"]);
+    let transport = resolving(settings(), [nowhere, broken]);
+    transport.post("http://other.test/", Vec::new()).await;
+    let report = transport.post("http://merchant.test/", Vec::new()).await;
+    let detail = "SERVFAIL; other names resolve, so it is the name servers of this one";
+    assert_fault(&report, Phase::Dns, Cause::Remote, detail);
+}
+
+#[tokio::test]
+async fn a_hanging_resolver_has_the_whole_deadline() {
+    let settings = TransportSettings {
+        connect_timeout: Duration::from_millis(50),
+        timeout: Duration::from_millis(150),
         ..settings()
     };
-    let transport = resolving(connect_first, [Found::Hangs]);
+    let transport = resolving(settings, [Found::Hangs]);
     let report = transport.post("http://merchant.test/", Vec::new()).await;
-    let detail = "no connection within 100ms while resolving the name";
-    assert_fault(&report, Phase::Dns, Cause::Deadline, detail);
-    let whole_first = TransportSettings {
-        timeout: Duration::from_millis(100),
-        ..settings()
-    };
-    let transport = resolving(whole_first, [Found::Hangs]);
-    let report = transport.post("http://merchant.test/", Vec::new()).await;
-    let detail = "no answer within 100ms while resolving the name";
+    let detail = "no answer within 150ms while resolving the name";
     assert_fault(&report, Phase::Dns, Cause::Deadline, detail);
 }
 
@@ -201,7 +217,7 @@ async fn a_proxy_that_is_down_is_our_own_fault() {
         Cause::Local,
         "egress.proxy: connection refused",
     );
-    let unresolved = Found::Fails("Name or service not known");
+    let unresolved = Found::Fails(LookupFailure::NoSuchName, "the name does not exist");
     let settings = behind("http://proxy.test:1", Policy::default());
     let report = resolving(settings, [unresolved])
         .post("https://merchant.test/", Vec::new())

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::time::Duration;
 
 use rustls::CertificateError;
 
@@ -12,7 +11,6 @@ use crate::domain::{Cause, Phase};
 
 const AROUND: Circumstances = Circumstances {
     phase: Phase::Connect,
-    connect_timeout: Duration::from_secs(3),
     is_proxied: false,
 };
 
@@ -45,27 +43,6 @@ fn errno_tells_whose_fault_it_is() {
 }
 
 #[test]
-fn the_resolvers_words_tell_whose_fault_it_is() {
-    let table = [
-        ("Temporary failure in name resolution", Cause::Local),
-        ("Try again", Cause::Local),
-        ("Memory allocation failure", Cause::Local),
-        ("Name or service not known", Cause::Remote),
-        ("Name does not resolve", Cause::Remote),
-        ("No address associated with hostname", Cause::Remote),
-        ("Non-recoverable failure in name resolution", Cause::Remote),
-    ];
-    for (words, cause) in table {
-        let words = format!("failed to lookup address information: {words}");
-        let finding = during(Phase::Dns, &io::Error::other(words.clone()));
-        assert_eq!((finding.cause, finding.detail), (cause, words));
-    }
-    // The same words from elsewhere are a merchant's.
-    let elsewhere = during(Phase::Head, &io::Error::other("Try again"));
-    assert_eq!(elsewhere.cause, Cause::Remote);
-}
-
-#[test]
 fn what_an_io_error_wraps_is_found() {
     let tls = rustls::Error::InvalidCertificate(CertificateError::Expired);
     let wrapped = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, tls));
@@ -83,19 +60,6 @@ fn a_late_refusal_of_tls_is_still_one_of_tls() {
     let wrapped = io::Error::new(io::ErrorKind::InvalidData, alert);
     assert_eq!(during(Phase::Head, &wrapped).phase, Phase::Tls);
     assert_eq!(during(Phase::Body, &wrapped).phase, Phase::Body);
-}
-
-#[test]
-fn an_own_timer_is_a_deadline() {
-    let timer = io::Error::new(io::ErrorKind::TimedOut, "deadline has elapsed");
-    let finding = during(Phase::Connect, &timer);
-    assert_eq!(finding.cause, Cause::Deadline);
-    assert_eq!(finding.detail, "no connection within 3s while connecting");
-    let finding = during(Phase::Tls, &timer);
-    assert_eq!(
-        finding.detail,
-        "no connection within 3s during the TLS handshake"
-    );
 }
 
 #[test]

@@ -19,6 +19,51 @@ async fn a_connection_is_kept() {
 }
 
 #[tokio::test]
+async fn only_an_acknowledgement_keeps_its_connection() {
+    let refusal = r#"{"transResult":"FAIL"}"#;
+    for refused in [answer(200, refusal), answer(503, ACK), answer(200, "")] {
+        let leftover = send(answer(200, ACK));
+        let merchant = Merchant::plain(vec![
+            vec![Step::Request, send(refused), Step::Request, leftover],
+            vec![Step::Request, send(answer(200, refusal))],
+        ])
+        .await;
+        let transport = transport(settings());
+        let report = post_twice(&transport, &merchant.url()).await;
+        assert_eq!(report.exchange, answered(merchant.address, 200, refusal));
+        assert_eq!(merchant.connections(), 2);
+    }
+}
+
+#[tokio::test]
+async fn apps_share_no_connection() {
+    let merchant = Merchant::acks(2).await;
+    let transport = transport(settings());
+    let mut cache = WorkerCache::default();
+    for app_id in ["6", "7", "6"] {
+        let report = transport
+            .post_with_cache(&mut cache, app_id, &merchant.url(), Vec::new(), None)
+            .await;
+        assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+        settle().await;
+    }
+    assert_eq!(merchant.connections(), 2);
+}
+
+#[tokio::test]
+async fn what_comes_unasked_ends_a_connection() {
+    let merchant = Merchant::plain(vec![
+        vec![Step::Request, Step::Ack, send(answer(200, ACK)), Step::Hang],
+        vec![Step::Request, send(answer(200, "no"))],
+    ])
+    .await;
+    let transport = transport(settings());
+    let report = post_twice(&transport, &merchant.url()).await;
+    assert_eq!(report.exchange, answered(merchant.address, 200, "no"));
+    assert_eq!(merchant.connections(), 2);
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_is_closed_costs_no_attempt() {
     let merchant = Merchant::plain(vec![
         vec![Step::Request, Step::Ack, Step::Request],
@@ -90,7 +135,8 @@ async fn a_kept_connection_with_a_bad_answer_is_a_fault() {
     assert!(!report.resent);
 }
 
-/// An exchange begins a connection of its own, and takes another's when that comes free first.
+/// An exchange begins a connection of its own, and takes another's when that comes free first. Behind a proxy
+/// whose name is looked up for each connection, a lookup can hold one up.
 async fn take_over(second_answer: Vec<Step>) -> (PostReport, Merchant) {
     let (asked, may_answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let mut script = vec![
@@ -103,12 +149,17 @@ async fn take_over(second_answer: Vec<Step>) -> (PostReport, Merchant) {
     script.extend(second_answer);
     let merchant = Merchant::plain(vec![script, vec![Step::Request, Step::Ack]]).await;
     let here = Found::Addresses(vec![LOOPBACK]);
-    let transport = resolving(impatient(), [here.clone(), Found::Hangs, here]);
-    let url = merchant.named_url("http");
-    let first = transport.post(&url, b"1".to_vec());
+    let proxy = format!("http://proxy.test:{}/", merchant.address.port());
+    let settings = TransportSettings {
+        proxy: Some(proxy.parse().expect("a URL")),
+        ..impatient()
+    };
+    let transport = resolving(settings, [here.clone(), Found::Hangs, here]);
+    let url = "http://merchant.test/callback";
+    let first = transport.post(url, b"1".to_vec());
     let second = async {
         asked.notified().await;
-        let second = transport.post(&url, b"2".to_vec());
+        let second = transport.post(url, b"2".to_vec());
         let release = async {
             settle().await;
             may_answer.notify_one();

@@ -5,6 +5,7 @@ mod egress;
 mod fault;
 mod kept;
 mod permit;
+mod race;
 mod scripted;
 mod stages;
 mod tls;

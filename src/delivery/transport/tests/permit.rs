@@ -15,7 +15,7 @@ fn permit(is_good: bool) -> Arc<Permit> {
 async fn post(transport: &Transport, url: &str, body: &[u8], permit: &Arc<Permit>) -> PostReport {
     let mut cache = WorkerCache::default();
     let permit = Some(Arc::clone(permit));
-    let posting = transport.post_with_cache(&mut cache, url, body.to_vec(), permit);
+    let posting = transport.post_with_cache(&mut cache, "", url, body.to_vec(), permit);
     posting.await
 }
 
@@ -64,6 +64,7 @@ async fn a_permit_that_lapses_while_the_connection_is_made_is_refused() {
     let mut cache = WorkerCache::default();
     let mut posting = Box::pin(transport.post_with_cache(
         &mut cache,
+        "",
         &url,
         b"{}".to_vec(),
         Some(Arc::clone(&permit)),

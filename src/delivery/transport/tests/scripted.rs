@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::delivery::transport::Lookup;
+use crate::delivery::transport::{Lookup, LookupError, LookupFailure};
 
 pub(super) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -45,6 +47,8 @@ pub(super) struct Merchant {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
+    handshakes: Arc<Mutex<Vec<HandshakeKind>>>,
+    accepting: JoinHandle<()>,
 }
 
 impl Merchant {
@@ -55,37 +59,65 @@ impl Merchant {
 
     /// The nth connection plays the nth script, or the last one.
     pub(super) async fn plain(scripts: Vec<Vec<Step>>) -> Self {
-        Self::serve(scripts, None).await
+        Self::at(SocketAddr::new(LOOPBACK, 0), scripts).await
+    }
+
+    /// The same at this address.
+    pub(super) async fn at(address: SocketAddr, scripts: Vec<Vec<Step>>) -> Self {
+        Self::serve(address, scripts, None).await
     }
 
     /// The same behind TLS.
     pub(super) async fn tls(config: rustls::ServerConfig, scripts: Vec<Vec<Step>>) -> Self {
-        Self::serve(scripts, Some(TlsAcceptor::from(Arc::new(config)))).await
+        let tls = TlsAcceptor::from(Arc::new(config));
+        Self::serve(SocketAddr::new(LOOPBACK, 0), scripts, Some(tls)).await
     }
 
-    async fn serve(scripts: Vec<Vec<Step>>, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind((LOOPBACK, 0)).await.expect("a free port");
-        let merchant = Self {
-            address: listener.local_addr().expect("it is bound"),
-            connections: Arc::default(),
-            requests: Arc::default(),
-        };
-        let connections = Arc::clone(&merchant.connections);
-        let requests = Arc::clone(&merchant.requests);
-        tokio::spawn(async move {
+    async fn serve(address: SocketAddr, scripts: Vec<Vec<Step>>, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let connections = Arc::<AtomicUsize>::default();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let handshakes = Arc::<Mutex<Vec<HandshakeKind>>>::default();
+        let shown = (
+            Arc::clone(&connections),
+            Arc::clone(&requests),
+            Arc::clone(&handshakes),
+        );
+        let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let index = connections.fetch_add(1, Ordering::SeqCst);
                 let script = scripts[index.min(scripts.len() - 1)].clone();
                 let (requests, tls) = (Arc::clone(&requests), tls.clone());
+                let handshakes = Arc::clone(&handshakes);
                 tokio::spawn(async move {
-                    match tls {
-                        None => play(stream, script, &requests).await,
-                        Some(tls) => play(tls.accept(stream).await?, script, &requests).await,
-                    }
+                    let Some(tls) = tls else {
+                        return play(stream, script, &requests).await;
+                    };
+                    let stream = tls.accept(stream).await?;
+                    let kind = stream.get_ref().1.handshake_kind();
+                    handshakes
+                        .lock()
+                        .expect("no test panics with it")
+                        .extend(kind);
+                    play(stream, script, &requests).await
                 });
             }
         });
-        merchant
+        let (connections, requests, handshakes) = shown;
+        Self {
+            address,
+            connections,
+            requests,
+            handshakes,
+            accepting,
+        }
+    }
+
+    /// Closes the listener.
+    pub(super) async fn stop(self) {
+        self.accepting.abort();
+        let _ = self.accepting.await;
     }
 
     pub(super) fn url(&self) -> String {
@@ -99,6 +131,14 @@ impl Merchant {
 
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How each TLS handshake went.
+    pub(super) fn handshakes(&self) -> Vec<HandshakeKind> {
+        self.handshakes
+            .lock()
+            .expect("no test panics with it")
+            .clone()
     }
 
     /// Every request that was read whole, head and body.
@@ -166,7 +206,7 @@ pub(super) fn answer(status: u16, body: &str) -> String {
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     Addresses(Vec<IpAddr>),
-    Fails(&'static str),
+    Fails(LookupFailure, &'static str),
     Hangs,
 }
 
@@ -182,7 +222,7 @@ impl ScriptedLookup {
 
 #[async_trait]
 impl Lookup for ScriptedLookup {
-    async fn lookup(&self, _name: &str) -> io::Result<Vec<IpAddr>> {
+    async fn lookup(&self, _name: &str) -> Result<Vec<IpAddr>, LookupError> {
         let found = {
             let mut answers = self.0.lock().expect("no test panics with it");
             match answers.len() {
@@ -193,7 +233,7 @@ impl Lookup for ScriptedLookup {
         };
         match found {
             Found::Addresses(addresses) => Ok(addresses),
-            Found::Fails(words) => Err(io::Error::other(words)),
+            Found::Fails(failure, words) => Err(LookupError::new(failure, words)),
             Found::Hangs => std::future::pending().await,
         }
     }

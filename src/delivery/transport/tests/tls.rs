@@ -9,7 +9,7 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 
-use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, send};
+use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, answer, send};
 use super::*;
 
 /// A private certification authority.
@@ -90,6 +90,23 @@ async fn a_private_authority_is_trusted_when_listed() {
         assert!(times.dns.is_some() && times.connect.is_some() && times.tls.is_some());
         assert!(times.head.is_some() && times.body.is_some());
     }
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_by_the_app_that_has_it_alone() {
+    let authority = Authority::new("One");
+    let scripts = vec![vec![Step::Request, send(answer(200, "no"))]];
+    let merchant = Merchant::tls(authority.server("merchant.test"), scripts).await;
+    let transport = tls_transport(authority.settings());
+    let url = merchant.named_url("https");
+    for app_id in ["6", "6", "7"] {
+        let mut cache = WorkerCache::default();
+        transport
+            .post_with_cache(&mut cache, app_id, &url, Vec::new(), None)
+            .await;
+    }
+    use rustls::HandshakeKind::{Full, Resumed};
+    assert_eq!(merchant.handshakes(), [Full, Resumed, Full]);
 }
 
 #[tokio::test]
