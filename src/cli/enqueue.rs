@@ -12,7 +12,7 @@ use super::queue::runtime;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
 use crate::delivery::egress::Policy;
-use crate::domain::NewCallback;
+use crate::domain::{Ambiguity, Convention, NewCallback};
 use crate::service::{Producer, policy};
 use crate::store::EnqueueError;
 
@@ -33,16 +33,20 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
     let settings = Settings::load(inputs)?;
     let runtime = runtime()?;
     let mut producer = runtime.block_on(Producer::open(&settings.store.url))?;
+    let rules = Rules {
+        policy: policy(&settings),
+        convention: settings.signing.convention,
+    };
     let name = source_name(arguments.file.as_deref());
     let batch = match &arguments.file {
         Some(path) => {
             let file = File::open(path).with_context(|| name.clone())?;
             let bar = progress(&file);
-            let batch = Batch::read(BufReader::new(bar.wrap_read(file)), &policy(&settings));
+            let batch = Batch::read(BufReader::new(bar.wrap_read(file)), &rules);
             bar.finish_and_clear();
             batch
         }
-        None => Batch::read(io::stdin().lock(), &policy(&settings)),
+        None => Batch::read(io::stdin().lock(), &rules),
     };
     let batch = batch.with_context(|| name.clone())?;
     batch.require_faultless(&name)?;
@@ -85,7 +89,7 @@ struct Batch {
 
 impl Batch {
     /// Reads every line, so that every fault is reported at once. Blank lines are passed over.
-    fn read(mut input: impl BufRead, policy: &Policy) -> io::Result<Self> {
+    fn read(mut input: impl BufRead, rules: &Rules) -> io::Result<Self> {
         let mut batch = Self::default();
         let mut line = Vec::new();
         for number in 1.. {
@@ -101,7 +105,7 @@ impl Batch {
                 break;
             }
             if !line.trim_ascii().is_empty() {
-                match read_line(&line, policy) {
+                match rules.read_line(&line) {
                     Ok(callback) => {
                         batch.callbacks.push(callback);
                         batch.lines.push(number);
@@ -128,11 +132,23 @@ impl Batch {
     }
 }
 
-fn read_line(line: &[u8], policy: &Policy) -> Result<NewCallback, String> {
-    let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
-    let callback = NewCallback::from_json_line(text).map_err(|error| error.to_string())?;
-    policy
-        .check_url(&callback.callback_url)
-        .map_err(|forbidden| format!("callBackUrl: {forbidden}"))?;
-    Ok(callback)
+/// What a callback has to satisfy to be sent.
+struct Rules {
+    policy: Policy,
+    convention: Convention,
+}
+
+impl Rules {
+    fn read_line(&self, line: &[u8]) -> Result<NewCallback, String> {
+        let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
+        let callback = NewCallback::from_json_line(text).map_err(|error| error.to_string())?;
+        self.policy
+            .check_url(&callback.callback_url)
+            .map_err(|forbidden| format!("callBackUrl: {forbidden}"))?;
+        let members = callback.message.members("0");
+        match Ambiguity::refused(&members, &self.convention) {
+            Some(ambiguity) => Err(format!("{ambiguity}; leave that out")),
+            None => Ok(callback),
+        }
+    }
 }

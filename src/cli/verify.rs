@@ -46,12 +46,21 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
     let signer = keys
         .iter()
         .find(|entry| entry.key.verifies(convention, &canonical_form, sign));
-    match signer {
-        Some(entry) => {
+    let ambiguity = object.ambiguity(convention);
+    match (signer, ambiguity) {
+        (Some(entry), Some(ambiguity)) => {
+            let id = &entry.id;
+            writeln!(
+                out,
+                "ambiguous  made with key {id:?} of app {app_id:?}, and not to be trusted: {ambiguity}"
+            )?;
+            Ok(Exit::Failed)
+        }
+        (Some(entry), None) => {
             writeln!(out, "holds      with key {:?} of app {app_id:?}", entry.id)?;
             Ok(Exit::Done)
         }
-        None => {
+        (None, _) => {
             let ids: Vec<&str> = keys.iter().map(|entry| entry.id.as_str()).collect();
             let ids = ids.join(", ");
             writeln!(out, "fails      with every key of app {app_id:?}: {ids}")?;

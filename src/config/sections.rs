@@ -176,6 +176,7 @@ pub(super) fn signing(reader: &mut Reader<'_>) -> Option<SigningSettings> {
     let encoding = reader.choice("signing.encoding");
     let empty_values = reader.choice("signing.empty_values");
     let append_key = reader.boolean("signing.append_key");
+    let ambiguous_texts = reader.choice("signing.ambiguous_texts");
     let name = "signing.keys_file";
     let keys_file = reader.path(name);
     if keys_file == Some(None) {
@@ -188,6 +189,7 @@ pub(super) fn signing(reader: &mut Reader<'_>) -> Option<SigningSettings> {
             encoding: encoding?,
             empty_values: empty_values?,
             append_key: append_key?,
+            ambiguous_texts: ambiguous_texts?,
         },
         keys_file: keys_file??,
     })

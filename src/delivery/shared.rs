@@ -237,7 +237,7 @@ impl State {
         }
         let is_counted = completed.attempt.verdict.counted;
         let observation = Observation {
-            origin: &completed.endpoint.origin,
+            app_id: &completed.endpoint.app_id,
             reach,
             counted: is_counted.then(|| completed.claimed.lease.attempt()),
         };

@@ -1,6 +1,6 @@
 //! A message, signed and ready to be sent.
 
-use crate::domain::{self, Convention, Keyring, Message, Timestamp, Unsignable};
+use crate::domain::{self, Ambiguity, Convention, Keyring, Message, Timestamp, Unsignable};
 use crate::store::Sent;
 
 /// The body, signed, and what the attempt log keeps of it.
@@ -17,7 +17,7 @@ impl SignedRequest {
     ///
     /// # Errors
     ///
-    /// If no key can sign it.
+    /// If no key can sign it, or if its sign would hold for another message as well.
     pub fn sign(
         message: &Message,
         keyring: &Keyring,
@@ -27,6 +27,9 @@ impl SignedRequest {
         let signer = keyring.signer(message.app_id(), moment)?;
         let timestamp = moment.to_wire();
         let members = message.members(&timestamp);
+        if let Some(ambiguity) = Ambiguity::refused(&members, convention) {
+            return Err(Unsignable::Ambiguous(ambiguity));
+        }
         let canonical_form = convention.canonical_form(&members);
         let sign = signer
             .key

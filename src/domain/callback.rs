@@ -3,7 +3,7 @@
 use super::payment::Payment;
 use super::refund::Refund;
 use super::value::{CallbackId, Kind};
-use super::wire::Member;
+use super::wire::{Member, Value};
 
 /// A callback as queued: what to say and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,18 @@ pub struct Callback {
     pub callback_url: String,
     /// What the merchant is told.
     pub message: Message,
+}
+
+impl Callback {
+    /// How long its texts are together, in bytes.
+    pub fn text_bytes(&self) -> usize {
+        let members = self.message.members("");
+        let texts = members.iter().map(|member| match member.value {
+            Value::Text(text) => text.len(),
+            Value::Number(_) => 0,
+        });
+        self.callback_url.len() + texts.sum::<usize>()
+    }
 }
 
 /// A callback on its way into the queue.

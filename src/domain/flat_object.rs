@@ -15,6 +15,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::ambiguity::Ambiguity;
 use super::signature::Convention;
 use super::wire::{Member, Value};
 
@@ -89,15 +90,22 @@ impl FlatObject {
 
     /// The text that `sign` should be the signature of: every member but `sign`.
     pub fn canonical_form(&self, convention: &Convention) -> String {
-        let members: Vec<Member<'_>> = self
-            .members()
+        convention.canonical_form(&self.signed())
+    }
+
+    /// What makes another object have the same text.
+    pub fn ambiguity(&self, convention: &Convention) -> Option<Ambiguity> {
+        Ambiguity::find(&self.signed(), convention)
+    }
+
+    fn signed(&self) -> Vec<Member<'_>> {
+        self.members()
             .filter(|(name, _)| *name != SIGN)
             .map(|(name, text)| Member {
                 name,
                 value: Value::Text(text),
             })
-            .collect();
-        convention.canonical_form(&members)
+            .collect()
     }
 
     /// The signature that came with it.
@@ -227,6 +235,7 @@ mod tests {
                 encoding: vector.encoding,
                 empty_values: vector.empty_values,
                 append_key: vector.append_key,
+                ..Convention::default()
             };
             let object = parse(vector.params.get()).expect("flat");
             assert!(holds(&object, &vector.secret, &convention, &vector.sign));

@@ -43,6 +43,14 @@ pub enum IntakeError {
     /// A value that the document does not allow.
     #[error(transparent)]
     Value(#[from] InvalidValue),
+    /// A text that the queue does not take.
+    #[error("{member} has {bytes} bytes; the queue takes at most {TEXT_BYTES_MAX}")]
+    TooLong {
+        /// Which.
+        member: &'static str,
+        /// How long it is.
+        bytes: usize,
+    },
     /// An empty text where one is needed.
     #[error("{member} is empty; give its value")]
     Empty {
@@ -50,6 +58,9 @@ pub enum IntakeError {
         member: &'static str,
     },
 }
+
+/// Bytes in one text: the rules `…_is_at_most_16384_bytes` of the schema.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -126,11 +137,11 @@ impl NewCallback {
                     currency: currency.parse::<Currency>()?,
                     newpay_order_no: not_empty("newpayOrderNo", newpay_order_no)?,
                     order_no: not_empty("orderNo", order_no)?,
-                    subject,
+                    subject: not_long("subject", subject)?,
                     result: result.parse::<TransactionResult>()?,
-                    trans_info,
+                    trans_info: not_long("transInfo", trans_info)?,
                     settlement: Settlement::try_from(settlement_status)?,
-                    extra,
+                    extra: not_long("extra", extra)?,
                 });
                 (callback_url, message)
             }
@@ -160,7 +171,7 @@ impl NewCallback {
                     order_no: not_empty("orderNo", order_no)?,
                     refund_order_no: not_empty("refundOrderNo", refund_order_no)?,
                     result: result.parse::<TransactionResult>()?,
-                    trans_info,
+                    trans_info: not_long("transInfo", trans_info)?,
                 });
                 (callback_url, message)
             }
@@ -230,7 +241,14 @@ fn not_empty(member: &'static str, text: String) -> Result<String, IntakeError> 
     if text.is_empty() {
         Err(IntakeError::Empty { member })
     } else {
-        Ok(text)
+        not_long(member, text)
+    }
+}
+
+fn not_long(member: &'static str, text: String) -> Result<String, IntakeError> {
+    match text.len() {
+        0..=TEXT_BYTES_MAX => Ok(text),
+        bytes => Err(IntakeError::TooLong { member, bytes }),
     }
 }
 
@@ -280,6 +298,14 @@ mod tests {
             (PAYMENT.replace("success", "0"), "result"),
             (PAYMENT.replace("payment", "transfer"), "transfer"),
             (REFUND.replace("refundOrderAmt", "orderAmt"), "orderAmt"),
+            (
+                PAYMENT.replace("O1", &"O".repeat(16_385)),
+                "orderNo has 16385 bytes; the queue takes at most 16384",
+            ),
+            (
+                REFUND.replace(":\"no\"", &format!(":\"{}\"", "ສ".repeat(5_462))),
+                "transInfo has 16386 bytes",
+            ),
             ("[]".to_owned(), "not a JSON object"),
             ("nonsense".to_owned(), "not a JSON object"),
             (AS_ARRAY.to_owned(), "not a JSON object"),

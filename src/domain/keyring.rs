@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use super::signature::{SigningKey, Unsignable};
+use super::signature::SigningKey;
 use super::timestamp::Timestamp;
+use super::unsignable::Unsignable;
 
 /// A key with its place in an app's rotation.
 #[derive(Debug)]

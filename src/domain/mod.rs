@@ -9,6 +9,7 @@
 //! which always arrives as a [`Timestamp`].
 
 mod acknowledgement;
+mod ambiguity;
 mod callback;
 mod exchange;
 mod flat_object;
@@ -24,12 +25,14 @@ mod schedule;
 mod signature;
 mod test_payment;
 mod timestamp;
+mod unsignable;
 mod value;
 mod visible;
 mod wire;
 mod words;
 
 pub use acknowledgement::{Answer, read_answer};
+pub use ambiguity::Ambiguity;
 pub use callback::{Callback, Message, NewCallback};
 pub use exchange::{
     CappedBody, Cause, Exchange, ExchangeFault, Phase, PhaseTimes, Reach, Verdict, judge,
@@ -49,9 +52,10 @@ pub use reconciliation::{
 pub use refund::Refund;
 pub use schedule::{LOCAL_FAULT_WAIT, Next, Schedule};
 pub use signature::{
-    Algorithm, Convention, EmptyValues, Encoding, InvalidKey, Secret, SigningKey, Unsignable,
+    Algorithm, AmbiguousTexts, Convention, EmptyValues, Encoding, InvalidKey, Secret, SigningKey,
 };
 pub use timestamp::Timestamp;
+pub use unsignable::Unsignable;
 pub use value::{Amount, CallbackId, Currency, Kind, PayMethod, Settlement, TransactionResult};
 pub use visible::{is_visible, visible, visible_lines};
 pub use wire::{Member, Value, body, body_sha256};

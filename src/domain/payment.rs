@@ -1,7 +1,7 @@
 //! The payment callback: section 4.4, part 1 of the document.
 
 use super::value::{Amount, Currency, PayMethod, Settlement, TransactionResult};
-use super::wire::Member;
+use super::wire::{Member, SignedName};
 
 /// The final result of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,22 @@ impl Payment {
         ]
     }
 }
+
+/// The names of the members in the order of signing, and which of their texts may be empty.
+pub(super) const SIGNED_NAMES: [SignedName; 12] = [
+    SignedName::filled("appId"),
+    SignedName::filled("currency"),
+    SignedName::optional("extra"),
+    SignedName::filled("newpayOrderNo"),
+    SignedName::filled("orderAmt"),
+    SignedName::filled("orderNo"),
+    SignedName::filled("payMethod"),
+    SignedName::filled("settlementStatus"),
+    SignedName::optional("subject"),
+    SignedName::filled("timestamp"),
+    SignedName::optional("transInfo"),
+    SignedName::filled("transStatus"),
+];
 
 /// "Payment result: 0-success; 1-failure": the opposite of a refund's codes.
 const fn trans_status(result: TransactionResult) -> i64 {

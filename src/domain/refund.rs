@@ -1,7 +1,7 @@
 //! The refund callback: section 4.4, part 2 of the document.
 
 use super::value::{Amount, Currency, PayMethod, TransactionResult};
-use super::wire::Member;
+use super::wire::{Member, SignedName};
 
 /// The final result of a refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,21 @@ impl Refund {
         ]
     }
 }
+
+/// The names of the members in the order of signing, and which of their texts may be empty.
+pub(super) const SIGNED_NAMES: [SignedName; 11] = [
+    SignedName::filled("appId"),
+    SignedName::filled("currency"),
+    SignedName::filled("newpayOrderNo"),
+    SignedName::filled("newpayRefundOrderNo"),
+    SignedName::filled("orderNo"),
+    SignedName::filled("payMethod"),
+    SignedName::filled("refundOrderAmt"),
+    SignedName::filled("refundOrderNo"),
+    SignedName::filled("timestamp"),
+    SignedName::filled("tranStatus"),
+    SignedName::optional("transInfo"),
+];
 
 /// "Payment result: 1-success; 0-failure": the opposite of a payment's codes, and the member's
 /// name has no s.

@@ -18,7 +18,6 @@ use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::timestamp::Timestamp;
 use super::wire::{Member, Value};
 
 /// How a text is made from the members and how its signature is written.
@@ -30,6 +29,8 @@ pub struct Convention {
     pub empty_values: EmptyValues,
     /// Whether `&key=<secret>` is appended before the HMAC.
     pub append_key: bool,
+    /// What becomes of a message whose text another message could have.
+    pub ambiguous_texts: AmbiguousTexts,
 }
 
 impl Default for Convention {
@@ -38,6 +39,7 @@ impl Default for Convention {
             encoding: Encoding::Base64,
             empty_values: EmptyValues::Keep,
             append_key: false,
+            ambiguous_texts: AmbiguousTexts::Refuse,
         }
     }
 }
@@ -94,6 +96,16 @@ pub enum EmptyValues {
     Keep,
     /// The member is left out.
     Skip,
+}
+
+/// `[signing] ambiguous_texts`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AmbiguousTexts {
+    /// It is not signed.
+    Refuse,
+    /// It is signed and sent nevertheless.
+    Send,
 }
 
 impl Convention {
@@ -186,33 +198,6 @@ pub enum InvalidKey {
     /// The key is not one that may sign.
     #[error("not a usable RSA key ({0}); expected RSA of 2048 to 4096 bits")]
     NotRsa(String),
-}
-
-/// Why a text could not be signed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Unsignable {
-    /// No key is configured for the app.
-    #[error("no key for app {app_id:?}; add a [[key]] for it to the keys file and reload")]
-    UnknownApp {
-        /// The app.
-        app_id: String,
-    },
-    /// The app has keys, but none has begun.
-    #[error("every key of app {app_id:?} begins later, the first at {first}; check not_before")]
-    NotYetValid {
-        /// The app.
-        app_id: String,
-        /// When its first key begins.
-        first: Timestamp,
-    },
-    /// The RSA operation itself failed.
-    #[error("key {key_id:?} of app {app_id:?} could not sign; check the private key file")]
-    Failed {
-        /// The app.
-        app_id: String,
-        /// The key.
-        key_id: String,
-    },
 }
 
 impl SigningKey {

@@ -39,6 +39,30 @@ impl<'a> Member<'a> {
     }
 }
 
+/// A member's name as it stands in the text that is signed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SignedName {
+    pub(super) name: &'static str,
+    /// Whether its text may be empty, and the member so be skipped.
+    pub(super) may_be_empty: bool,
+}
+
+impl SignedName {
+    pub(super) const fn filled(name: &'static str) -> Self {
+        Self {
+            name,
+            may_be_empty: false,
+        }
+    }
+
+    pub(super) const fn optional(name: &'static str) -> Self {
+        Self {
+            name,
+            may_be_empty: true,
+        }
+    }
+}
+
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

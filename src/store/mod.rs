@@ -120,6 +120,10 @@ pub struct ClaimResult {
     pub then_due: Option<Timestamp>,
 }
 
+/// A claim ends with the callback that brings its texts to this many bytes: rows from before the limits of
+/// the schema may have texts of any length, and all that is claimed is in memory.
+pub const CLAIM_BYTES_MAX: usize = 16 << 20;
+
 /// A callback whose attempt may begin.
 #[derive(Debug)]
 pub struct ClaimedCallback {

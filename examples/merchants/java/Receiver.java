@@ -23,7 +23,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.Executors;
-import java.util.regex.Pattern;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
 
@@ -162,16 +161,42 @@ public final class Receiver {
         if (!message.keySet().equals(expected.keySet())) {
             throw new Refused(400, "members are missing, or there are others");
         }
-        // A text that contains the beginning of another member could be cut up differently.
-        Pattern boundary = Pattern.compile("&(?:" + String.join("|", expected.keySet()) + ")=");
         for (Map.Entry<String, Value> member : message.entrySet()) {
             if (member.getValue().type() != expected.get(member.getKey())) {
                 throw new Refused(400, member.getKey() + " has the wrong type");
             }
-            if (boundary.matcher(member.getValue().text()).find()) {
-                throw new Refused(400, "a text contains the beginning of another member");
+        }
+        if (isAmbiguous(message)) {
+            throw new Refused(400, "another message could have the same signed text");
+        }
+    }
+
+    /** Whether another message could have the same signed text: docs/merchants.md, "Ambiguous texts". */
+    private static boolean isAmbiguous(Map<String, Value> message) {
+        List<String> names = new ArrayList<>(new TreeMap<>(message).keySet());
+        names.remove("sign");
+        for (int at = 0; at < names.size(); at++) {
+            String text = message.get(names.get(at)).text();
+            for (String begun : names.subList(Math.max(at, 1), Math.min(at + 2, names.size()))) {
+                if (text.contains("&" + begun + "=")) {
+                    return true;
+                }
             }
         }
+        Map<String, Type> other = message.containsKey("newpayRefundOrderNo") ? PAYMENT : REFUND;
+        List<String> needed = new ArrayList<>(new TreeMap<>(other).keySet());
+        needed.removeAll(List.of("appId", "sign"));
+        String text = canonicalForm(message);
+        int at = 0;
+        for (String name : needed) {
+            String beginning = "&" + name + "=";
+            int found = text.indexOf(beginning, at);
+            if (found < 0) {
+                return false;
+            }
+            at = found + beginning.length();
+        }
+        return true;
     }
 
     /** The text that is signed. */

@@ -89,14 +89,28 @@ function checkMembers(message) {
   if (message.size !== names.length || !names.every((name) => message.has(name))) {
     throw new Refused(400, 'members are missing, or there are others');
   }
-  // A text that contains the beginning of another member could be cut up differently.
-  const boundary = new RegExp(`&(?:${names.join('|')})=`);
-  for (const [name, { type, text }] of message) {
+  for (const [name, { type }] of message) {
     if (type !== expected[name]) throw new Refused(400, `${name} has the wrong type`);
-    if (boundary.test(text)) {
-      throw new Refused(400, 'a text contains the beginning of another member');
-    }
   }
+  if (isAmbiguous(message)) {
+    throw new Refused(400, 'another message could have the same signed text');
+  }
+}
+
+/** Whether another message could have the same signed text: docs/merchants.md, "Ambiguous texts". */
+function isAmbiguous(message) {
+  const names = [...message.keys()].filter((name) => name !== 'sign').sort();
+  const holdsOwnOrNext = names.some((name, at) =>
+    names.slice(Math.max(at, 1), at + 2).some((begun) => message.get(name).text.includes(`&${begun}=`)));
+  if (holdsOwnOrNext) return true;
+  const other = Object.keys(message.has('newpayRefundOrderNo') ? PAYMENT : REFUND);
+  const text = canonicalForm(message);
+  let at = 0;
+  return other.filter((name) => name !== 'appId' && name !== 'sign').sort().every((name) => {
+    const found = text.indexOf(`&${name}=`, at);
+    at = found + name.length + 2;
+    return found >= 0;
+  });
 }
 
 /** The text that is signed. */

@@ -86,16 +86,42 @@ function check_members(array $texts, array $types): void
     if (array_diff_key($expected, $types) !== [] || array_diff_key($types, $expected) !== []) {
         throw new Refused(400, 'members are missing, or there are others');
     }
-    // A text that contains the beginning of another member could be cut up differently.
-    $boundary = '/&(?:' . implode('|', array_keys($expected)) . ')=/';
-    foreach ($texts as $name => $text) {
-        if ($types[$name] !== $expected[$name]) {
+    foreach ($types as $name => $type) {
+        if ($type !== $expected[$name]) {
             throw new Refused(400, "$name has the wrong type");
         }
-        if (preg_match($boundary, $text) === 1) {
-            throw new Refused(400, 'a text contains the beginning of another member');
+    }
+    if (is_ambiguous($texts)) {
+        throw new Refused(400, 'another message could have the same signed text');
+    }
+}
+
+/** Whether another message could have the same signed text: docs/merchants.md, "Ambiguous texts". */
+function is_ambiguous(array $texts): bool
+{
+    $signed = array_diff_key($texts, ['sign' => true]);
+    ksort($signed, SORT_STRING);
+    $names = array_keys($signed);
+    foreach ($names as $at => $name) {
+        $own_and_next = array_slice($names, max($at, 1), $at > 0 ? 2 : 1);
+        foreach ($own_and_next as $begun) {
+            if (str_contains($texts[$name], "&$begun=")) {
+                return true;
+            }
         }
     }
+    $other = isset($texts['newpayRefundOrderNo']) ? PAYMENT : REFUND;
+    unset($other['appId'], $other['sign']);
+    ksort($other, SORT_STRING);
+    $rest = canonical_form($texts);
+    foreach (array_keys($other) as $name) {
+        $found = strpos($rest, "&$name=");
+        if ($found === false) {
+            return false;
+        }
+        $rest = substr($rest, $found + strlen("&$name="));
+    }
+    return true;
 }
 
 /** The text that is signed. */

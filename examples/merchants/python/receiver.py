@@ -79,10 +79,24 @@ def check_members(message):
         # bool is no Number here, and Number no str.
         if type(message[name]) is not kind:
             raise Refused(400, f"{name} has the wrong type")
-    # A text that contains the beginning of another member could be cut up differently.
-    boundary = re.compile("&(?:" + "|".join(expected) + ")=")
-    if any(boundary.search(value) for value in message.values()):
-        raise Refused(400, "a text contains the beginning of another member")
+    if is_ambiguous(message):
+        raise Refused(400, "another message could have the same signed text")
+
+
+def is_ambiguous(message):
+    """Whether another message could have the same signed text: docs/merchants.md, "Ambiguous texts"."""
+    names = sorted(name for name in message if name != "sign")
+    for at, name in enumerate(names):
+        own_and_next = names[max(at, 1):at + 2]
+        if any(f"&{begun}=" in message[name] for begun in own_and_next):
+            return True
+    other = PAYMENT if "newpayRefundOrderNo" in message else REFUND
+    rest = canonical_form(message)
+    for name in sorted(other.keys() - {"appId", "sign"}):
+        _, found, rest = rest.partition(f"&{name}=")
+        if not found:
+            return False
+    return True
 
 
 def canonical_form(message):

@@ -18,13 +18,13 @@ impl OutageReport {
         if is_on == self.outage.is_some() {
             return;
         }
-        let origins = state.outage.unreached();
+        let apps = state.outage.unreached();
         drop(state);
         observer.own_outage(is_on);
         match self.outage.take() {
             None => {
                 tracing::error!(
-                    origins,
+                    apps,
                     "an outage of our own: no merchant can be reached, so failures are not charged to them; \
                      is the network up, the resolver, the firewall, the proxy?"
                 );

@@ -1,10 +1,11 @@
 //! Whether the fault is on our side: an outage of our own must not use up the merchants' retries.
 //! Pure.
 //!
-//! If within a minute attempts to five or more origins fail to connect and none is answered by
+//! If within a minute attempts for five or more apps fail to connect and none is answered by
 //! anyone, the fault is taken to be ours: a cable, a router, a resolver, a firewall rule. From then
 //! on no failure counts, and those that the minute had counted are un-counted. One answer from
-//! anywhere ends the outage.
+//! anywhere ends the outage. Apps are unrelated to each other; the origins of one app are not, so
+//! thousands of dead host names of one app show nothing.
 //!
 //! While it lasts, a few attempts every few seconds, each to another origin, find out whether it
 //! is over. The others stay due in the queue.
@@ -20,16 +21,16 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::domain::Reach;
-use crate::store::{AttemptKey, Origin};
+use crate::store::{AppId, AttemptKey};
 
 /// How long an observation is of use.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Origins that must have failed.
-const ORIGINS_MIN: usize = 5;
+/// Apps that must have failed.
+const APPS_MIN: usize = 5;
 
-/// More origins than this tell no more.
-const ORIGINS_MAX: usize = 1024;
+/// More apps than this tell no more.
+const APPS_MAX: usize = 1024;
 
 /// Attempts that can be un-counted. A window with more of them keeps the newest.
 const COUNTED_MAX: usize = 262_144;
@@ -45,8 +46,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Outage {
     /// When an answer last came from anywhere.
     answered_at: Option<Duration>,
-    /// The origins that could not be reached since then, and when they last failed.
-    unreached: HashMap<Origin, Duration>,
+    /// The apps of which no origin could be reached since then, and when they last failed.
+    unreached: HashMap<AppId, Duration>,
     /// What was counted since then.
     counted: VecDeque<(Duration, AttemptKey)>,
     /// The outage under way.
@@ -64,7 +65,7 @@ struct Current {
 /// How far an attempt came.
 #[derive(Debug)]
 pub(super) struct Observation<'a> {
-    pub(super) origin: &'a Origin,
+    pub(super) app_id: &'a AppId,
     pub(super) reach: Reach,
     /// The attempt, if it is to count.
     pub(super) counted: Option<AttemptKey>,
@@ -95,7 +96,7 @@ impl Outage {
         self.is_on() && matches!(reach, Reach::Unreached | Reach::Silent)
     }
 
-    /// The number of origins that could not be reached.
+    /// The number of apps of which no origin could be reached.
     pub(super) fn unreached(&self) -> usize {
         self.unreached.len()
     }
@@ -118,14 +119,14 @@ impl Outage {
 
     fn failed(&mut self, observation: &Observation<'_>, now: Duration) -> Change {
         if observation.reach == Reach::Unreached {
-            self.note_unreached(observation.origin, now);
+            self.note_unreached(observation.app_id, now);
         }
         if let Some(current) = &mut self.current {
             current.seen_at = now;
             return Change::Nothing;
         }
         self.forget_what_is_old(now);
-        let is_outage = self.unreached.len() >= ORIGINS_MIN
+        let is_outage = self.unreached.len() >= APPS_MIN
             && !self
                 .answered_at
                 .is_some_and(|at| is_within(WINDOW, at, now));
@@ -143,11 +144,11 @@ impl Outage {
         Change::Nothing
     }
 
-    fn note_unreached(&mut self, origin: &Origin, now: Duration) {
-        if let Some(at) = self.unreached.get_mut(origin) {
+    fn note_unreached(&mut self, app_id: &AppId, now: Duration) {
+        if let Some(at) = self.unreached.get_mut(app_id) {
             *at = now;
-        } else if self.unreached.len() < ORIGINS_MAX {
-            self.unreached.insert(origin.clone(), now);
+        } else if self.unreached.len() < APPS_MAX {
+            self.unreached.insert(app_id.clone(), now);
         }
     }
 
@@ -157,7 +158,7 @@ impl Outage {
         {
             self.counted.pop_front();
         }
-        if self.unreached.len() >= ORIGINS_MIN {
+        if self.unreached.len() >= APPS_MIN {
             self.unreached.retain(|_, at| is_within(WINDOW, *at, now));
         }
     }

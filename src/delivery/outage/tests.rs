@@ -12,11 +12,11 @@ const fn key(n: i64) -> AttemptKey {
     }
 }
 
-/// An attempt to merchant `n` came this far, and counts if it failed.
+/// An attempt for app `n` came this far, and counts if it failed.
 fn observe(outage: &mut Outage, n: i64, reach: Reach, now: Duration) -> Change {
     let is_failure = matches!(reach, Reach::Unreached | Reach::Silent);
     let observation = Observation {
-        origin: &Origin::new(format!("https://m{n}.example")),
+        app_id: &AppId::new(format!("m{n}")),
         reach,
         counted: is_failure.then(|| key(n)),
     };
@@ -37,7 +37,7 @@ fn began(ids: impl IntoIterator<Item = i64>) -> Change {
     }
 }
 
-/// An outage since `now`, shown by merchants 1 to 5.
+/// An outage since `now`, shown by apps 1 to 5.
 fn an_outage(now: Duration) -> Outage {
     let mut outage = Outage::default();
     for n in 1..=4 {
@@ -48,7 +48,7 @@ fn an_outage(now: Duration) -> Outage {
 }
 
 #[test]
-fn five_origins_without_an_answer_are_an_outage() {
+fn five_apps_without_an_answer_are_an_outage() {
     let mut outage = Outage::default();
     for n in 1..=4 {
         assert_eq!(fails(&mut outage, n, at(0)), Change::Nothing);
@@ -111,7 +111,7 @@ fn a_failure_counts_for_less_than_a_minute() {
 }
 
 #[test]
-fn an_origin_that_fails_again_stays_in_the_window() {
+fn an_app_that_fails_again_stays_in_the_window() {
     let mut outage = Outage::default();
     for n in 1..=4 {
         fails(&mut outage, n, at(0));
@@ -139,17 +139,17 @@ fn no_more_than_the_newest_are_kept_to_be_uncounted() {
     let more = i64::try_from(COUNTED_MAX).expect("it is small") + 3;
     for n in 1..=more {
         let observation = Observation {
-            origin: &Origin::new("https://m.example"),
+            app_id: &AppId::new("m"),
             reach: Reach::Silent,
             counted: Some(key(n)),
         };
         outage.observe(&observation, at(0));
     }
     for n in 1..=4 {
-        outage.note_unreached(&Origin::new(format!("https://m{n}.example")), at(0));
+        outage.note_unreached(&AppId::new(format!("m{n}")), at(0));
     }
     let Change::Began { uncount } = fails(&mut outage, 5, at(0)) else {
-        panic!("five origins have failed");
+        panic!("five apps have failed");
     };
     assert!(uncount.len() <= COUNTED_MAX, "{}", uncount.len());
     assert!(uncount.len() >= COUNTED_MAX - 1, "{}", uncount.len());
@@ -157,13 +157,13 @@ fn no_more_than_the_newest_are_kept_to_be_uncounted() {
 }
 
 #[test]
-fn no_more_origins_are_remembered_than_tell_something() {
+fn no_more_apps_are_remembered_than_tell_something() {
     let mut outage = an_outage(at(0));
-    let more = i64::try_from(ORIGINS_MAX).expect("it is small") + 5;
+    let more = i64::try_from(APPS_MAX).expect("it is small") + 5;
     for n in 1..=more {
         fails(&mut outage, n, at(0));
     }
-    assert_eq!(outage.unreached(), ORIGINS_MAX);
+    assert_eq!(outage.unreached(), APPS_MAX);
 }
 
 #[test]

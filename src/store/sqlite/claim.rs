@@ -11,7 +11,7 @@ use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
 use crate::store::lease::new_token;
 use crate::store::session::at_once;
 use crate::store::{
-    Claim, ClaimRequest, ClaimResult, ClaimedCallback, Endpoint, Lease, StoreError,
+    CLAIM_BYTES_MAX, Claim, ClaimRequest, ClaimResult, ClaimedCallback, Endpoint, Lease, StoreError,
 };
 
 /// The earliest due callbacks of an endpoint. Found by a walk along the index `callback_due`, which
@@ -40,12 +40,13 @@ pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<ClaimResult>, 
     // One token per claim is enough: id and token together name a lease.
     let token = new_token()?;
     let paused = at_once(Paused::read(db))?;
-    let results = || {
+    let mut budget = CLAIM_BYTES_MAX;
+    let mut results = || {
         let requests = claim.requests.iter();
         requests
             .map(|request| match paused.has(&request.endpoint) {
                 true => Ok(ClaimResult::default()),
-                false => take(db, claim, request, token),
+                false => take(db, claim, request, token, &mut budget),
             })
             .collect::<rusqlite::Result<Vec<_>>>()
     };
@@ -59,8 +60,9 @@ fn take(
     claim: &Claim,
     request: &ClaimRequest,
     token: i64,
+    budget: &mut usize,
 ) -> rusqlite::Result<ClaimResult> {
-    let callbacks = due(db, claim, request, token)?;
+    let callbacks = due(db, claim, request, token, budget)?;
     let now = claim.now.as_millis();
     let until = claim.now.after(claim.lease).as_millis();
     let mut statement = db.prepare_cached(LEASE)?;
@@ -78,6 +80,7 @@ fn due(
     claim: &Claim,
     request: &ClaimRequest,
     token: i64,
+    budget: &mut usize,
 ) -> rusqlite::Result<Vec<ClaimedCallback>> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT id, attempts, created_at, attempt_seq, {GATEWAY_COLUMNS}{DUE}"
@@ -90,18 +93,25 @@ fn due(
         request.limit,
     ))?;
     let mut callbacks = Vec::with_capacity(request.limit);
-    while let Some(row) = found.next()? {
+    while *budget > 0
+        && let Some(row) = found.next()?
+    {
         let id = CallbackId(row.get(0)?);
         let seq = row.get::<_, i64>(3)? + 1;
         let columns = ReadRow {
             row,
             first: GATEWAY_COLUMNS_AT,
         };
+        let callback = callback(&columns, id).map(Box::new);
+        let bytes = callback
+            .as_ref()
+            .map_or(0, |callback| callback.text_bytes());
+        *budget = budget.saturating_sub(bytes);
         callbacks.push(ClaimedCallback {
             lease: Lease::new(id, token, seq),
             attempts: row.get(1)?,
             created_at: rows::timestamp(row, 2)?,
-            callback: callback(&columns, id).map(Box::new),
+            callback,
         });
     }
     Ok(callbacks)

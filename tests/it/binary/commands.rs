@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use callback_dispatcher::domain::{Convention, FlatObject, Secret, SigningKey};
 use callback_dispatcher::store::{postgres, sqlite};
 use serde_json::{Value, json};
 
@@ -77,6 +78,14 @@ fn a_bad_line_is_named_and_nothing_is_queued(store: StoreKind) {
             "refundOrderAmt",
         ),
         (unnamed, "orderNumber"),
+        (
+            with(payment(URL, 2), "extra", json!("1&newpayOrderNo=2")),
+            "extra holds \"&newpayOrderNo=\", so the sign would also hold for another message",
+        ),
+        (
+            with(payment(URL, 2), "subject", json!("x".repeat(16_385))),
+            "subject has 16385 bytes",
+        ),
         (json!([]), "not a JSON object"),
     ] {
         let input = lines(&[good.clone(), bad]);
@@ -123,6 +132,25 @@ fn verify_prints_the_canonical_form_and_whether_the_sign_holds() {
     place
         .feed(&["verify"], "{\"a\":{}}")
         .failed(1, &["standard input"]);
+}
+
+#[test]
+fn verify_does_not_trust_a_sign_that_holds_for_another_message_as_well() {
+    let place = Place::bare();
+    let unsigned = VECTOR.replace("\"extra\":\"\"", "\"extra\":\"1&newpayOrderNo=2\"");
+    let object = FlatObject::parse(unsigned.as_bytes()).expect("flat");
+    let convention = Convention::default();
+    let key = SigningKey::hmac(Secret::new("newpay-demo-secret".to_owned())).expect("a key");
+    let sign = key.sign(&convention, &object.canonical_form(&convention));
+    let sign = sign.expect("signed");
+    let signed = unsigned.replace(object.sign().expect("its own"), &sign);
+    let said = place.feed(&["verify"], &signed);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.out.contains("not to be trusted: extra holds"),
+        "{said:?}"
+    );
+    assert!(!said.out.contains("holds      with"), "{said:?}");
 }
 
 #[tokio::test]

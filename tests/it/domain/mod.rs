@@ -1,6 +1,7 @@
 //! The messages as a merchant meets them: bodies, signatures and what counts as an answer.
 
 mod acknowledgement;
+mod ambiguity;
 pub(crate) mod body;
 mod signature;
 

@@ -65,6 +65,7 @@ fn published_vectors_of_other_gateways() {
             encoding: vector.encoding,
             empty_values: vector.empty_values,
             append_key: vector.append_key,
+            ..Convention::default()
         };
         let params = vector.params.0.iter();
         let members: Vec<_> = params

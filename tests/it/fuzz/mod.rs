@@ -17,7 +17,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use targets::{acknowledgement, configuration, enqueue, keys, url};
 
 /// Inputs per target, unless `FUZZ_CASES` says otherwise.
-const CASES: u32 = 100_000;
+const CASES: u32 = 20_000;
 
 fn cases() -> u32 {
     match std::env::var("FUZZ_CASES") {

@@ -10,7 +10,10 @@ use callback_dispatcher::merchant::{Answer, MerchantSettings, MockMerchant};
 use callback_dispatcher::store::ShownState;
 use tokio::net::TcpListener;
 
-use super::{Daemon, FIVE_MINUTES, Place, StoreKind, clock, listener, on_both, payment, until};
+use super::{
+    Daemon, FIVE_MINUTES, HMAC, Place, StoreKind, clock, key, listener, on_both, payment,
+    payment_of, until,
+};
 
 /// Four do not make an outage.
 const MERCHANTS: usize = 6;
@@ -30,9 +33,22 @@ fn order(n: usize) -> String {
     format!("order-{n}")
 }
 
+/// With a key for app 6 and for that of each merchant.
+fn place_on(store: StoreKind) -> Place {
+    let place = Place::on(store);
+    let apps = (0..MERCHANTS).map(|n| key(&app(n), HMAC));
+    place.write_keys(&apps.chain([key("6", HMAC)]).collect::<String>());
+    place
+}
+
+fn app(n: usize) -> String {
+    format!("app-{n}")
+}
+
+/// One for each merchant, which is an app of its own.
 fn payments(ports: &[SocketAddr]) -> Vec<NewCallback> {
     let each = ports.iter().enumerate();
-    each.map(|(n, port)| payment(&format!("http://{port}/callback"), &order(n)))
+    each.map(|(n, port)| payment_of(&app(n), &format!("http://{port}/callback"), &order(n)))
         .collect()
 }
 
@@ -82,7 +98,7 @@ async fn assert_all_are_charged(daemon: Daemon, merchants: usize) {
 }
 
 async fn half_an_hour_without_a_network_exhausts_nothing(store: StoreKind) {
-    let place = Place::on(store);
+    let place = place_on(store);
     let clock = clock();
     let ports = closed_ports(MERCHANTS).await;
     let daemon = Daemon::start_at(&place, &[], clock.clone()).await;
@@ -134,7 +150,7 @@ async fn half_an_hour_without_a_network_exhausts_nothing(store: StoreKind) {
 }
 
 async fn a_callback_that_an_outage_had_exhausted_is_pending_again(store: StoreKind) {
-    let place = Place::on(store);
+    let place = place_on(store);
     let ports = closed_ports(MERCHANTS).await;
     let daemon = Daemon::start(&place, &[("RETRY__SCHEDULE", "")]).await;
     // One alone is the merchant's own failure, and without retries its last.
@@ -149,15 +165,25 @@ async fn a_callback_that_an_outage_had_exhausted_is_pending_again(store: StoreKi
 }
 
 async fn four_merchants_that_are_down_are_no_outage_of_our_own(store: StoreKind) {
-    let place = Place::on(store);
+    let place = place_on(store);
     let ports = closed_ports(4).await;
     let daemon = Daemon::start(&place, &[]).await;
     daemon.enqueue(payments(&ports)).await;
     assert_all_are_charged(daemon, ports.len()).await;
 }
 
+async fn one_app_with_many_dead_hosts_is_no_outage_of_our_own(store: StoreKind) {
+    let place = place_on(store);
+    let ports = closed_ports(MERCHANTS).await;
+    let daemon = Daemon::start(&place, &[]).await;
+    let hosts = ports.iter().enumerate();
+    let payments = hosts.map(|(n, port)| payment(&format!("http://{port}/callback"), &order(n)));
+    daemon.enqueue(payments.collect()).await;
+    assert_all_are_charged(daemon, ports.len()).await;
+}
+
 async fn while_one_merchant_answers_there_is_no_outage_of_our_own(store: StoreKind) {
-    let place = Place::on(store);
+    let place = place_on(store);
     let ports = closed_ports(MERCHANTS).await;
     let daemon = Daemon::start(&place, &[]).await;
     let healthy = daemon.merchant(&place, Answer::Ack).await;
@@ -172,7 +198,7 @@ async fn while_one_merchant_answers_there_is_no_outage_of_our_own(store: StoreKi
 }
 
 async fn without_local_fault_protection_every_failure_counts(store: StoreKind) {
-    let place = Place::on(store);
+    let place = place_on(store);
     let ports = closed_ports(MERCHANTS).await;
     let daemon = Daemon::start(&place, &[("SHIELD__ENABLED", "false")]).await;
     daemon.enqueue(payments(&ports)).await;
@@ -183,6 +209,7 @@ on_both!(
     half_an_hour_without_a_network_exhausts_nothing,
     a_callback_that_an_outage_had_exhausted_is_pending_again,
     four_merchants_that_are_down_are_no_outage_of_our_own,
+    one_app_with_many_dead_hosts_is_no_outage_of_our_own,
     while_one_merchant_answers_there_is_no_outage_of_our_own,
     without_local_fault_protection_every_failure_counts,
 );

@@ -65,6 +65,43 @@ async fn an_app_without_a_key_waits_for_one(store: StoreKind) {
     daemon.stop().await;
 }
 
+/// Its sign would hold for an order of a million as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ambiguous_text_is_neither_signed_nor_sent_unless_told_to() {
+    let place = Place::new();
+    let clock = clock();
+    let merchant = acks(&place, &clock).await;
+    let url = merchant.url("/callback");
+    let chosen = "'&newpayOrderNo=N9&orderAmt=1000000.00'";
+    place.sql(
+        &[
+            insert(&url, "chosen", &[("extra", chosen)]),
+            insert(&url, "harmless", &[("extra", "'uid=7&orderNo=A1'")]),
+        ]
+        .concat(),
+    );
+    clock.advance(FIVE_MINUTES);
+    let mut daemon = Daemon::start_at(&place, &[], clock.clone()).await;
+    daemon.until_state("harmless", ShownState::Delivered).await;
+    daemon.until_attempts("chosen", 1).await;
+    let attempt = &daemon.attempts("chosen").await[0];
+    assert_eq!(
+        (attempt.outcome.as_str(), attempt.counted, &attempt.sign),
+        ("unsignable", false, &None)
+    );
+    let why = r#"extra holds "&newpayOrderNo=", so the sign would also hold for another message"#;
+    assert!(attempt.detail.starts_with(why), "{}", attempt.detail);
+    assert_eq!(place.sql("SELECT order_no FROM callback_stuck"), "chosen");
+    assert_eq!(merchant.count(), 1);
+
+    let send = [("SIGNING__AMBIGUOUS_TEXTS", "send")];
+    let told = daemon.service.reload(place.configuration(&send)).await;
+    assert_eq!(told.expect("reloaded"), Vec::<&str>::new());
+    clock.advance(FIVE_MINUTES);
+    daemon.until_state("chosen", ShownState::Delivered).await;
+    daemon.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_no_utf8_harms_no_other() {
     let place = Place::new();

@@ -66,6 +66,7 @@ pub(super) async fn every_text_and_the_contracts_vectors_hold(language: &'static
     let texts = [
         "ເສື້ອ 😀",
         "a=b & c%20+ d",
+        "uid=7&orderNo=A1",
         r#"\u0041 "quoted" \ / </p>"#,
         " space around ",
         "tab\tline\r\nnull\u{0}end\u{7f}\u{2028}",

@@ -92,6 +92,38 @@ fn numbers_of_orders_are_not_empty() {
 }
 
 #[test]
+fn texts_are_at_most_16_kib() {
+    let payments = [
+        "app_id",
+        "newpay_order_no",
+        "order_no",
+        "subject",
+        "extra",
+        "trans_info",
+    ];
+    let refunds = ["newpay_refund_order_no", "refund_order_no"];
+    // 5,462 letters, but 16,386 bytes.
+    let long = json!("ສ".repeat(5_462));
+    let rule = |column: &str| format!("{column}_is_at_most_16384_bytes");
+    let mut cases: Vec<_> = (payments.iter())
+        .map(|column| payment(column, long.clone(), &rule(column)))
+        .collect();
+    cases.extend(refunds.map(|column| refund(column, long.clone(), &rule(column))));
+    let digits = json!("1".repeat(16_385));
+    cases.push(payment("amount", digits, &rule("amount")));
+    assert_refused(&cases);
+    for client in CLIENTS {
+        let queue = Queue::of(client);
+        let longest = Row::payment().with("extra", json!("x".repeat(16_384)));
+        queue.takes(client, &[longest.insert()]);
+        assert_eq!(
+            queue.value("SELECT length(extra) FROM callback_queue"),
+            16_384
+        );
+    }
+}
+
+#[test]
 fn payment_and_refund_have_their_own_columns() {
     let both = "a_refund_has_no_subject_or_extra";
     assert_refused(&[

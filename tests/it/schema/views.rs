@@ -45,6 +45,14 @@ fn attempt(number: i64, seq: i64, http_status: i64, detail: &str) -> Statement {
     ))
 }
 
+/// A failed attempt that the merchant is not charged with.
+fn uncounted(number: i64, outcome: &str, detail: &str) -> Statement {
+    plain(&format!(
+        "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail) \
+         VALUES ({number}, 1, 1, 1, '{outcome}', 0, '{detail}')"
+    ))
+}
+
 fn queue_with(client: Client, statements: &[Statement]) -> Queue {
     let queue = Queue::of(client);
     queue.takes(client, statements);
@@ -130,6 +138,12 @@ fn stuck_names_who_waits_for_what() {
                 leased(4, now + hour),
                 set(5, "last_outcome = 'unsignable'"),
                 finished(6, "exhausted", now - hour),
+                payment(8, "6", now + hour),
+                uncounted(8, "dns", "the resolver failed"),
+                set(8, "attempt_seq = 1, last_outcome = 'dns'"),
+                payment(9, "6", now + hour),
+                uncounted(9, "interrupted", "a stop"),
+                set(9, "attempt_seq = 1, last_outcome = 'interrupted'"),
             ],
         );
         let rows = queue.rows("SELECT id, why, behind_seconds FROM callback_stuck ORDER BY id");
@@ -139,9 +153,13 @@ fn stuck_names_who_waits_for_what() {
             .collect();
         let why = |row: usize, word: &str| found[row].1.is_some_and(|why| why.contains(word));
         let ids: Vec<_> = found.iter().map(|(id, _)| id.expect("a number")).collect();
-        assert_eq!(ids, [1, 3, 5], "{found:?}");
+        assert_eq!(ids, [1, 3, 5, 8], "{found:?}");
         assert!(
-            why(0, "not claimed") && why(1, "past its lease") && why(2, "keys.toml"),
+            why(0, "not claimed") && why(1, "past its lease") && why(2, "can't be signed"),
+            "{found:?}"
+        );
+        assert!(
+            why(3, "not charged") && why(3, "the resolver failed"),
             "{found:?}"
         );
         let behind = rows[0][2].as_i64().expect("seconds");

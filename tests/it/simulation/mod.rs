@@ -63,7 +63,7 @@ use tally::Tally;
 const START: i64 = 1_800_000_000_000;
 
 /// Seeds in all, unless `SIMULATION_SEEDS` says otherwise.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 1000;
 
 /// They are shared out among so many tests, which run side by side.
 const PARTS: u64 = 8;

@@ -6,6 +6,8 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::order::KEYED_APPS;
+
 /// One thing that happens. What it sets off is awaited before the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -192,7 +194,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn enqueueing() -> impl Strategy<Value = Operation> {
     let ways = select(vec![Way::Command, Way::Sql, Way::Sql, Way::SqlOwnId]);
-    let apps = prop_oneof![12 => 0..3_u8, 1 => Just(3_u8)];
+    let apps = prop_oneof![12 => 0..KEYED_APPS, 1 => Just(KEYED_APPS)];
     let enqueue = (
         ways.clone(),
         apps,

@@ -14,7 +14,10 @@ use crate::domain::body::hmac_sha256;
 pub(super) const MERCHANTS: u8 = 6;
 
 /// The apps; the last one never has a key.
-pub(super) const APPS: [&str; 4] = ["6", "7", "8", "keyless"];
+pub(super) const APPS: [&str; KEYED_APPS as usize + 1] = ["6", "7", "8", "9", "10", "keyless"];
+
+/// Those that have a key: as many as an outage of our own has to concern.
+pub(super) const KEYED_APPS: u8 = 5;
 
 /// Texts that have to come through as they are.
 const TEXTS: [&str; 5] = [

@@ -18,9 +18,13 @@ fn holds(operations: &[Operation]) {
 
 /// Payments of app 0 for `merchant`, of which the dispatcher is notified if `notify` is set.
 const fn payments(merchant: u8, count: u8, notify: bool) -> Operation {
+    payments_of(0, merchant, count, notify)
+}
+
+const fn payments_of(app: u8, merchant: u8, count: u8, notify: bool) -> Operation {
     Enqueue {
         way: Command,
-        app: 0,
+        app,
         merchant,
         refund: false,
         count,
@@ -162,7 +166,7 @@ fn a_drain_uncounts_what_an_outage_had_used_up() {
     let mut operations = vec![store_fails(Refunding, Busy, 2)];
     for merchant in 0..5 {
         let connect = answers(merchant, Some(Connect));
-        operations.extend([connect, payments(merchant, 1, true)]);
+        operations.extend([connect, payments_of(merchant, merchant, 1, true)]);
     }
     operations.push(Stop);
     holds(&operations);

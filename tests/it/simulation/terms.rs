@@ -10,6 +10,7 @@ use callback_dispatcher::domain::{
 };
 
 use super::START;
+use super::order::{APPS, KEYED_APPS};
 
 /// `delivery.timeout`
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -116,9 +117,11 @@ fn keys(without_key_of: Option<u8>, rotated: bool) -> Vec<Key> {
         key("8", "a", None),
         // An hour later this one takes over.
         key("8", "b", Some(START + 3_600_000)),
+        key("9", "a", None),
+        key("10", "a", None),
     ];
     if let Some(app) = without_key_of {
-        let app = super::order::APPS[usize::from(app % 3)];
+        let app = APPS[usize::from(app % KEYED_APPS)];
         keys.retain(|key| key.app != app);
     }
     keys

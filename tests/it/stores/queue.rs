@@ -69,6 +69,28 @@ async fn a_claim_takes_the_earliest_due_of_each_endpoint_and_tells_the_next(kind
     queue.close().await;
 }
 
+#[tokio::test]
+async fn a_claim_of_long_texts_ends_at_its_budget() {
+    let backend = Backend::new(StoreKind::Sqlite);
+    let queue = backend.queue().await;
+    // As if they had been there before texts were limited.
+    backend.sql("DROP TRIGGER callback_queue_set_origin");
+    let long = "printf('%.*c', 10000000, 'x')";
+    let changes = [
+        ("subject", long),
+        ("origin", "'https://one.example'"),
+        ("next_attempt_at", "1"),
+    ];
+    for order in ["a", "b", "c"] {
+        backend.sql(&insert(&format!("{ONE}/x"), order, &changes));
+    }
+    let claimed = claim_of(&*queue, ONE, 3, at(0)).await;
+    assert_eq!(claimed.len(), 2, "the second brings it over the budget");
+    let claimed = claim_of(&*queue, ONE, 3, at(0)).await;
+    assert_eq!(claimed.len(), 1);
+    queue.close().await;
+}
+
 async fn an_outcome_moves_its_row_on_and_is_logged(kind: StoreKind) {
     let backend = Backend::new(kind);
     let queue = backend.queue().await;

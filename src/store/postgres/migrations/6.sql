@@ -36,7 +36,8 @@ SELECT
                                           THEN 'its origin is paused by an operator: see the table paused'
     WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'app' AND p.name = q.app_id)
                                           THEN 'its app is paused by an operator: see the table paused'
-    WHEN q.last_outcome = 'unsignable'    THEN 'no usable key for this app: see keys.toml'
+    WHEN q.last_outcome = 'unsignable'    THEN 'it can''t be signed: ' || coalesce(q.last_detail, 'see its attempts')
+    WHEN q.is_uncounted                   THEN 'not charged to the merchant, and tried until it works: ' || q.last_detail
     ELSE 'due, but not claimed: is the dispatcher running, or the origin at its limit?'
   END                                                                                       AS why,
   greatest(0, callback_now() - greatest(0, coalesce(q.leased_until, q.next_attempt_at))) / 1000
@@ -45,16 +46,20 @@ SELECT
   q.last_outcome,
   callback_time(q.created_at)                                                               AS created_at,
   callback_time(q.next_attempt_at)                                                          AS next_attempt_at
--- In two parts, each of which has an index of its own: what waits, and what is in flight.
+-- In two parts, each of which has an index of its own: what waits, and what is in flight. The newest attempt
+-- of what waits after a failure tells whether the merchant is charged with it.
 FROM (
-  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL
+  SELECT w.id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at,
+    a.detail AS last_detail, coalesce(a.counted = 0 AND a.outcome NOT IN ('interrupted', 'unsignable'), false) AS is_uncounted
+  FROM callback_queue w LEFT JOIN callback_attempt a ON a.callback_id = w.id AND a.seq = w.attempt_seq
+  WHERE state = 'pending' AND leased_until IS NULL
   UNION ALL
-  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at,
+    NULL, false
   FROM callback_queue WHERE leased_until IS NOT NULL
 ) q
 WHERE coalesce(q.leased_until, q.next_attempt_at) < callback_now() - 60000
-  OR q.last_outcome = 'unsignable';
+  OR q.last_outcome = 'unsignable' OR q.is_uncounted;
 
 CREATE OR REPLACE VIEW merchant_health AS
 SELECT
@@ -151,6 +156,35 @@ CREATE TRIGGER callback_queue_id_is_positive
 BEFORE INSERT ON callback_queue FOR EACH ROW
 WHEN (NEW.id <= 0)
 EXECUTE FUNCTION queue_refuse_unless_copying('callback_queue: id_is_positive');
+
+CREATE FUNCTION callback_queue_text_length() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+  rule text := (SELECT name || '_is_at_most_16384_bytes' FROM (VALUES
+    ('app_id', NEW.app_id),
+    ('amount', NEW.amount),
+    ('newpay_order_no', NEW.newpay_order_no),
+    ('order_no', NEW.order_no),
+    ('newpay_refund_order_no', NEW.newpay_refund_order_no),
+    ('refund_order_no', NEW.refund_order_no),
+    ('subject', NEW.subject),
+    ('extra', NEW.extra),
+    ('trans_info', NEW.trans_info)) AS texts (name, value)
+    WHERE octet_length(value) > 16384 LIMIT 1);
+BEGIN
+  IF EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1) THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION USING
+    MESSAGE = 'callback_queue: ' || rule, ERRCODE = 'integrity_constraint_violation',
+    SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = rule;
+END $$;
+
+CREATE TRIGGER callback_queue_text_length
+BEFORE INSERT ON callback_queue FOR EACH ROW
+WHEN (greatest(octet_length(NEW.app_id), octet_length(NEW.amount), octet_length(NEW.newpay_order_no), octet_length(NEW.order_no),
+  octet_length(NEW.newpay_refund_order_no), octet_length(NEW.refund_order_no), octet_length(NEW.subject), octet_length(NEW.extra), octet_length(NEW.trans_info)) > 16384)
+EXECUTE FUNCTION callback_queue_text_length();
 
 -- The marks of a transfer have new names, and so have the triggers that are made with them.
 CREATE TABLE internal_transfer_out (

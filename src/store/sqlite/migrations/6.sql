@@ -30,7 +30,8 @@ SELECT
                                           THEN 'its origin is paused by an operator: see the table paused'
     WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'app' AND p.name = q.app_id)
                                           THEN 'its app is paused by an operator: see the table paused'
-    WHEN q.last_outcome = 'unsignable'    THEN 'no usable key for this app: see keys.toml'
+    WHEN q.last_outcome = 'unsignable'    THEN 'it can''t be signed: ' || coalesce(q.last_detail, 'see its attempts')
+    WHEN q.is_uncounted                   THEN 'not charged to the merchant, and tried until it works: ' || q.last_detail
     ELSE 'due, but not claimed: is the dispatcher running, or the origin at its limit?'
   END                                                                                       AS why,
   max(0, CAST(strftime('%s', 'now') AS INTEGER) * 1000 - coalesce(q.leased_until, q.next_attempt_at)) / 1000
@@ -39,16 +40,20 @@ SELECT
   q.last_outcome,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.created_at / 1000.0, 'unixepoch')                        AS created_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.next_attempt_at / 1000.0, 'unixepoch')                   AS next_attempt_at
--- In two parts, each of which has an index of its own: what waits, and what is in flight.
+-- In two parts, each of which has an index of its own: what waits, and what is in flight. The newest attempt
+-- of what waits after a failure tells whether the merchant is charged with it.
 FROM (
-  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
-  FROM callback_queue INDEXED BY callback_due WHERE state = 'pending' AND leased_until IS NULL
+  SELECT w.id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at,
+    a.detail AS last_detail, coalesce(a.counted = 0 AND a.outcome NOT IN ('interrupted', 'unsignable'), 0) AS is_uncounted
+  FROM callback_queue w INDEXED BY callback_due LEFT JOIN callback_attempt a ON a.callback_id = w.id AND a.seq = w.attempt_seq
+  WHERE state = 'pending' AND leased_until IS NULL
   UNION ALL
-  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at,
+    NULL, 0
   FROM callback_queue INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL
 ) q
 WHERE coalesce(q.leased_until, q.next_attempt_at) < CAST(strftime('%s', 'now') AS INTEGER) * 1000 - 60000
-  OR q.last_outcome = 'unsignable';
+  OR q.last_outcome = 'unsignable' OR q.is_uncounted;
 
 CREATE VIEW merchant_health AS
 SELECT
@@ -148,7 +153,18 @@ CREATE TRIGGER callback_queue_set_origin
 AFTER INSERT ON callback_queue
 BEGIN
   -- A CHECK would also condemn rows that older versions let in, and a transfer brings.
-  SELECT RAISE(ABORT, 'callback_queue: id_is_positive') WHERE NEW.id <= 0 AND NOT EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1);
+  SELECT CASE
+    WHEN NEW.id <= 0 THEN RAISE(ABORT, 'callback_queue: id_is_positive')
+    WHEN length(CAST(NEW.app_id AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: app_id_is_at_most_16384_bytes')
+    WHEN length(CAST(NEW.amount AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: amount_is_at_most_16384_bytes')
+    WHEN length(CAST(NEW.newpay_order_no AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: newpay_order_no_is_at_most_16384_bytes')
+    WHEN length(CAST(NEW.order_no AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: order_no_is_at_most_16384_bytes')
+    WHEN length(CAST(NEW.newpay_refund_order_no AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: newpay_refund_order_no_is_at_most_16384_bytes')
+    WHEN length(CAST(NEW.refund_order_no AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: refund_order_no_is_at_most_16384_bytes')
+    WHEN length(CAST(NEW.subject AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: subject_is_at_most_16384_bytes')
+    WHEN length(CAST(NEW.extra AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: extra_is_at_most_16384_bytes')
+    WHEN length(CAST(NEW.trans_info AS BLOB)) > 16384 THEN RAISE(ABORT, 'callback_queue: trans_info_is_at_most_16384_bytes')
+  END WHERE NOT EXISTS (SELECT 1 FROM internal_transfer_in WHERE copying = 1);
   UPDATE callback_queue
   SET origin = (
     SELECT rtrim(replace(authority || '/', CASE WHEN authority LIKE 'https:%' THEN ':443/' ELSE ':80/' END, '/'), '/')

@@ -1,4 +1,4 @@
-//! When a failure may be excused by an outage of our own: if attempts to five origins came to no
+//! When a failure may be excused by an outage of our own: if attempts for five apps came to no
 //! connection, and between the first and the last of them no merchant answered anything.
 
 use std::collections::BTreeSet;
@@ -8,8 +8,8 @@ use crate::simulation::operation::Reply;
 use crate::simulation::posts::Fate;
 use crate::simulation::records::Logged;
 
-/// As many origins must be out of reach.
-const ORIGINS_MIN: usize = 5;
+/// As many apps must be out of reach.
+const APPS_MIN: usize = 5;
 
 /// How far an exchange came.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,13 +61,13 @@ impl Oracle {
         let unanswered = |number: &&usize| how(number) != Reach::Answered;
         let before = self.endings[..at].iter().rev().take_while(unanswered);
         let after = self.endings[at..].iter().take_while(unanswered);
-        let out_of_reach: BTreeSet<u8> = before
+        let out_of_reach: BTreeSet<&str> = before
             .chain(after)
             .filter(|number| how(number) == Reach::NoConnection)
             .filter_map(|number| self.callbacks.get(&self.posts[*number].id))
-            .map(|callback| callback.order.merchant)
+            .map(|callback| callback.order.app)
             .collect();
-        if out_of_reach.len() < ORIGINS_MIN {
+        if out_of_reach.len() < APPS_MIN {
             return Err(format!(
                 "only {out_of_reach:?} were out of reach, and it was not charged"
             ));

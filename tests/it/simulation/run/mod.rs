@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::START;
 use super::operation::{Operation, Reply, Way};
 use super::oracle::State;
-use super::order::{MERCHANTS, Order};
+use super::order::{KEYED_APPS, MERCHANTS, Order};
 use super::process::Process;
 use super::records::Database;
 use super::tally::Tally;
@@ -252,7 +252,7 @@ impl Run {
         self.advance(Duration::from_secs(61)).await?;
         for merchant in 0..MERCHANTS {
             self.orders += 1;
-            let order = Order::new(self.orders, 0, merchant, false);
+            let order = Order::new(self.orders, merchant % KEYED_APPS, merchant, false);
             self.enqueue(Way::Sql, order).await?;
         }
         self.process().queue.committed.notify_one();
