@@ -8,6 +8,7 @@ use super::queue::block_on;
 use super::table;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Configuration, Inputs};
+use crate::delivery::transport::accepted_cipher_suites;
 use crate::diagnosis::{Diagnosis, PhasesMs, TlsFinding};
 use crate::domain::visible;
 use crate::service;
@@ -108,6 +109,8 @@ fn print_tls(tls: &TlsFinding, days_left: Option<i64>, out: &mut dyn Write) -> i
     let negotiated = [tls.version, tls.cipher_suite.as_deref()];
     let negotiated: Vec<&str> = negotiated.into_iter().flatten().collect();
     fields.field("TLS", &negotiated.join(", "))?;
+    let accepted = accepted_cipher_suites().join(", ");
+    fields.field("accepted", &format!("TLS 1.2 and 1.3; {accepted}"))?;
     if let Some(own) = tls.certificates.first() {
         fields.field("certificate of", &own.subject)?;
         fields.field("for", &own.names.join(", "))?;

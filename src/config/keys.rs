@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::certificate_entry;
 use super::console_entry;
 use super::fault::{ConfigFault, Invalid, Problem};
 use super::key_entry::KeyReader;
 use super::keys_file::KeysFile;
 use super::secret_file;
 use super::settings::SigningSettings;
+use crate::delivery::transport::ClientCertificates;
 use crate::domain::{KeyEntry, Keyring, Secret};
 
 /// The keys, and where they came from.
@@ -25,6 +27,8 @@ pub struct Keys {
     pub keyring: Keyring,
     /// What operators show to the console to act; `None`: nobody may.
     pub console_token: Option<Secret>,
+    /// What apps show to merchants' servers that ask for a certificate.
+    pub client_certificates: ClientCertificates,
     /// The file that was read.
     pub path: PathBuf,
 }
@@ -53,6 +57,7 @@ impl Keys {
         let Found {
             entries,
             console_token,
+            client_certificates,
             mut faults,
         } = entries(&file, text, signing);
         let keyring = Keyring::new(entries).unwrap_or_else(|errors| {
@@ -64,6 +69,7 @@ impl Keys {
             Ok(Self {
                 keyring,
                 console_token,
+                client_certificates,
                 path: file.path,
             })
         } else {
@@ -77,6 +83,7 @@ impl Keys {
 struct Found {
     entries: Vec<KeyEntry>,
     console_token: Option<Secret>,
+    client_certificates: ClientCertificates,
     faults: Vec<ConfigFault>,
 }
 
@@ -97,12 +104,25 @@ fn entries(file: &KeysFile, text: &str, signing: &SigningSettings) -> Found {
     let mut faults = Vec::new();
     let mut entries = Vec::new();
     let mut console_token = None;
+    let mut client_certificates = ClientCertificates::default();
     let mut count = 0;
     for (name, value) in table.get_ref() {
         if name.get_ref() == "console" {
             match console_entry::read(file, text, name.span().start, value) {
                 Ok(token) => console_token = Some(token),
                 Err(found) => faults.extend(found),
+            }
+            continue;
+        }
+        if name.get_ref() == "client_certificate" {
+            let read = &mut |offset, entry: &DeValue<'_>| {
+                certificate_entry::read(file, text, offset, entry, &mut client_certificates)
+            };
+            let items = value.get_ref().as_array().into_iter().flatten();
+            let read_all = items.map(|item| read(item.span().start, item.get_ref()));
+            faults.extend(read_all.filter_map(Result::err));
+            if !value.get_ref().is_array() {
+                faults.extend(read(name.span().start, &DeValue::Boolean(false)).err());
             }
             continue;
         }
@@ -140,6 +160,7 @@ fn entries(file: &KeysFile, text: &str, signing: &SigningSettings) -> Found {
     Found {
         entries,
         console_token,
+        client_certificates,
         faults,
     }
 }

@@ -16,6 +16,7 @@
 //!
 //! Deliberately absent: secrets in messages, the command line, and applying what changed.
 
+mod certificate_entry;
 mod console_entry;
 mod fault;
 mod inputs;

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::finding::{Diagnosis, Probed, broke, chain, own_certificate, seconds_ahead};
-use crate::delivery::transport::{Certificate, Chain, Distrust, DistrustReason, ProbeReport};
+use crate::delivery::transport::{
+    Certificate, Chain, Distrust, DistrustReason, ProbeReport, accepted_cipher_suites,
+};
 use crate::domain::{Cause, Outcome, Phase, reason};
 
 /// Fewer days of a certificate than this are worth knowing: who renews by a machine has renewed by
@@ -181,9 +183,11 @@ fn tls(diagnosis: &Diagnosis, report: &ProbeReport) -> String {
                 .to_owned()
         }
         _ => format!(
-            "The TLS handshake fails: {}. Your server must offer TLS 1.2 or 1.3 with HTTP/1.1, a \
-             modern cipher suite, and must not ask for a client certificate.",
-            reason(&diagnosis.detail)
+            "The TLS handshake fails: {}. Your server must offer TLS 1.2 or 1.3 with HTTP/1.1 and one \
+             of these cipher suites: {}. If it asks for a client certificate, tell us: we have to \
+             set one up.",
+            reason(&diagnosis.detail),
+            accepted_cipher_suites().join(", ")
         ),
     }
 }

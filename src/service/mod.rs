@@ -25,7 +25,9 @@ use crate::admin::{self, AdminState, Beat, History, KeysCheck, StoreProbe};
 use crate::clock::SharedClock;
 use crate::config::{self, Configuration, Settings};
 use crate::delivery::egress::Policy;
-use crate::delivery::transport::{Transport, TransportError, TransportSettings};
+use crate::delivery::transport::{
+    ClientCertificates, Transport, TransportError, TransportSettings,
+};
 use crate::delivery::{DeliveryPolicy, Dispatcher, Observer};
 use crate::domain::Keyring;
 use crate::housekeeping::{
@@ -110,7 +112,7 @@ impl Service {
     ) -> Result<Self, StartError> {
         let Configuration { settings, keys } = configuration;
         let console_token = keys.console_token.as_ref().map(Token::new);
-        let terms = terms(&settings, keys.keyring)?;
+        let terms = terms(&settings, keys.keyring, keys.client_certificates)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
         metrics.started(clock.now());
         let url = &settings.store.url;
@@ -271,10 +273,13 @@ impl Service {
 ///
 /// What is missing.
 pub fn try_transport(settings: &Settings) -> Result<(), TransportError> {
-    transport(settings).map(|_| ())
+    transport(settings, ClientCertificates::default()).map(|_| ())
 }
 
-fn transport(settings: &Settings) -> Result<Transport, TransportError> {
+fn transport(
+    settings: &Settings,
+    client_certificates: ClientCertificates,
+) -> Result<Transport, TransportError> {
     let default = TransportSettings::default();
     let user_agent = settings.delivery.user_agent.clone();
     Transport::new(TransportSettings {
@@ -285,11 +290,16 @@ fn transport(settings: &Settings) -> Result<Transport, TransportError> {
         policy: policy(settings),
         resolver: settings.egress.resolver,
         extra_roots: settings.egress.extra_roots.clone(),
+        client_certificates,
         proxy: settings.egress.proxy.clone(),
     })
 }
 
-fn terms(settings: &Settings, keyring: Keyring) -> Result<DeliveryPolicy, TransportError> {
+fn terms(
+    settings: &Settings,
+    keyring: Keyring,
+    client_certificates: ClientCertificates,
+) -> Result<DeliveryPolicy, TransportError> {
     Ok(DeliveryPolicy {
         keyring,
         convention: settings.signing.convention,
@@ -299,7 +309,7 @@ fn terms(settings: &Settings, keyring: Keyring) -> Result<DeliveryPolicy, Transp
         in_flight_per_app_max: settings.delivery.max_in_flight_per_app,
         timeout: settings.delivery.timeout,
         local_fault_protection: settings.shield.enabled,
-        post: Arc::new(transport(settings)?),
+        post: Arc::new(transport(settings, client_certificates)?),
     })
 }
 

@@ -38,7 +38,7 @@ pub async fn probe(
     let order_no = payment.order_no.clone();
     let message = Message::Payment(payment);
     let request = SignedRequest::sign(&message, &keys.keyring, convention, now)?;
-    let transport = transport(settings)?;
+    let transport = transport(settings, keys.client_certificates.clone())?;
     let probed = Probed {
         url: url.to_owned(),
         app_id: app_id.to_owned(),

@@ -40,7 +40,7 @@ impl Service {
     ) -> Result<Vec<&'static str>, ReloadError> {
         let Configuration { settings, keys } = configuration;
         let console_token = keys.console_token.as_ref().map(Token::new);
-        let terms = terms(&settings, keys.keyring)?;
+        let terms = terms(&settings, keys.keyring, keys.client_certificates)?;
         let pruning = pruning(&settings, &self.queue, &self.clock);
         self.housekeeping.replace(Arc::new(pruning)).await?;
         self.terms.send_replace(Arc::new(terms));

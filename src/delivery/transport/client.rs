@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use url::Url;
 
+use super::client_certificates::ClientCertificates;
 use super::connector::WatchLayer;
 use super::lookup::{DnsLookup, Lookup, Lookups, SystemLookup};
 use super::pool::{Pools, Routes, origin};
@@ -38,6 +39,8 @@ pub struct TransportSettings {
     pub resolver: Resolver,
     /// Roots trusted in addition to the platform's.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// What apps show to servers that ask for a certificate.
+    pub client_certificates: ClientCertificates,
     /// An http, https, socks5 or socks5h proxy. It resolves the names (but for socks5), so of the
     /// policy only the rules on URLs and literal addresses remain; its own address is not judged.
     pub proxy: Option<Url>,
@@ -65,6 +68,7 @@ impl Default for TransportSettings {
             policy: Policy::default(),
             resolver: Resolver::default(),
             extra_roots: Vec::new(),
+            client_certificates: ClientCertificates::default(),
             proxy: None,
             user_agent: USER_AGENT.to_owned(),
         }
@@ -80,6 +84,7 @@ impl fmt::Debug for TransportSettings {
             .field("policy", &self.policy)
             .field("resolver", &self.resolver)
             .field("extra_roots", &self.extra_roots.len())
+            .field("client_certificates", &self.client_certificates)
             // The URL may hold a password.
             .field("proxy", &self.proxy.as_ref().and_then(Url::host_str))
             .field("user_agent", &self.user_agent)
@@ -117,6 +122,7 @@ pub struct Transport {
     address_policy: Arc<Policy>,
     tls: ClientConfig,
     sessions: Sessions,
+    client_certificates: ClientCertificates,
     maker: Arc<ClientMaker>,
 }
 
@@ -202,6 +208,7 @@ impl Transport {
             address_policy,
             tls,
             sessions: Sessions::default(),
+            client_certificates: settings.client_certificates,
             maker: Arc::new(maker),
         })
     }
@@ -214,10 +221,18 @@ impl Transport {
         addresses: impl IntoIterator<Item = Option<IpAddr>>,
     ) -> Routes {
         Routes::new(addresses.into_iter().map(|address| {
-            let mut tls = self.tls.clone();
+            let mut tls = self.with_certificate(app_id, self.tls.clone());
             tls.resumption = self.sessions.of(app_id, origin(target), address);
             Route::new(Arc::clone(&self.maker), address, tls)
         }))
+    }
+
+    /// `tls` with the certificate that `app_id` shows, if it has one.
+    pub(super) fn with_certificate(&self, app_id: &str, mut tls: ClientConfig) -> ClientConfig {
+        if let Some(certificate) = self.client_certificates.of(app_id) {
+            tls.client_auth_cert_resolver = certificate;
+        }
+        tls
     }
 
     /// Judges the addresses of a name.

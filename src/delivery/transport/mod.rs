@@ -11,6 +11,7 @@
 //! | `pool`, `route` | an app's connections to an origin, and to each of its addresses |
 //! | `race` | attempts at the addresses, staggered |
 //! | `connector`, `tls` | the parts that a connection passes through; the first checks the dialled address |
+//! | `listed`, [`ClientCertificates`] | what TLS trusts and shows beyond rustls' defaults |
 //! | `url_cache` | URLs that were judged before |
 //! | [`WorkerCache`] | what a worker keeps from one exchange to the next |
 //! | `fault` | a pure function from an error to where and why it broke |
@@ -30,8 +31,10 @@
 mod call;
 mod certificate;
 mod client;
+mod client_certificates;
 mod connector;
 mod fault;
+mod listed;
 mod lookup;
 mod permit;
 mod pool;
@@ -56,10 +59,11 @@ use async_trait::async_trait;
 
 pub use certificate::{Certificate, NAMES_MAX};
 pub use client::{Resolver, Transport, TransportError, TransportSettings};
+pub use client_certificates::ClientCertificates;
 pub use lookup::{DnsLookup, Lookup, LookupError, LookupFailure, SystemLookup};
 pub use permit::{Permit, Refusal};
 pub use probe::{Chain, Distrust, DistrustReason, ProbeReport, TlsReport};
-pub use tls::TlsError;
+pub use tls::{TlsError, accepted_cipher_suites};
 pub use worker_cache::WorkerCache;
 
 pub use crate::domain::PhaseTimes;

@@ -120,7 +120,7 @@ impl Transport {
         };
         let tls = match (&target, dialled) {
             (Ok(target), Some(address)) if has_spoken_tls(&post.exchange, target) => {
-                self.look_at_tls(target, address).await
+                self.look_at_tls(app_id, target, address).await
             }
             _ => None,
         };
@@ -156,7 +156,12 @@ impl Transport {
     }
 
     /// Behind a proxy there is no address of the server to dial.
-    async fn look_at_tls(&self, target: &Target, address: SocketAddr) -> Option<TlsReport> {
+    async fn look_at_tls(
+        &self,
+        app_id: &str,
+        target: &Target,
+        address: SocketAddr,
+    ) -> Option<TlsReport> {
         if self.proxy_host.is_some() || self.policy.check_address(address.ip()).is_err() {
             return None;
         }
@@ -170,6 +175,7 @@ impl Transport {
             seen: Mutex::default(),
         });
         let config = tls::client_config(Arc::clone(&observer) as _).ok()?;
+        let config = self.with_certificate(app_id, config);
         let mut connection = ClientConnection::new(Arc::new(config), name).ok()?;
         let handshake = async {
             let stream = TcpStream::connect(address).await?;

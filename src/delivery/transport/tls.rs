@@ -12,9 +12,11 @@ use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
     Tls13ClientSessionValue,
 };
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::Verifier;
 
+use super::listed::ListedVerifier;
 use super::progress;
 
 /// Sessions kept for resumption by each peer.
@@ -34,13 +36,28 @@ pub enum TlsError {
     Setup(rustls::Error),
 }
 
+/// The cryptography of all connections with merchants.
+pub(super) fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+/// The cipher suites that are accepted, by their names in IANA's registry, those of TLS 1.3 first.
+pub fn accepted_cipher_suites() -> Vec<String> {
+    let suites = provider().cipher_suites;
+    let names = suites.iter().map(|suite| format!("{:?}", suite.suite()));
+    names.map(|name| name.replace("TLS13_", "TLS_")).collect()
+}
+
 /// Judges certificates by the platform's roots and `extra_roots`.
 pub(super) fn verifier(
     extra_roots: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    match Verifier::new_with_extra_roots(extra_roots, provider) {
-        Ok(verifier) => Ok(Arc::new(verifier)),
+    let listed = extra_roots.clone();
+    match Verifier::new_with_extra_roots(extra_roots, Arc::new(provider())) {
+        Ok(verifier) => Ok(Arc::new(ListedVerifier {
+            verifier: Arc::new(verifier),
+            listed,
+        })),
         Err(rustls::Error::General(why)) => Err(TlsError::NoRoots(why)),
         Err(error) => Err(TlsError::NoRoots(error.to_string())),
     }
@@ -50,8 +67,7 @@ pub(super) fn verifier(
 pub(super) fn client_config(
     verifier: Arc<dyn ServerCertVerifier>,
 ) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Setup)?
         .dangerous() // rustls' word for any verifier that is not its own

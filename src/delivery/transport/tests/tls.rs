@@ -7,10 +7,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, answer, send};
 use super::*;
+use crate::delivery::transport::tls;
 
 /// A private certification authority.
 struct Authority {
@@ -50,6 +51,32 @@ impl Authority {
             .expect("good versions")
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], private(&key))
+            .expect("a good certificate")
+    }
+}
+
+impl Authority {
+    /// A server that wants a certificate of this authority.
+    fn server_for_clients(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ServerConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("a good root");
+        let clients =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
+                .build()
+                .expect("a verifier");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params("merchant.test").signed_by(&key, &self.issuer);
+        ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .expect("good versions")
+            .with_client_cert_verifier(clients)
+            .with_single_cert(
+                vec![certificate.expect("a certificate").der().clone()],
+                private(&key),
+            )
             .expect("a good certificate")
     }
 }
@@ -138,31 +165,99 @@ async fn certificates_that_are_not_accepted() {
 }
 
 #[tokio::test]
-async fn a_merchant_that_wants_a_client_certificate_refuses_tls() {
+async fn a_merchant_that_wants_a_client_certificate_gets_that_of_the_app() {
     let authority = Authority::new("One");
+    let own = KeyPair::generate().expect("a key");
+    let shown = params("app-6.test").signed_by(&own, &authority.issuer);
+    let mut certificates = ClientCertificates::default();
+    let chain = vec![shown.expect("a certificate").der().clone()];
+    certificates
+        .add("6", chain.clone(), private(&own))
+        .expect("they belong together");
+    let strange = KeyPair::generate().expect("a key");
+    assert!(certificates.add("7", chain, private(&strange)).is_err());
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
-        let mut roots = rustls::RootCertStore::empty();
-        roots
-            .add(authority.issuer.der().clone())
-            .expect("a good root");
-        let clients =
-            rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
-                .build()
-                .expect("a verifier");
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params("merchant.test").signed_by(&key, &authority.issuer);
-        let server = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions)
-            .expect("good versions")
-            .with_client_cert_verifier(clients)
-            .with_single_cert(
-                vec![certificate.expect("a certificate").der().clone()],
-                private(&key),
-            )
-            .expect("a good certificate");
-        let (report, _) = post_to(server, authority.settings()).await;
+        let settings = TransportSettings {
+            client_certificates: certificates.clone(),
+            ..authority.settings()
+        };
+        let server = authority.server_for_clients(versions);
+        let merchant = Merchant::tls(server, vec![vec![Step::Request, Step::Ack]]).await;
+        let transport = tls_transport(settings);
+        let url = merchant.named_url("https");
+        let mut cache = WorkerCache::default();
+        let report = transport
+            .post_with_cache(&mut cache, "6", &url, Vec::new(), None)
+            .await;
+        assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+        let report = transport
+            .post_with_cache(&mut cache, "7", &url, Vec::new(), None)
+            .await;
         assert_fault(&report, Phase::Tls, Cause::Remote, "alert");
     }
+}
+
+/// As `openssl req -x509` makes it: an authority by its own word, which shows itself.
+fn self_signed(name: &str, names: &[&str]) -> (ServerConfig, CertificateDer<'static>) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("good names");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let server = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .expect("good versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private(&key))
+        .expect("a good certificate");
+    (server, certificate.der().clone())
+}
+
+#[tokio::test]
+async fn a_listed_certificate_is_trusted_as_it_is_for_the_names_in_it() {
+    let table = [
+        (self_signed("merchant.test", &[]), ""),
+        (self_signed("Shop", &["merchant.test"]), ""),
+        (
+            self_signed("other.test", &[]),
+            "not valid for this host name",
+        ),
+        (
+            self_signed("merchant.test", &["other.test"]),
+            "not valid for this host name",
+        ),
+    ];
+    for ((server, certificate), why) in table {
+        let listed = TransportSettings {
+            extra_roots: vec![certificate],
+            ..settings()
+        };
+        let (report, merchant) = post_to(server, listed).await;
+        match why {
+            "" => assert_eq!(report.exchange, answered(merchant.address, 200, ACK)),
+            why => assert_fault(&report, Phase::Tls, Cause::Remote, why),
+        }
+    }
+    // One that is not listed is not trusted, whoever else is.
+    let (server, _) = self_signed("merchant.test", &["merchant.test"]);
+    let (_, another) = self_signed("merchant.test", &["merchant.test"]);
+    let listed = TransportSettings {
+        extra_roots: vec![another],
+        ..settings()
+    };
+    let (report, merchant) = post_to(server, listed).await;
+    assert_fault(&report, Phase::Tls, Cause::Remote, "the certificate");
+    assert!(merchant.requests().is_empty());
+}
+
+#[test]
+fn the_document_for_merchants_names_every_cipher_suite() {
+    let document = include_str!("../../../../docs/merchants.md");
+    for suite in tls::accepted_cipher_suites() {
+        assert!(document.contains(&format!("`{suite}`")), "{suite}");
+    }
+    assert_eq!(document.matches("`TLS_").count(), 9);
 }
 
 #[tokio::test]
