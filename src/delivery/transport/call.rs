@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::connect::HttpInfo;
+use reqwest::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use reqwest::{Body, Response, StatusCode};
+use tokio::time::timeout;
 
 use super::connector::{ends, ends_of};
 use super::fault::{self, Circumstances};
@@ -23,6 +26,10 @@ use super::{Post, PostReport, Transport};
 use crate::clock::Stopwatch;
 use crate::delivery::egress::{Target, TargetHost};
 use crate::domain::{Answer, CappedBody, Cause, Exchange, ExchangeFault, Phase, read_answer};
+
+/// How long a server that leaves a connection open, though its answer ends with it, is waited for once the
+/// JSON object is whole.
+const LEFT_OPEN_AFTER: Duration = Duration::from_millis(500);
 
 /// Where an exchange is to go, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -202,8 +209,18 @@ impl Transport {
             bytes: Vec::new(),
             oversized: false,
         };
+        let ends_with_connection = ends_with_connection(&response);
         while !body.oversized {
-            match response.chunk().await {
+            let chunk = response.chunk();
+            let chunk = match ends_with_connection && is_complete(&body.bytes) {
+                false => chunk.await,
+                true => match timeout(LEFT_OPEN_AFTER, chunk).await {
+                    Ok(chunk) => chunk,
+                    // Nothing follows, and the connection is left open.
+                    Err(_) => break,
+                },
+            };
+            match chunk {
                 Ok(Some(chunk)) => add_capped(&mut body, &chunk, self.max_response_bytes),
                 Ok(None) => break,
                 Err(error) => return self.failed(progress, target, &Broken::Request(error)),
@@ -237,6 +254,7 @@ impl Transport {
             Circumstances {
                 phase: progress.phase(),
                 is_proxied: self.proxy_host.is_some(),
+                dialled: self.dialled(progress, target).map(|address| address.ip()),
             },
         );
         Exchange::Failed(ExchangeFault {
@@ -304,6 +322,17 @@ fn failed_lookup(error: &LookupError) -> Exchange {
         status: None,
         remote_addr: None,
     })
+}
+
+/// Whether the body has no length of its own: it ends when the connection does.
+fn ends_with_connection(response: &Response) -> bool {
+    let headers = response.headers();
+    !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Whether a body is one whole JSON object.
+fn is_complete(body: &[u8]) -> bool {
+    !matches!(read_answer(body), Answer::Unreadable(_))
 }
 
 /// Only an acknowledgement lets its connection be taken again. What some servers send later, after

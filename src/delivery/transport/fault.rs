@@ -1,4 +1,4 @@
-//! From an error to where and why an exchange broke: pure.
+//! From an error to where and why an exchange broke: pure, but for a look at this host's routes.
 //!
 //! reqwest's own words are not used, because they contain the URL; what speaks is the most
 //! specific error it carries.
@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::iter::successors;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use rustls::CertificateError;
@@ -25,8 +26,18 @@ const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 const ENOBUFS: i32 = 105;
 
-/// What hyper says of a proxy that answers CONNECT with 407. The error's type is private to it.
-const PROXY_REFUSES_US: &str = "proxy authorization required";
+/// What hyper says of a proxy that refuses us, or is none. The errors' types are private to it. What a SOCKS
+/// proxy says of the merchant (refused, out of reach) is not among them.
+const PROXY_REFUSES_US: [&str; 8] = [
+    "proxy authorization required",
+    "credentials not accepted",
+    "server does not support user/pass authentication",
+    "server implements authentication incorrectly",
+    "failed parsing server response",
+    "general server failure",
+    "connection not allowed",
+    "command not supported",
+];
 
 /// Where and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +54,8 @@ pub(super) struct Circumstances {
     pub(super) phase: Phase,
     /// Whether the connection goes to the operator's proxy.
     pub(super) is_proxied: bool,
+    /// What was dialled, as far as known.
+    pub(super) dialled: Option<IpAddr>,
 }
 
 /// The policy's verdict, if that is what the error is about.
@@ -102,7 +115,7 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
         finding.detail = "no certificate can be valid for this host name".to_owned();
     } else if let Some(io_error) = io_error {
         let is_at_proxy = around.is_proxied && around.phase <= Phase::Connect;
-        if is_at_proxy || is_local(io_error) {
+        if is_at_proxy || is_local(io_error, around.dialled) {
             finding.cause = Cause::Local;
         }
         finding.detail = io_detail(io_error);
@@ -116,7 +129,11 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
             true => format!("egress.proxy: {words}"),
             false => words,
         };
-        if is_at_proxy && finding.detail.ends_with(PROXY_REFUSES_US) {
+        if is_at_proxy
+            && PROXY_REFUSES_US
+                .iter()
+                .any(|it| finding.detail.ends_with(it))
+        {
             finding.cause = Cause::Local;
         }
     }
@@ -136,9 +153,9 @@ pub(super) fn of_lookup(error: &LookupError) -> Finding {
     }
 }
 
-/// Whether an attempt to connect failed on this host.
-pub(super) fn is_of_this_host(error: &(dyn Error + 'static)) -> bool {
-    io_error(error).is_some_and(is_local)
+/// Whether an attempt to connect to `dialled` failed on this host.
+pub(super) fn is_of_this_host(error: &(dyn Error + 'static), dialled: Option<IpAddr>) -> bool {
+    io_error(error).is_some_and(|error| is_local(error, dialled))
 }
 
 fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
@@ -182,20 +199,45 @@ fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     chain(error).last().unwrap_or(error)
 }
 
-/// Whether this host is to blame. No route to a host is the network's word about the other side;
-/// no route at all is about this one.
-fn is_local(error: &io::Error) -> bool {
-    let is_kind_local = matches!(
-        error.kind(),
-        io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::AddrNotAvailable
-            | io::ErrorKind::AddrInUse
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::OutOfMemory
-    );
-    let number = error.raw_os_error();
-    number.is_some_and(|number| is_kind_local || matches!(number, ENFILE | EMFILE | ENOBUFS))
+/// Whether this host is to blame. No route to a host is the network's word about the other side. A network
+/// that is unreachable may be so for a router far away: this host is to blame if it has no route itself, in no
+/// family. One that only lacks the address's family, such as IPv6, is well.
+fn is_local(error: &io::Error, dialled: Option<IpAddr>) -> bool {
+    let Some(number) = error.raw_os_error() else {
+        return false;
+    };
+    match error.kind() {
+        io::ErrorKind::NetworkUnreachable => !has_route(dialled) && !is_online(),
+        // No port is left, or this host has no address of the family.
+        io::ErrorKind::AddrNotAvailable => has_route(dialled) || !is_online(),
+        io::ErrorKind::NetworkDown
+        | io::ErrorKind::AddrInUse
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::OutOfMemory => true,
+        _ => matches!(number, ENFILE | EMFILE | ENOBUFS),
+    }
+}
+
+/// Whether this host has a route to the rest of the world, in any family. The addresses are those of
+/// documentations.
+fn is_online() -> bool {
+    let anywhere = [
+        IpAddr::from([192, 0, 2, 1]),
+        IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+    ];
+    anywhere.into_iter().any(|address| has_route(Some(address)))
+}
+
+/// Whether this host knows a way to `address`. A datagram socket that connects sends nothing.
+fn has_route(address: Option<IpAddr>) -> bool {
+    address.is_some_and(|address| {
+        let from: IpAddr = match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let connected = UdpSocket::bind((from, 0)).and_then(|socket| socket.connect((address, 9)));
+        connected.is_ok()
+    })
 }
 
 fn io_detail(error: &io::Error) -> String {

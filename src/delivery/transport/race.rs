@@ -167,7 +167,7 @@ impl Race<'_> {
     fn fell(&mut self, broken: Broken, progress: Arc<Progress>) {
         self.stagger = None;
         match &self.failed {
-            Some((before, _)) if !before.is_local() || broken.is_local() => {}
+            Some((before, its)) if !before.is_local(its) || broken.is_local(&progress) => {}
             _ => self.failed = Some((broken, progress)),
         }
     }
@@ -203,9 +203,10 @@ impl Attempt {
 }
 
 impl Broken {
-    fn is_local(&self) -> bool {
+    fn is_local(&self, progress: &Progress) -> bool {
+        let dialled = progress.remote_addr().map(|address| address.ip());
         match self {
-            Self::Request(error) => fault::is_of_this_host(error),
+            Self::Request(error) => fault::is_of_this_host(error, dialled),
             Self::ConnectDeadline => false,
         }
     }

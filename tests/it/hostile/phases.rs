@@ -22,7 +22,7 @@ hangs before the body | LENGTH
 hangs in the body | LENGTHHALF
 hangs in a chunk's size | CHUNKED1
 hangs before the last chunk | CHUNKED19\r\nACK\r\n
-never closes a body that ends with the connection | UNTIL_CLOSEDACK
+never closes a body that ends with the connection | UNTIL_CLOSEDHALF
 ";
 
 /// Sent whole before the colon, then a byte a second.
@@ -91,6 +91,11 @@ fn hanging() -> Vec<Case> {
             "hangs after the request",
             [Act::Request, Act::Hang],
             in_head(),
+        ),
+        hang(
+            "acknowledges on a connection that it leaves open",
+            "UNTIL_CLOSEDACK",
+            Ending::acknowledged(),
         ),
         hang(
             "hangs in the body of a 503",

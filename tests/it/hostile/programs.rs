@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::certificates::Authority;
 use super::tally::Tally;
 use super::{Daemon, Gateway, Place, start, until, until_attempted};
+use crate::support::callback::payment_line;
 use crate::support::program::Program;
 
 /// The secret of app 6 in the harness.
@@ -190,4 +191,37 @@ async fn php_is_a_merchant() {
     let (program, port) = Program::listening(command, "php-cli");
     let url = format!("http://127.0.0.1:{port}/callback");
     scene.deliver("php", &url, || program.connections()).await;
+}
+
+/// What its one worker can't answer within the deadline is not sent to it. With sixteen at a time as soon
+/// as they are due, half of them would time out, be charged, and come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_with_one_worker_gets_each_callback_about_once() {
+    const DUE: usize = 150;
+    let place = Place::new();
+    place.change_settings(
+        "[delivery]\n",
+        "[delivery]\nconnect_timeout = \"200ms\"\ntimeout = \"300ms\"\n",
+    );
+    place.change_settings("= 16", "= 64");
+    let mut command = Command::new("php");
+    command
+        .args(["-S", "127.0.0.1:0"])
+        .arg(source("one-at-a-time.php"));
+    let (_program, port) = Program::listening(command, "php-cli");
+    let url = format!("http://127.0.0.1:{port}/callback");
+    let callbacks: Vec<_> = (0..DUE).map(|n| payment_line(&url, n)).collect();
+    place.enqueue(&callbacks);
+    let daemon = place.run().ready().await;
+    let pending = "SELECT count(*) FROM callback_queue WHERE state = 'pending'";
+    until("nothing is pending", async || place.sql(pending) == "0").await;
+    daemon.stops().await;
+    let states = place.sql("SELECT state, count(*) FROM callback_queue GROUP BY 1");
+    assert_eq!(states, format!("delivered|{DUE}"));
+    let attempts = place.sql("SELECT count(*) FROM callback_attempt");
+    let attempts: usize = attempts.parse().expect("a number");
+    assert!(
+        attempts <= DUE * 5 / 4,
+        "{attempts} attempts for {DUE} callbacks"
+    );
 }

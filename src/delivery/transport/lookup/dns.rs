@@ -246,7 +246,7 @@ fn more_telling(one: LookupError, other: LookupError) -> LookupError {
         LookupFailure::ServerFailure => 1,
         LookupFailure::NoAnswer => 2,
         LookupFailure::Local => 3,
-        LookupFailure::NoAddress | LookupFailure::OfTheName => 4,
+        LookupFailure::NoAddress => 4,
     };
     match rank(&other) < rank(&one) {
         true => other,

@@ -25,8 +25,7 @@ mod system;
 
 use std::fmt::Debug;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -34,7 +33,6 @@ pub use dns::DnsLookup;
 pub use system::SystemLookup;
 
 use super::progress::Progress;
-use crate::clock::Stopwatch;
 use shares::Shares;
 
 /// Looks names up. Tests implement rebinding, broken and hanging resolvers.
@@ -65,8 +63,6 @@ pub enum LookupFailure {
     ServerFailure,
     /// No resolver has answered in time.
     NoAnswer,
-    /// The same as the two before, of a name whose own name servers are to blame: other names resolve.
-    OfTheName,
     /// This host could not ask: no resolver in reach, no file descriptor.
     Local,
 }
@@ -78,25 +74,18 @@ impl LookupError {
         Self { failure, detail }
     }
 
-    /// Whether this host or its resolver is to blame, as far as known.
-    pub(super) const fn is_local(&self) -> bool {
-        use LookupFailure as Failure;
-        match self.failure {
-            Failure::NoSuchName | Failure::NoAddress | Failure::OfTheName => false,
-            Failure::ServerFailure | Failure::NoAnswer | Failure::Local => true,
-        }
+    /// Whether this host says so of itself. A resolver that fails or is silent may be well, and the name's own
+    /// servers to blame: that it is our fault shows when no app is reached any more.
+    pub(super) fn is_local(&self) -> bool {
+        self.failure == LookupFailure::Local
     }
 }
-
-/// How long an answer for one name shows that the resolver is well.
-const WELL_FOR: Duration = Duration::from_secs(10);
 
 /// What exchanges ask.
 #[derive(Debug)]
 pub(super) struct Lookups {
     inner: Arc<dyn Lookup>,
     shares: Shares,
-    answers: Mutex<Answers>,
 }
 
 impl Lookups {
@@ -104,7 +93,6 @@ impl Lookups {
         Self {
             inner,
             shares: Shares::default(),
-            answers: Mutex::default(),
         }
     }
 
@@ -125,145 +113,13 @@ impl Lookups {
 
     /// The same without a share.
     pub(super) async fn ask(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
-        let found = self.inner.lookup(name).await;
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let addresses = answers.examine(name, found)?;
+        let addresses = self.inner.lookup(name).await?;
         match addresses.is_empty() {
             true => Err(LookupError::new(
                 LookupFailure::NoAddress,
                 "the name has no address",
             )),
             false => Ok(addresses),
-        }
-    }
-}
-
-/// Whether the resolver answers at all.
-///
-/// A resolver that could not find out can mean that it is broken itself, or the merchant's name servers.
-/// If it has just answered for another name, the name servers are to blame. An earlier answer for the same
-/// name proves nothing: it may have come from a cache.
-#[derive(Debug, Default)]
-struct Answers {
-    /// The newest answer, even if it was that the name does not exist.
-    newest: Option<Answered>,
-    /// The newest answer about another name than `newest`.
-    newest_other: Option<Answered>,
-}
-
-#[derive(Debug)]
-struct Answered {
-    name: String,
-    age: Stopwatch,
-}
-
-impl Answers {
-    fn examine(
-        &mut self,
-        name: &str,
-        found: Result<Vec<IpAddr>, LookupError>,
-    ) -> Result<Vec<IpAddr>, LookupError> {
-        use LookupFailure as Failure;
-        match found {
-            Err(error) if matches!(error.failure, Failure::ServerFailure | Failure::NoAnswer) => {
-                match self.others_resolve(name) {
-                    true => Err(LookupError::new(
-                        Failure::OfTheName,
-                        format!(
-                            "{error}; other names resolve, so it is the name servers of this one"
-                        ),
-                    )),
-                    false => Err(error),
-                }
-            }
-            Err(error) if error.failure == Failure::Local => Err(error),
-            answer => {
-                self.note_answer(name);
-                answer
-            }
-        }
-    }
-
-    fn others_resolve(&self, name: &str) -> bool {
-        let answers = [&self.newest, &self.newest_other];
-        let mut others = answers.into_iter().flatten().filter(|it| it.name != name);
-        others.any(|other| other.age.elapsed() < WELL_FOR)
-    }
-
-    fn note_answer(&mut self, name: &str) {
-        let answered = Answered {
-            name: name.to_owned(),
-            age: Stopwatch::start(),
-        };
-        let previous = self.newest.replace(answered);
-        if let Some(other) = previous.filter(|previous| previous.name != name) {
-            self.newest_other = Some(other);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failed() -> Result<Vec<IpAddr>, LookupError> {
-        let words = "the resolver could not find out (SERVFAIL)";
-        Err(LookupError::new(LookupFailure::ServerFailure, words))
-    }
-
-    fn found() -> Result<Vec<IpAddr>, LookupError> {
-        Ok(vec![IpAddr::from([127, 0, 0, 1])])
-    }
-
-    #[test]
-    fn a_failure_is_the_names_own_when_others_resolve() {
-        let mut answers = Answers::default();
-        let error = answers.examine("servfail.test", failed());
-        assert!(error.expect_err("it fails").is_local());
-        answers.examine("one.test", found()).expect("an answer");
-        let error = answers.examine("servfail.test", failed());
-        let error = error.expect_err("it fails");
-        assert_eq!(error.failure, LookupFailure::OfTheName);
-        assert!(!error.is_local());
-        assert_eq!(
-            error.to_string(),
-            "the resolver could not find out (SERVFAIL); \
-             other names resolve, so it is the name servers of this one"
-        );
-    }
-
-    #[test]
-    fn an_earlier_answer_for_the_same_name_does_not_vouch_for_the_resolver() {
-        let mut answers = Answers::default();
-        answers.examine("flaky.test", found()).expect("an answer");
-        let error = answers.examine("flaky.test", failed());
-        assert!(error.expect_err("it fails").is_local());
-        // What another name's answer proves, a later one of the name itself does not undo.
-        answers.examine("one.test", found()).expect("an answer");
-        answers.examine("flaky.test", found()).expect("an answer");
-        let error = answers.examine("flaky.test", failed());
-        assert!(!error.expect_err("it fails").is_local());
-    }
-
-    #[test]
-    fn that_a_name_does_not_exist_is_an_answer_and_a_local_failure_is_none() {
-        let mut answers = Answers::default();
-        let local = LookupError::new(LookupFailure::Local, "no resolver in reach");
-        let _ = answers.examine("one.test", Err(local));
-        assert!(!answers.others_resolve("two.test"));
-        let unknown = LookupError::new(LookupFailure::NoSuchName, "the name does not exist");
-        let _ = answers.examine("one.test", Err(unknown));
-        assert!(answers.others_resolve("two.test"));
-    }
-
-    #[test]
-    fn answers_of_two_names_vouch_for_each_other() {
-        let mut answers = Answers::default();
-        for name in ["one.test", "two.test", "two.test"] {
-            answers.note_answer(name);
-        }
-        for name in ["one.test", "two.test", "three.test"] {
-            assert!(answers.others_resolve(name), "{name}");
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::{Cause, Phase};
 const AROUND: Circumstances = Circumstances {
     phase: Phase::Connect,
     is_proxied: false,
+    dialled: None,
 };
 
 fn during(phase: Phase, error: &(dyn Error + 'static)) -> Finding {
@@ -25,9 +26,7 @@ fn errno_tells_whose_fault_it_is() {
         (104, Cause::Remote, "connection reset"),
         (113, Cause::Remote, "host unreachable"),
         (110, Cause::Remote, "Connection timed out"),
-        (101, Cause::Local, "network unreachable"),
         (100, Cause::Local, "Network is down"),
-        (99, Cause::Local, "Cannot assign requested address"),
         (24, Cause::Local, "Too many open files"),
         (23, Cause::Local, "Too many open files in system"),
         (105, Cause::Local, "No buffer space available"),
@@ -39,6 +38,41 @@ fn errno_tells_whose_fault_it_is() {
         let finding = during(Phase::Connect, &io::Error::from_raw_os_error(errno));
         assert_eq!(finding.phase, Phase::Connect);
         assert_eq!((finding.cause, &*finding.detail), (cause, detail));
+    }
+}
+
+/// Loopback has a route on every host, so the word came from elsewhere; and where there is a route, what lacks
+/// is a port.
+#[test]
+fn a_network_out_of_reach_of_a_router_far_away_is_not_this_hosts_fault() {
+    let to_loopback = Circumstances {
+        dialled: Some([127, 0, 0, 1].into()),
+        ..AROUND
+    };
+    for (errno, cause, detail) in [
+        (101, Cause::Remote, "network unreachable"),
+        (99, Cause::Local, "Cannot assign requested address"),
+    ] {
+        let finding = classify(&io::Error::from_raw_os_error(errno), to_loopback);
+        assert_eq!((finding.cause, &*finding.detail), (cause, detail));
+    }
+}
+
+#[test]
+fn what_a_proxy_says_of_itself_is_this_hosts_fault_and_what_it_says_of_the_merchant_is_not() {
+    let behind_proxy = Circumstances {
+        is_proxied: true,
+        ..AROUND
+    };
+    for (words, cause) in [
+        ("SOCKS error: credentials not accepted", Cause::Local),
+        ("SOCKS error: connection not allowed", Cause::Local),
+        ("SOCKS error: host unreachable", Cause::Remote),
+        ("SOCKS error: connection refused", Cause::Remote),
+        ("tunnel error: proxy authorization required", Cause::Local),
+    ] {
+        let error: Box<dyn Error + Send + Sync> = words.into();
+        assert_eq!(classify(&*error, behind_proxy).cause, cause, "{words}");
     }
 }
 
