@@ -132,6 +132,8 @@ BEGIN
   IF to_regclass('callback_attempt_before') IS NOT NULL THEN
     DELETE FROM callback_attempt_before a USING deleted_callbacks d WHERE a.callback_id = d.id;
   END IF;
+  DELETE FROM operator_command_item i USING deleted_callbacks d WHERE i.callback_id = d.id AND i.what <> 'awaited';
+  DELETE FROM reconciliation_open o USING deleted_callbacks d WHERE o.callback_id = d.id;
   RETURN NULL;
 END $$;
 

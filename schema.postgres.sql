@@ -23,6 +23,7 @@
 -- by their names.
 
 BEGIN;
+SET LOCAL standard_conforming_strings = on;
 
 DO $$
 BEGIN
@@ -298,6 +299,9 @@ EXECUTE FUNCTION callback_queue_text_length();
 CREATE TRIGGER callback_queue_set_origin
 BEFORE INSERT ON callback_queue FOR EACH ROW
 EXECUTE FUNCTION callback_queue_origin();
+
+-- Also for rows that logical replication brings, which would have no origin and never be sent.
+ALTER TABLE callback_queue ENABLE ALWAYS TRIGGER callback_queue_set_origin;
 
 CREATE TRIGGER callback_queue_keep_origin
 BEFORE UPDATE OF origin ON callback_queue FOR EACH ROW

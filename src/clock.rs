@@ -112,6 +112,37 @@ impl Stopwatch {
     }
 }
 
+/// Measures a duration as [`Stopwatch`] does, and goes on while the machine is suspended: what others
+/// do meanwhile takes no notice of our sleep.
+#[derive(Clone, Copy, Debug)]
+pub struct BootStopwatch {
+    steady: Stopwatch,
+    /// CLOCK_BOOTTIME.
+    boot: Duration,
+}
+
+impl BootStopwatch {
+    /// Starts measuring.
+    pub fn start() -> Self {
+        Self {
+            steady: Stopwatch::start(),
+            boot: since_boot(),
+        }
+    }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.steady
+            .elapsed()
+            .max(since_boot().saturating_sub(self.boot))
+    }
+}
+
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
 /// Returns at `deadline`; never, if there is none.
 pub async fn until(deadline: Option<Instant>) {
     match deadline {

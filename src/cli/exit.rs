@@ -118,6 +118,7 @@ fn open_exit(error: &OpenError) -> Exit {
         error if error.is_shortage() => Exit::Failed,
         OpenError::Held { .. } => Exit::Held,
         OpenError::Missing { .. }
+        | OpenError::Elsewhere { .. }
         | OpenError::Foreign { .. }
         | OpenError::Newer { .. }
         | OpenError::Older { .. }

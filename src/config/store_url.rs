@@ -58,8 +58,12 @@ impl StoreUrl {
     pub fn name(&self) -> String {
         match self {
             Self::Sqlite(path) => path.display().to_string(),
-            Self::Postgres(text) => Url::parse(text)
-                .map_or_else(|_| "[unreadable]".to_owned(), |url| without_password(&url)),
+            Self::Postgres(text) => match (Url::parse(text), Database::parse(text)) {
+                (Ok(url), _) => without_password(&url),
+                // Of several hosts.
+                (Err(_), Ok(database)) => database.name().to_owned(),
+                (Err(_), Err(_)) => "[unreadable]".to_owned(),
+            },
         }
     }
 }
@@ -122,6 +126,8 @@ mod tests {
         let url = parse("postgres://user:hunter2@db:5433/queue").expect("a server");
         assert_eq!(format!("{url:?}"), "Postgres(\"postgres://db:5433/queue\")");
         assert_eq!(url.name(), "postgres://db:5433/queue");
+        let several = parse("postgres://user:hunter2@one:1,two:2/queue").expect("servers");
+        assert_eq!(several.name(), "postgres://one:1,two:2/queue");
         for text in [
             "postgres://user:hunter2@:bad/queue",
             "postgres://user:hunter2@db",

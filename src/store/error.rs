@@ -22,6 +22,20 @@ pub enum OpenError {
         /// The database.
         database: String,
     },
+    /// The queue is where this role does not look.
+    #[error(
+        "{database} has no queue in the search_path of the role {role}, but there is one in {schemas}; \
+         run `ALTER ROLE {role} SET search_path = ...`, or create another queue with \
+         `callback-dispatcher init`"
+    )]
+    Elsewhere {
+        /// The database.
+        database: String,
+        /// The role.
+        role: String,
+        /// The schemas that have a queue.
+        schemas: String,
+    },
     /// The file belongs to another program.
     #[error("{database} is a database of another program ({fault}); set store.url to another file")]
     Foreign {
@@ -129,6 +143,9 @@ pub enum StoreError {
     /// Another process has held the write lock for longer than we wait at a time.
     #[error("another process holds the database's write lock: {0}")]
     Busy(String),
+    /// Another session has locked some of the rows.
+    #[error("another session has locked rows of the queue: {0}")]
+    Locked(String),
     /// No space is left.
     #[error("the disk or the database is full: {0}; free some space")]
     Full(String),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{AttemptKey, CompletedAttempt, StoreError};
-use crate::clock::Stopwatch;
+use super::{AttemptKey, CompletedAttempt, RecordedAttempt, StoreError};
+use crate::clock::BootStopwatch;
 use crate::domain::CallbackId;
 
 /// Permission to record one attempt of one callback, once.
@@ -37,35 +37,38 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Until when a lease is valid, where another dispatcher takes over what is not renewed.
+/// Until when the leases of a claim are valid, where another dispatcher takes over from one that is
+/// silent.
 #[derive(Debug)]
 pub struct LeaseDeadline {
-    since: Stopwatch,
+    /// Goes on while this machine sleeps: the others do not wait for it.
+    since: BootStopwatch,
     /// Milliseconds after `since`.
     valid_for: AtomicU64,
 }
 
 impl LeaseDeadline {
-    /// `since` was started before the claim was sent to the database.
-    pub(super) fn new(since: Stopwatch, valid_for: Duration) -> Self {
+    /// `since` was started before the last heartbeat was sent to the database.
+    pub(super) fn new(since: BootStopwatch, valid_for: Duration) -> Self {
         Self {
             since,
             valid_for: AtomicU64::new(millis(valid_for)),
         }
     }
 
-    /// Time since the claim, to be taken before a renewal is sent to the database.
-    pub(super) fn age(&self) -> Duration {
-        self.since.elapsed()
-    }
-
-    /// Extends the deadline after a renewal that was sent at `age`, unless it has passed: another
-    /// dispatcher may have had the callback in between.
-    pub(super) fn renewed(&self, age: Duration, valid_for: Duration) {
+    /// Extends the deadline after a heartbeat that was sent at `sent`, unless it has passed: another
+    /// dispatcher may have had the callbacks in between.
+    pub(super) fn extend(&self, sent: BootStopwatch, valid_for: Duration) {
         if self.is_valid() {
+            let age = self.since.elapsed().saturating_sub(sent.elapsed());
             let until = age.saturating_add(valid_for);
             self.valid_for.store(millis(until), Ordering::Relaxed);
         }
+    }
+
+    /// Whatever was not sent yet is not to be sent any more.
+    pub(super) fn expire(&self) {
+        self.valid_for.store(0, Ordering::Relaxed);
     }
 
     /// See [`Lease::is_valid`].
@@ -153,4 +156,17 @@ pub struct Unrecorded {
     pub error: StoreError,
     /// The attempts; their leases are still good.
     pub attempts: Vec<CompletedAttempt>,
+    /// The others that were asked for together with these.
+    pub recorded: Vec<RecordedAttempt>,
+}
+
+impl Unrecorded {
+    /// Nothing was recorded.
+    pub const fn all(error: StoreError, attempts: Vec<CompletedAttempt>) -> Self {
+        Self {
+            error,
+            attempts,
+            recorded: Vec::new(),
+        }
+    }
 }

@@ -369,6 +369,11 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Whether a commit would go through now.
     async fn probe(&self) -> Result<(), StoreError>;
 
+    /// Whether an attempt could be recorded now, whichever it is.
+    async fn probe_records(&self) -> Result<(), StoreError> {
+        self.probe().await
+    }
+
     /// How long an outcome waits for others that share its commit.
     fn batch_delay(&self) -> Duration {
         Duration::from_millis(5)

@@ -7,6 +7,10 @@ use std::time::Duration;
 pub trait CommitObserver: fmt::Debug + Send + Sync + 'static {
     /// A transaction with `writes` requests in it took `duration` from BEGIN to durable.
     fn committed(&self, duration: Duration, writes: usize);
+
+    /// The database server's clock is ahead of this host's by so many milliseconds. Only a store that
+    /// has a server says so.
+    fn clock_skew(&self, _server_is_ahead_ms: i64) {}
 }
 
 /// Nobody measures the commits.

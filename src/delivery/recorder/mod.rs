@@ -6,7 +6,8 @@
 //!
 //! Nothing that was sent is forgotten: a batch that the store refuses is recorded again until the
 //! store takes it, and meanwhile nothing more is claimed or sent. An attempt that spoils its batch is
-//! recorded alone, with retries, beside the others.
+//! recorded alone, with retries, beside the others; but first the store has to show that it takes any
+//! attempt at all.
 //!
 //! The task ends when its channel is closed and everything is recorded and un-counted, or when the
 //! store is beyond healing. Deliberately absent: claims. They share commits with records because the
@@ -158,16 +159,35 @@ impl Recorder {
                     self.shared.set_records_fail(false);
                     return Ok(());
                 }
-                Err(Unrecorded { error, attempts }) if error.is_permanent() => {
+                Err(Unrecorded {
+                    error, attempts, ..
+                }) if error.is_permanent() => {
                     for attempt in &attempts {
                         lost(attempt, &error);
                     }
                     return Err(error);
                 }
-                Err(Unrecorded { error, attempts }) if error.is_perhaps_one_rows() => {
+                Err(Unrecorded {
+                    error: error @ StoreError::Locked(_),
+                    attempts,
+                    ..
+                }) => {
+                    tracing::warn!(%error, attempts = attempts.len(),
+                        "attempts are not recorded; will try it later, the others are");
+                    self.retry(attempts);
+                    self.shared.set_records_fail(false);
+                    return Ok(());
+                }
+                Err(Unrecorded {
+                    error, attempts, ..
+                }) if error.is_perhaps_one_rows()
+                    && self.context.queue.probe_records().await.is_ok() =>
+                {
                     return self.record_each(attempts).await;
                 }
-                Err(Unrecorded { error, attempts }) => {
+                Err(Unrecorded {
+                    error, attempts, ..
+                }) => {
                     tracing::error!(%error, attempts = attempts.len(), retry_in_ms = STORE_PAUSE.as_millis(),
                         "attempts are not recorded; nothing is claimed or sent until they are");
                     self.shared.set_records_fail(true);
@@ -189,16 +209,21 @@ impl Recorder {
                     Err(Unrecorded { attempts, .. }) => Err(attempts),
                 },
             };
-            for attempt in rejected.err().into_iter().flatten() {
-                self.rejected.spawn(record_with_retry(
-                    self.context.clone(),
-                    Arc::clone(&self.shared),
-                    attempt,
-                ));
+            if let Err(attempts) = rejected {
+                self.retry(attempts);
             }
         }
         self.shared.set_records_fail(false);
         Ok(())
+    }
+
+    /// Has these recorded beside the others.
+    fn retry(&mut self, attempts: Vec<CompletedAttempt>) {
+        self.rejected.spawn(record_with_retry(
+            self.context.clone(),
+            Arc::clone(&self.shared),
+            attempts,
+        ));
     }
 
     async fn uncount(&mut self) -> Result<(), StoreError> {
@@ -211,16 +236,14 @@ impl Recorder {
     }
 }
 
-/// Records one attempt, for as long as it takes: the merchant may have been told, and that must not
-/// be forgotten.
+/// Records attempts, for as long as it takes: the merchant may have been told, and that must not be
+/// forgotten.
 async fn record_with_retry(
     context: Context,
     shared: Arc<Shared>,
-    attempt: CompletedAttempt,
+    mut attempts: Vec<CompletedAttempt>,
 ) -> Result<(), StoreError> {
     let mut wait = RETRY_WAIT;
-    let id = attempt.claimed.lease.id();
-    let mut attempts = vec![attempt];
     loop {
         tokio::time::sleep(wait).await;
         match record(&context, &shared, attempts).await {
@@ -228,14 +251,16 @@ async fn record_with_retry(
             Err(Unrecorded {
                 error,
                 attempts: again,
+                ..
             }) => {
                 if error.is_permanent() {
                     again.iter().for_each(|attempt| lost(attempt, &error));
                     return Err(error);
                 }
                 wait = (wait * 2).min(RETRY_WAIT_MAX);
-                tracing::warn!(callback_id = id.0, %error, retry_in_ms = wait.as_millis(),
-                    "an attempt is not recorded; will try it later");
+                let first = again.first().map(|attempt| attempt.claimed.lease.id().0);
+                tracing::warn!(callback_id = first, attempts = again.len(), %error,
+                    retry_in_ms = wait.as_millis(), "attempts are not recorded; will try it later");
                 attempts = again;
             }
         }
@@ -254,7 +279,11 @@ async fn record(
     shared: &Shared,
     attempts: Vec<CompletedAttempt>,
 ) -> Result<(), Unrecorded> {
-    let recorded = context.queue.record(attempts).await?;
+    let (recorded, unrecorded) = match context.queue.record(attempts).await {
+        Ok(recorded) => (recorded, None),
+        Err(unrecorded) if unrecorded.recorded.is_empty() => return Err(unrecorded),
+        Err(mut unrecorded) => (std::mem::take(&mut unrecorded.recorded), Some(unrecorded)),
+    };
     failpoint::here!("record-after-commit");
     let at = context.clock.moment();
     let mut finished = Vec::with_capacity(recorded.len());
@@ -271,7 +300,7 @@ async fn record(
     context.observer.attempts_finished(&finished);
     let retries = recorded.iter().filter_map(retry).collect();
     shared.recorded(recorded.len(), retries, at);
-    Ok(())
+    unrecorded.map_or(Ok(()), Err)
 }
 
 fn retry(recorded: &RecordedAttempt) -> Option<EndpointDue> {

@@ -10,7 +10,7 @@ use super::{
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::StoreError;
 use crate::store::reading::pauses;
-use crate::store::session::{Row, Session};
+use crate::store::session::{Dialect, Row, Session};
 
 const COLUMNS: &str = "id, action, callback_id, order_number, app_id, origin, state, since, until, \
      include_acknowledged, dry_run, rate, actor, reason, created_at, status, selected, done, \
@@ -55,16 +55,17 @@ impl<C: CommandConnection> Commands for C {
     }
 }
 
-async fn insert(
-    session: &impl Session,
+/// On PostgreSQL the moment is the server's: an operator's role need not be able to choose it.
+async fn insert<S: Session>(
+    session: &S,
     command: &NewCommand,
     now: Timestamp,
 ) -> Result<CommandId, StoreError> {
     let sql = "INSERT INTO operator_command (action, callback_id, order_number, app_id, origin,
-           state, since, until, include_acknowledged, dry_run, rate, actor, reason, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) RETURNING id";
+           state, since, until, include_acknowledged, dry_run, rate, actor, reason{, created_at|})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13{, ?14|}) RETURNING id";
     let selectors = &command.selectors;
-    let values = [
+    let mut values = vec![
         command.action.as_str().into(),
         selectors.callback_id.into(),
         selectors.order_number.as_deref().into(),
@@ -78,8 +79,10 @@ async fn insert(
         command.rate.map(i64::from).into(),
         command.actor.as_str().into(),
         command.reason.as_str().into(),
-        now.into(),
     ];
+    if S::DIALECT == Dialect::Sqlite {
+        values.push(now.into());
+    }
     match session.query(sql, &values).await?.first() {
         Some(row) => row.get("id").map(CommandId),
         None => Err(StoreError::Other("no id for a new command".to_owned())),

@@ -1,16 +1,22 @@
 //! Putting due callbacks in flight, and taking back those that were not sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
 use tokio_postgres::Row;
 
 use super::connection::Pool;
 use super::fleet::Fleet;
 use super::rows::ReadRow;
-use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
 use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
-use crate::store::lease::new_token;
 use crate::store::{Claim, ClaimResult, ClaimedCallback, Lease, StoreError};
 
+/// Puts in flight, and answers with the ids alone: the server commits when the answer is sent, and a
+/// dispatcher that has been stopped reads none. So the answer has to fit into what is sent unread, or
+/// the rows stay locked. What they hold is read afterwards, see [`READ`].
+///
 /// Takes the earliest due callbacks of each endpoint, by a walk along the index `callback_due` past
 /// those that another claim is just taking. The fence: `picked` is made once, whatever the planner
 /// thinks of the join, so that no more rows are taken than were asked for.
@@ -35,9 +41,20 @@ WITH picked AS MATERIALIZED (
   UPDATE callback_queue q
   SET leased_until = callback_now() + $6, leased_at = $4, lease_token = $5
   FROM picked WHERE q.id = picked.id
-  RETURNING place, q.next_attempt_at, q.id, attempts, created_at, attempt_seq, {columns}
+  RETURNING place, q.id
 )
-SELECT * FROM claimed ORDER BY place, next_attempt_at, id";
+SELECT array_agg(id), array_agg(place::integer) FROM claimed";
+
+/// What was claimed.
+const READ: &str = "
+SELECT r.place, q.next_attempt_at, q.id, attempts, created_at, attempt_seq, {columns}
+FROM unnest($1::bigint[], $2::integer[]) AS r (id, place)
+JOIN callback_queue q ON q.id = r.id
+WHERE q.lease_token = $3
+ORDER BY r.place, q.next_attempt_at, q.id";
+
+/// The pause before callbacks are claimed again that are due and that another session has locked.
+const LOCKED_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where `id` stands in the answer, and where the gateway's columns begin.
 const ID_AT: usize = 2;
@@ -60,8 +77,7 @@ pub(super) async fn claim(
 ) -> Result<Vec<ClaimResult>, StoreError> {
     let client = pool.client().await?;
     // One token per claim is enough: id and token together name a lease.
-    let token = new_token()?;
-    let since = Stopwatch::start();
+    let token = fleet.begin_claim()?;
     let endpoints = claim.requests.iter().map(|request| &request.endpoint);
     let apps: Vec<_> = endpoints.clone().map(|to| to.app_id.as_text()).collect();
     let origins: Vec<_> = endpoints.map(|to| to.origin.as_text()).collect();
@@ -70,27 +86,42 @@ pub(super) async fn claim(
         .iter()
         .map(|request| i64::try_from(request.limit).unwrap_or(i64::MAX))
         .collect();
-    let lease = i64::try_from(claim.lease.min(fleet.lease()).as_millis()).unwrap_or(i64::MAX);
-    let now = claim.now.as_millis();
-    let sql = CLAIM.replace("{columns}", GATEWAY_COLUMNS);
+    // For people; what decides is the heartbeat.
+    let lease = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
+    let skew = fleet.skew();
+    let now = skew.there(claim.now).as_millis();
+    let read = READ.replace("{columns}", GATEWAY_COLUMNS);
     let asking = async {
-        let claiming = client.prepare_cached(&sql).await?;
+        let claiming = client.prepare_cached(CLAIM).await?;
         let looking = client.prepare_cached(THEN_DUE).await?;
         // Both are on their way at once, and the server does one after the other.
-        futures_util::future::try_join(
-            client.query(&claiming, &[&apps, &origins, &counts, &now, &token, &lease]),
+        let (claimed, then_due) = futures_util::future::try_join(
+            client.query_one(&claiming, &[&apps, &origins, &counts, &now, &token, &lease]),
             client.query(&looking, &[&apps, &origins]),
         )
-        .await
+        .await?;
+        let ids: Option<Vec<i64>> = claimed.get(0);
+        let places: Option<Vec<i32>> = claimed.get(1);
+        let callbacks = match (ids, places) {
+            (Some(ids), Some(places)) => {
+                let reading = client.prepare_cached(&read).await?;
+                client.query(&reading, &[&ids, &places, &token]).await?
+            }
+            _ => Vec::new(),
+        };
+        Ok((callbacks, then_due))
     };
     let asked = client.within::<_, tokio_postgres::Error>(asking).await;
-    let (claimed, then_due) = asked.inspect_err(|_| fleet.add_unconfirmed_claim(token))?;
+    let (claimed, then_due) = asked.inspect_err(|_| fleet.claim_failed(token))?;
+    let deadline = fleet.claimed(token);
     failpoint::here!("claim-after-commit");
     let mut results: Vec<ClaimResult> = then_due
         .iter()
         .map(|row| ClaimResult {
             callbacks: Vec::new(),
-            then_due: row.get::<_, Option<i64>>(0).map(Timestamp::from_millis),
+            then_due: row
+                .get::<_, Option<i64>>(0)
+                .map(|due| skew.here(Timestamp::from_millis(due))),
         })
         .collect();
     for row in &claimed {
@@ -104,18 +135,24 @@ pub(super) async fn claim(
             first: GATEWAY_COLUMNS_AT,
         };
         result.callbacks.push(ClaimedCallback {
-            lease: Lease::with_deadline(id, token, seq, fleet.deadline(id, token, since)),
+            lease: Lease::with_deadline(id, token, seq, Arc::clone(&deadline)),
             attempts: u32::try_from(row.get::<_, i64>(3)).unwrap_or(u32::MAX),
-            created_at: Timestamp::from_millis(row.get(4)),
+            created_at: skew.here(Timestamp::from_millis(row.get(4))),
             callback: callback(&columns, id).map(Box::new),
         });
+    }
+    for (request, result) in claim.requests.iter().zip(&mut results) {
+        let is_due = result.then_due.is_some_and(|due| due <= claim.now);
+        if is_due && result.callbacks.len() < request.limit {
+            result.then_due = Some(claim.now.after(LOCKED_PAUSE));
+        }
     }
     Ok(results)
 }
 
 /// Which request a claimed row belongs to.
 fn place(row: &Row) -> Option<usize> {
-    usize::try_from(row.get::<_, i64>(0)).ok()?.checked_sub(1)
+    usize::try_from(row.get::<_, i32>(0)).ok()?.checked_sub(1)
 }
 
 /// Only what is still claimed under this lease.

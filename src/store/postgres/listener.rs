@@ -13,12 +13,15 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::AsyncMessage;
 
-use super::connection::{Connection, Database};
+use super::connection::{Connection, Database, User};
 use super::error::store_error;
 use crate::store::{Endpoint, StoreError};
 
 /// The pause before a broken connection is replaced.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// How long an answer is waited for.
+const LISTEN_WAIT: Duration = Duration::from_secs(4);
 
 /// Endpoints kept until the next poll. A survey finds the others.
 const ENDPOINTS_MAX: usize = 10_000;
@@ -134,10 +137,18 @@ impl Subscription {
     async fn begin(database: &Database, inbox: Arc<Inbox>) -> Result<Self, StoreError> {
         let (client, connection) = database.connect().await?;
         let reading = tokio::spawn(read(connection, inbox));
-        client
-            .batch_execute("LISTEN callback_queue")
-            .await
-            .map_err(|error| store_error(&error))?;
+        let listening = async {
+            client.batch_execute(&User::Heartbeat.set_up()).await?;
+            client.batch_execute("LISTEN callback_queue").await
+        };
+        match tokio::time::timeout(LISTEN_WAIT, listening).await {
+            Ok(listening) => listening.map_err(|error| store_error(&error))?,
+            Err(_) => {
+                return Err(StoreError::Unreachable(
+                    "no answer to LISTEN; the connection is given up".to_owned(),
+                ));
+            }
+        }
         Ok(Self {
             _client: client,
             reading,

@@ -9,18 +9,19 @@
 //! | [`PostgresInspection`] | reads, for people and auditors |
 //! | [`Database`] | a URL that was read, and what is connected to by it |
 //! | `listener` | notifications of other sessions' commits |
-//! | `fleet` | tells the dispatchers of each other, and renews this one's leases |
+//! | `fleet` | tells the dispatchers of each other |
+//! | `reclaim` | takes over what dispatchers that are gone have left in flight |
 //!
 //! Nobody holds the queue alone. A claim takes rows past those that others are just taking (`FOR
-//! UPDATE SKIP LOCKED`), and leaves a lease of its own token, by the database's clock. As long as
-//! this process lives the lease is renewed; a lease that has run out is taken over by whoever sees
-//! it first. What was taken over is past recording: the token is another one. And nothing is sent
-//! under a lease that this process could not renew in time, by its own steady clock, so two hosts
-//! may differ in their wall clocks without harm. What is due when is a matter of the dispatcher's
-//! clock, as with SQLite: a host whose clock is ahead by a second sends a retry a second early.
+//! UPDATE SKIP LOCKED`), and leaves a lease under a token that names the dispatcher. Leases live as
+//! long as their dispatcher's heartbeats (see `fleet`); those of a dispatcher that has fallen silent
+//! are taken over (see `reclaim`). What was taken over is past recording, but for an acknowledgement
+//! of what was sent last. All this goes by steady clocks, each compared with itself alone. What is
+//! due when is a matter of the dispatcher's clock, as with SQLite: a host whose clock is ahead by a
+//! second sends a retry a second early.
 //!
 //! A dispatcher that could not reach the database for a while takes over nothing at first: those
-//! who were cut off with it have answers to record.
+//! that were cut off with it have answers to record.
 //!
 //! Each call is one statement, and so one transaction. Transactions of several are each batch of an
 //! operator's command, and what is kept of a day (see `closing`). The planner of a dispatcher's
@@ -36,6 +37,7 @@ mod fleet;
 mod inspection;
 mod listener;
 mod prune;
+mod reclaim;
 mod record;
 mod rows;
 mod schema;
@@ -69,6 +71,7 @@ use closing::Closing;
 use connection::{Pool, User};
 use fleet::Fleet;
 use listener::Listener;
+use record::LockedRows;
 
 /// With 64 attempts of 50 ms in flight, some twenty-five end within this time.
 const BATCH_DELAY: Duration = Duration::from_millis(20);
@@ -85,11 +88,11 @@ pub struct PostgresQueue {
     observer: Arc<dyn CommitObserver>,
     /// Why the last record failed, if it did: no commit of ours is worth anything then.
     record_fault: Mutex<Option<StoreError>>,
+    locked_rows: LockedRows,
 }
 
 impl PostgresQueue {
-    /// Joins the dispatchers of `database`; makes the schema if there is none. `name` tells people
-    /// who this is. All of them must go by the same `timing`.
+    /// Joins the dispatchers of `database`; migrates an older schema. `name` tells people who this is. All of them must go by the same `timing`.
     ///
     /// # Errors
     ///
@@ -100,15 +103,20 @@ impl PostgresQueue {
         timing: FleetTiming,
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self, OpenError> {
-        schema::init(database).await?;
+        schema::migrate_older(database).await?;
         let pool = database.pool(User::Dispatcher);
         let failed = |error| database.open_error(error);
         let heartbeats = database.pool(User::Heartbeat);
-        let fleet = Fleet::join(heartbeats, name, timing)
+        let fleet = Fleet::join(heartbeats, name, timing, Arc::clone(&observer))
             .await
             .map_err(failed)?;
         // After it has joined: see `transfer`.
-        if let Err(error) = transfer::require_in_use(database, &pool).await {
+        let mut usable = transfer::require_in_use(database, &pool).await;
+        if usable.is_ok() {
+            // Nothing is sent that can't be recorded.
+            usable = record::probe(&pool).await.map_err(failed);
+        }
+        if let Err(error) = usable {
             fleet.leave().await;
             return Err(error);
         }
@@ -122,6 +130,7 @@ impl PostgresQueue {
             listener,
             observer,
             record_fault: Mutex::default(),
+            locked_rows: LockedRows::default(),
         })
     }
 
@@ -149,10 +158,20 @@ pub async fn check(database: &Database) -> Result<String, OpenError> {
     let pool = database.pool(User::People);
     schema::require_current(database, &pool).await?;
     transfer::require_in_use(database, &pool).await?;
-    schema::check_writable(&pool)
-        .await
-        .map_err(|error| database.open_error(error))
+    let failed = |error| database.open_error(error);
+    let version = schema::check_writable(&pool).await.map_err(failed)?;
+    record::probe(&pool).await.map_err(failed)?;
+    let ahead = fleet::measure_skew(&pool).await.map_err(failed)?;
+    Ok(match ahead.abs() >= SKEW_TOLD_MS {
+        true => format!(
+            "{version}; its clock is {ahead} ms ahead of this host's, and what is due goes by it"
+        ),
+        false => version,
+    })
 }
+
+/// A difference between the clocks that is worth a word.
+const SKEW_TOLD_MS: i64 = 1000;
 
 /// Adds to the queue and prunes it, beside running dispatchers.
 #[derive(Debug)]
@@ -227,7 +246,12 @@ impl Queue for PostgresQueue {
     }
 
     async fn survey(&self, after: Option<Endpoint>, limit: usize) -> Result<Survey, StoreError> {
-        arrivals::survey(&self.pool, after.as_ref(), limit).await
+        let mut survey = arrivals::survey(&self.pool, after.as_ref(), limit).await?;
+        let skew = self.fleet.skew();
+        for endpoint in &mut survey.due {
+            endpoint.due = skew.here(endpoint.due);
+        }
+        Ok(survey)
     }
 
     async fn claim(&self, claim: Claim) -> Result<Vec<ClaimResult>, StoreError> {
@@ -241,15 +265,27 @@ impl Queue for PostgresQueue {
         attempts: Vec<CompletedAttempt>,
     ) -> Result<Vec<RecordedAttempt>, Unrecorded> {
         let since = Stopwatch::start();
-        let recorded = record::record(&self.pool, &attempts).await;
+        let recorded =
+            record::record(&self.pool, &self.locked_rows, &attempts, self.fleet.skew()).await;
         *self.record_fault() = recorded.as_ref().err().cloned();
-        match self.committed(since, recorded) {
-            Err(error) => Err(Unrecorded { error, attempts }),
-            Ok(recorded) => Ok(attempts
-                .into_iter()
-                .zip(recorded)
-                .map(|(attempt, recorded)| attempt.recorded(recorded))
-                .collect()),
+        let results = match self.committed(since, recorded) {
+            Err(error) => return Err(Unrecorded::all(error, attempts)),
+            Ok(results) => results,
+        };
+        let (mut recorded, mut locked) = (Vec::with_capacity(attempts.len()), Vec::new());
+        for (attempt, result) in attempts.into_iter().zip(results) {
+            match result {
+                Some(result) => recorded.push(attempt.recorded(result)),
+                None => locked.push(attempt),
+            }
+        }
+        match locked.len() {
+            0 => Ok(recorded),
+            rows => Err(Unrecorded {
+                error: StoreError::Locked(format!("{rows} rows")),
+                attempts: locked,
+                recorded,
+            }),
         }
     }
 
@@ -260,7 +296,8 @@ impl Queue for PostgresQueue {
         }
     }
 
-    async fn uncount(&self, request: Uncount) -> Result<Vec<AttemptKey>, StoreError> {
+    async fn uncount(&self, mut request: Uncount) -> Result<Vec<AttemptKey>, StoreError> {
+        request.due = self.fleet.skew().there(request.due);
         let mut unknown = Vec::new();
         for batch in request.batches() {
             let mut client = self.pool.client().await?;
@@ -277,14 +314,17 @@ impl Queue for PostgresQueue {
     }
 
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError> {
-        if !self.fleet.may_reclaim() {
-            return Ok(0);
-        }
-        record::interrupt_lapsed(&self.pool, now).await
+        let now = self.fleet.skew().there(now);
+        reclaim::reclaim(&self.pool, &self.fleet, now).await
     }
 
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
-        carry_out(self, now).await
+        let skew = self.fleet.skew();
+        let mut carried_out = carry_out(self, skew.there(now)).await?;
+        for endpoint in &mut carried_out.due {
+            endpoint.due = skew.here(endpoint.due);
+        }
+        Ok(carried_out)
     }
 
     async fn enqueue(
@@ -292,7 +332,7 @@ impl Queue for PostgresQueue {
         callbacks: Vec<NewCallback>,
         now: Timestamp,
     ) -> Result<Vec<CallbackId>, EnqueueError> {
-        enqueue_all(&self.pool, &callbacks, now).await
+        enqueue_all(&self.pool, &callbacks, self.fleet.skew().there(now)).await
     }
 
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
@@ -311,6 +351,10 @@ impl Queue for PostgresQueue {
     async fn probe(&self) -> Result<(), StoreError> {
         self.fleet.probe().await?;
         self.record_fault().clone().map_or(Ok(()), Err)
+    }
+
+    async fn probe_records(&self) -> Result<(), StoreError> {
+        record::probe(&self.pool).await
     }
 
     /// Longer than with SQLite: all dispatchers share the server.

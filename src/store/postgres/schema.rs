@@ -55,9 +55,7 @@ pub(super) async fn require_current(database: &Database, pool: &Pool) -> Result<
         .await
         .map_err(|error| database.open_error(error))?
     {
-        None => Err(OpenError::Missing {
-            database: format!("the queue in {}", name()),
-        }),
+        None => Err(missing(database, pool).await),
         Some(SCHEMA_VERSION) => Ok(()),
         Some(found) if found > SCHEMA_VERSION => Err(OpenError::Newer {
             database: name(),
@@ -70,6 +68,46 @@ pub(super) async fn require_current(database: &Database, pool: &Pool) -> Result<
             known: SCHEMA_VERSION,
         }),
     }
+}
+
+/// Schemas that have a queue; a restored database has forgotten the `search_path` of its roles.
+const QUEUES: &str =
+    "SELECT current_user::text, string_agg(quote_ident(n.nspname), ', ' ORDER BY n.nspname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relname = 'queue_schema' AND c.relkind = 'r'";
+
+/// There is no queue where this role looks.
+async fn missing(database: &Database, pool: &Pool) -> OpenError {
+    let looking = async {
+        let client = pool.client().await?;
+        client.within(client.query_one(QUEUES, &[])).await
+    };
+    let name = database.name().to_owned();
+    match looking.await {
+        Err(error) => database.open_error(error),
+        Ok(row) => match row.get::<_, Option<String>>(1) {
+            Some(schemas) => OpenError::Elsewhere {
+                database: name,
+                role: row.get(0),
+                schemas,
+            },
+            None => OpenError::Missing {
+                database: format!("the queue in {name}"),
+            },
+        },
+    }
+}
+
+/// Migrates an older schema. Deliberately makes none: where this role does not look, there may be
+/// the queue that is meant.
+pub(super) async fn migrate_older(database: &Database) -> Result<(), OpenError> {
+    let pool = database.pool(User::People);
+    let found = found(&pool).await;
+    let found = found.map_err(|error| database.open_error(error))?;
+    if found.is_some_and(|version| version < SCHEMA_VERSION) {
+        migrate(database, &pool).await?;
+    }
+    require_current(database, &pool).await
 }
 
 /// Makes the schema in a database that has none, and migrates an older one. Returns whether it was
@@ -152,6 +190,10 @@ fn comments() -> String {
     comments.join("\n")
 }
 
+/// Whether `partition.postgres.sql` has left the rule that it makes first.
+const IS_HALF_DIVIDED: &str = "SELECT EXISTS (SELECT 1 FROM pg_constraint
+  WHERE conrelid = 'callback_attempt'::regclass AND conname = 'started_before_there_were_months')";
+
 /// Whether a row could be written now. Returns what the server says of itself.
 pub(super) async fn check_writable(pool: &Pool) -> Result<String, StoreError> {
     let mut client = pool.client().await?;
@@ -165,11 +207,19 @@ pub(super) async fn check_writable(pool: &Pool) -> Result<String, StoreError> {
                 &[],
             )
             .await?;
+        let half_divided = transaction.query_one(IS_HALF_DIVIDED, &[]).await?.get(0);
         let version = transaction.query_one("SHOW server_version", &[]).await?;
         transaction.rollback().await?;
-        Ok(version.get(0))
+        Ok((half_divided, version.get(0)))
     };
-    call.within::<_, tokio_postgres::Error>(look).await
+    match call.within::<_, tokio_postgres::Error>(look).await? {
+        (false, version) => Ok(version),
+        (true, _) => Err(StoreError::Other(
+            "partition.postgres.sql was cut off, and nothing can be recorded once the month has \
+             ended; run it again"
+                .to_owned(),
+        )),
+    }
 }
 
 /// Whether a dispatcher has given a sign of life in the last moments.

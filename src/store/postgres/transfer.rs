@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use futures_util::SinkExt as _;
 
 use super::connection::{Database, Lent, Pool, User};
-use super::{fleet, record, schema};
+use super::fleet::{self, FleetTiming};
+use super::{reclaim, schema};
 use crate::domain::Timestamp;
 use crate::store::session::{Dialect, Row, Session, Value};
 use crate::store::transfer::{self, Held, Page, Table, TransferEnd};
@@ -101,20 +102,21 @@ impl Held for HeldDatabase {
     }
 
     async fn wait_for_leases(&self) -> Result<(), StoreError> {
-        let valid = "SELECT EXISTS (SELECT 1 FROM callback_queue
-            WHERE leased_until IS NOT NULL AND leased_until >= callback_now())";
+        let valid = "SELECT EXISTS (SELECT 1 FROM dispatcher WHERE seen_at >= callback_now() - $1)";
+        let lease = i64::try_from(FleetTiming::default().lease.as_millis()).unwrap_or(i64::MAX);
         for _ in 0..LEASES_ASKED_MAX {
-            if !self.0.query_one(valid, &[]).await?.get::<_, bool>(0) {
-                break;
+            if !self.0.query_one(valid, &[&lease]).await?.get::<_, bool>(0) {
+                return Ok(());
             }
             self.0.execute("SELECT pg_sleep(0.5)", &[]).await?;
         }
-        Ok(())
+        Err(StoreError::Busy(
+            "the table dispatcher has one that is still at work".to_owned(),
+        ))
     }
 
     async fn interrupt(&self, now: Timestamp) -> Result<(), StoreError> {
-        record::interrupt(&***self.0, now, i64::MAX).await?;
-        Ok(())
+        Ok(reclaim::interrupt_everything(&***self.0, now).await?)
     }
 
     async fn dispatchers(&self) -> Result<Option<String>, StoreError> {

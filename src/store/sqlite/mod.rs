@@ -255,7 +255,7 @@ impl Queue for SqliteQueue {
             .write(attempts, |db, attempts| record::record(db, attempts))
             .await;
         match result {
-            Err(error) => Err(Unrecorded { error, attempts }),
+            Err(error) => Err(Unrecorded::all(error, attempts)),
             Ok(recorded) => Ok(attempts
                 .into_iter()
                 .zip(recorded)

@@ -86,6 +86,7 @@ pub struct Metrics {
     store_commit: DurationHistogram,
     spans: SpanCounters,
     store_wal_bytes: Gauge,
+    clock_skew: Gauge<f64, AtomicU64>,
     reload_succeeded: Gauge,
     /// In seconds of Unix time.
     reload_succeeded_at: Gauge<f64, AtomicU64>,
@@ -210,6 +211,12 @@ impl Metrics {
                 into,
                 "store_wal_bytes",
                 "Size of the write-ahead log beside the database, as last measured",
+                Gauge::default(),
+            ),
+            clock_skew: registered(
+                into,
+                "clock_skew_seconds",
+                "How far the database server's clock is ahead of this host's; 0 with SQLite",
                 Gauge::default(),
             ),
             reload_succeeded: registered(
@@ -360,6 +367,12 @@ impl Observer for Metrics {
 impl CommitObserver for Metrics {
     fn committed(&self, duration: Duration, _writes: usize) {
         self.store_commit.observe(duration);
+    }
+
+    fn clock_skew(&self, server_is_ahead_ms: i64) {
+        let skew = Duration::from_millis(server_is_ahead_ms.unsigned_abs()).as_secs_f64();
+        self.clock_skew
+            .set(if server_is_ahead_ms < 0 { -skew } else { skew });
     }
 }
 

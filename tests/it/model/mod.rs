@@ -15,10 +15,10 @@ use rules::Breach;
 use state::{RowState, Stage, State};
 
 /// The rules between one state and the next, as [`Breach`] has them, and those of single states.
-const RULES: [&str; 10] = [
+const RULES: [&str; 11] = [
     "a final row stays as it is",
     "a finished row is not sent",
-    "a stale token writes nothing",
+    "a stale token writes nothing but an acknowledgement of what was sent last",
     "no POST leaves before its claim",
     "only heard failures are charged",
     "every step leads on",
@@ -26,6 +26,7 @@ const RULES: [&str; 10] = [
     "every lease that ended is in the log, once",
     "delivered means that the merchant said so, exhausted that the budget is used up",
     "it only ends when every row is finished",
+    "nothing is taken over from the living",
 ];
 
 /// What a rule's name is in a report.
@@ -37,17 +38,19 @@ fn rule_of(breach: Breach) -> &'static str {
         Breach::SentUnclaimed => 3,
         Breach::ChargedUnheard => 4,
         Breach::Circle => 5,
+        Breach::TakenFromTheLiving => 10,
     }]
 }
 
 /// What is to be seen happening, or the model is too tame to show anything.
-const SIGHTS: [&str; 6] = [
+const SIGHTS: [&str; 7] = [
     "every row is delivered",
     "a row is exhausted",
     "a merchant that said so is sent to again",
     "two attempts of a row are under way",
     "a record comes too late",
     "a row is pruned under a living attempt",
+    "an acknowledgement is recorded after its lease was taken over",
 ];
 
 fn properties() -> Vec<Property<Protocol>> {
@@ -66,10 +69,10 @@ fn properties() -> Vec<Property<Protocol>> {
         }),
         Property::always(RULES[7], |_, it: &State| {
             it.breach.is_some()
-                || it
-                    .rows
-                    .iter()
-                    .all(|row| row.logged + u8::from(row.token.is_some()) == row.claims)
+                || it.rows.iter().all(|row| {
+                    row.logged + row.released + u8::from(row.token.is_some())
+                        == row.claims + row.late
+                })
         }),
         Property::always(RULES[8], |model: &Protocol, it: &State| {
             it.rows.iter().all(|row| match row.state {
@@ -87,6 +90,7 @@ fn properties() -> Vec<Property<Protocol>> {
             model.actions(it, &mut steps);
             !steps.is_empty()
         }),
+        Property::always(RULES[10], |_, it| unbroken(it, Breach::TakenFromTheLiving)),
         Property::sometimes(SIGHTS[0], |_, it: &State| {
             it.rows.iter().all(|row| row.state == RowState::Delivered)
         }),
@@ -105,6 +109,9 @@ fn properties() -> Vec<Property<Protocol>> {
             (0..it.rows.len())
                 .filter(pruned)
                 .any(|row| under_way(it, row) > 0)
+        }),
+        Property::sometimes(SIGHTS[6], |_, it: &State| {
+            it.rows.iter().any(|row| row.late > 0)
         }),
     ]
 }
@@ -165,7 +172,7 @@ const TWO_ROWS: Protocol = Protocol {
     rows: 2,
     attempts_max: 1,
     faults: Faults {
-        crashes: 1,
+        crashes: 0,
         stalls: 1,
         unheard: 0,
         resends: 0,
@@ -244,7 +251,9 @@ fn every_guard_is_missed() {
     let finished = rule_of(Breach::FinishedRowSent);
     let stale = rule_of(Breach::StaleTokenWrote);
     assert_wrong(leased, Omission::TokenInRecord, stale);
-    assert_wrong(leased, Omission::LapseBeforeTakeover, finished);
+    let living = rule_of(Breach::TakenFromTheLiving);
+    assert_wrong(leased, Omission::SilenceBeforeTakeover, living);
+    assert_wrong(leased, Omission::NothingSentSince, stale);
     assert_wrong(leased, Omission::LookBeforeSend, finished);
     assert_wrong(locked, Omission::Lock, finished);
     assert_wrong(locked, Omission::InterruptAtStart, RULES[9]);

@@ -16,7 +16,7 @@ use super::state::{Answer, Phase, Process, Row, RowState, Stage, State, Task};
 pub(super) enum Sharing {
     /// SQLite: one at a time, by a lock that dies with its process.
     Lock,
-    /// PostgreSQL: all at once, by leases that lapse.
+    /// PostgreSQL: all at once, by leases that live as long as their dispatcher's heartbeats.
     Leases,
 }
 
@@ -25,7 +25,7 @@ pub(super) enum Sharing {
 pub(super) struct Faults {
     /// A process dies, anywhere.
     pub(super) crashes: u8,
-    /// A living holder stands still for so long that its lease lapses.
+    /// A living dispatcher gives no sign of life for so long that its leases are taken over.
     pub(super) stalls: u8,
     /// The database commits and its answer is lost.
     pub(super) unheard: u8,
@@ -46,11 +46,13 @@ pub(super) enum Omission {
     ClaimBeforeSend,
     /// An interrupted attempt is charged to the merchant.
     FreeInterruption,
-    /// A dispatcher ends leases of others that have not lapsed.
-    LapseBeforeTakeover,
+    /// A dispatcher ends leases of others that give signs of life.
+    SilenceBeforeTakeover,
     /// A holder sends without looking whether its lease still stands by its own clock; or stands
     /// still between that look and the first byte, which no program can exclude.
     LookBeforeSend,
+    /// A late acknowledgement is recorded whatever was sent since.
+    NothingSentSince,
 }
 
 /// The protocol, and how much of it is tried.
@@ -73,7 +75,7 @@ pub(super) enum Step {
     /// Committed, and the process knows.
     Claim(usize, usize),
     /// Committed, and the answer is lost.
-    ClaimUnheard(usize),
+    ClaimUnheard(usize, usize),
     Send(usize, Task),
     Answer(usize, Task, Answer),
     /// The merchant says SUCCESS, and the dispatcher does not hear it.
@@ -81,13 +83,43 @@ pub(super) enum Step {
     Record(usize, Task),
     /// Committed, the answer is lost, and so it will be tried again.
     RecordUnheard(usize, Task),
-    Lapse(usize),
-    Renew(usize, Task),
-    /// Ends a lapsed lease as an interrupted attempt.
+    /// Its heartbeats stop, and its own clock says so first.
+    FallSilent(usize),
+    /// A heartbeat after that.
+    Return(usize),
+    /// Gives a lapsed claim back that was not sent.
+    Release(usize, Task),
+    /// The same for a claim whose answer was lost.
+    ReleaseUnheard(usize),
+    /// Ends a lease of a silent dispatcher, or of a dead one, as an interrupted attempt.
     TakeOver(usize),
     Crash(usize),
     Prune(usize),
     Resend(usize),
+}
+
+const DOWN: Process = Process {
+    phase: Phase::Down,
+    silent: false,
+    tasks: Vec::new(),
+};
+
+/// Forgets what only a late acknowledgement is asked for.
+fn heard(task: Task, answer: Answer) -> Task {
+    let is_success = answer == Answer::Success;
+    Task {
+        stage: Stage::Heard(answer),
+        lapsed: false,
+        seq: if is_success { task.seq } else { 0 },
+        sent: if is_success { task.sent } else { 0 },
+        ..task
+    }
+}
+
+fn release(row: &mut Row) {
+    row.released += 1;
+    row.token = None;
+    row.unheard_by = None;
 }
 
 impl Protocol {
@@ -101,7 +133,9 @@ impl Protocol {
 
     fn steps_of_task(&self, state: &State, process: usize, task: Task, steps: &mut Vec<Step>) {
         match task.stage {
-            Stage::Claimed if task.lapsed && self.lacks(Omission::LookBeforeSend) => {}
+            Stage::Claimed if task.lapsed && self.lacks(Omission::LookBeforeSend) => {
+                steps.push(Step::Release(process, task));
+            }
             Stage::Claimed => steps.push(Step::Send(process, task)),
             Stage::Sent => {
                 steps.push(Step::Answer(process, task, Answer::Success));
@@ -115,9 +149,6 @@ impl Protocol {
                 }
             }
         }
-        if task.lapsed {
-            steps.push(Step::Renew(process, task));
-        }
     }
 
     /// `WHERE state = 'pending' AND lease_token = ?`
@@ -125,6 +156,17 @@ impl Protocol {
         let row = &state.rows[task.row];
         row.state == RowState::Pending
             && (row.token == Some(task.token) || self.omits(Omission::TokenInRecord))
+    }
+
+    /// A lease that was lost, and an acknowledgement of what was sent last: the interruption of this
+    /// very attempt is the newest in the log, and nobody has claimed the row since.
+    fn is_late_acknowledgement(&self, state: &State, task: Task) -> bool {
+        let row = &state.rows[task.row];
+        self.sharing == Sharing::Leases
+            && task.stage == Stage::Heard(Answer::Success)
+            && row.state == RowState::Pending
+            && row.token.is_none()
+            && (row.logged == task.seq || self.omits(Omission::NothingSentSince))
     }
 
     fn steps_of_row(&self, state: &State, index: usize, steps: &mut Vec<Step>) {
@@ -136,26 +178,44 @@ impl Protocol {
                 steps.push(Step::Resend(index));
             }
         }
-        if let (Sharing::Leases, Some(token)) = (self.sharing, row.token) {
-            let is_orphan = state.holders(index, token) == 0;
-            if !row.lapsed && (is_orphan || state.stalls < self.faults.stalls) {
-                steps.push(Step::Lapse(index));
+        if self.sharing == Sharing::Leases && row.token.is_some() {
+            if row.unheard_by.is_some() {
+                steps.push(Step::ReleaseUnheard(index));
             }
-            let somebody_runs = state.processes.iter().any(|it| it.phase == Phase::Running);
-            if somebody_runs && (row.lapsed || self.omits(Omission::LapseBeforeTakeover)) {
+            let owner = state.owner(index);
+            let mut others = state.processes.iter().enumerate();
+            let somebody_else_lives = others.any(|(other, it)| {
+                it.phase == Phase::Running && !it.silent && Some(other) != owner
+            });
+            let is_silent = owner.is_none_or(|owner| state.processes[owner].silent);
+            if somebody_else_lives && (is_silent || self.omits(Omission::SilenceBeforeTakeover)) {
                 steps.push(Step::TakeOver(index));
             }
         }
-        let may_be_unheard = self.sharing == Sharing::Leases && state.unheard < self.faults.unheard;
-        if may_be_unheard && row.state == RowState::Pending && row.token.is_none() {
-            steps.push(Step::ClaimUnheard(index));
+    }
+
+    fn steps_of_process(&self, state: &State, index: usize, steps: &mut Vec<Step>) {
+        let process = &state.processes[index];
+        let is_shared = self.sharing == Sharing::Leases;
+        let rows = state.rows.iter().enumerate();
+        let free = rows.filter(|(_, row)| row.state == RowState::Pending && row.token.is_none());
+        for (row, _) in free.filter(|_| !process.silent) {
+            steps.push(Step::Claim(index, row));
+            if is_shared && state.unheard < self.faults.unheard {
+                steps.push(Step::ClaimUnheard(index, row));
+            }
+        }
+        if process.silent {
+            steps.push(Step::Return(index));
+        } else if is_shared && state.stalls < self.faults.stalls {
+            steps.push(Step::FallSilent(index));
         }
     }
 
     fn interrupt(&self, row: &mut Row) {
         row.logged += 1;
         row.token = None;
-        row.lapsed = false;
+        row.unheard_by = None;
         if self.omits(Omission::FreeInterruption) {
             row.attempts += 1;
         }
@@ -172,14 +232,16 @@ impl Protocol {
 
     /// Whether it took effect.
     fn record(&self, state: &mut State, task: Task) -> bool {
-        if !self.holds(state, task) {
+        let holds = self.holds(state, task);
+        if !holds && !self.is_late_acknowledgement(state, task) {
             state.refused = true;
             return false;
         }
         let row = &mut state.rows[task.row];
         row.logged += 1;
+        row.late += u8::from(!holds);
         row.token = None;
-        row.lapsed = false;
+        row.unheard_by = None;
         match task.stage {
             Stage::Heard(Answer::Success) => row.state = RowState::Delivered,
             _ => {
@@ -210,31 +272,37 @@ impl Protocol {
             }
             Step::Claim(process, row) => {
                 let token = self.claim(&mut state.rows[row]);
+                let seq = state.rows[row].logged + 1;
                 state.processes[process].tasks.push(Task {
                     row,
                     token,
                     stage: Stage::Claimed,
+                    seq,
+                    sent: 0,
                     lapsed: false,
                 });
             }
-            Step::ClaimUnheard(row) => {
+            Step::ClaimUnheard(process, row) => {
                 state.unheard += 1;
                 self.claim(&mut state.rows[row]);
+                state.rows[row].unheard_by = Some(process);
             }
             Step::Send(process, task) => {
                 state.rows[task.row].sent += 1;
-                let stage = Stage::Sent;
-                state.replace(process, task, Some(Task { stage, ..task }));
+                let sent = Task {
+                    stage: Stage::Sent,
+                    sent: state.rows[task.row].sent,
+                    ..task
+                };
+                state.replace(process, task, Some(sent));
             }
             Step::Answer(process, task, answer) => {
                 state.rows[task.row].told |= answer == Answer::Success;
-                let stage = Stage::Heard(answer);
-                state.replace(process, task, Some(Task { stage, ..task }));
+                state.replace(process, task, Some(heard(task, answer)));
             }
             Step::AnswerLost(process, task) => {
                 state.rows[task.row].told = true;
-                let stage = Stage::Heard(Answer::Failure);
-                state.replace(process, task, Some(Task { stage, ..task }));
+                state.replace(process, task, Some(heard(task, Answer::Failure)));
             }
             Step::Record(process, task) => {
                 self.record(&mut state, task);
@@ -244,34 +312,33 @@ impl Protocol {
                 state.unheard += 1;
                 self.record(&mut state, task);
             }
-            Step::Lapse(row) => {
-                let token = state.rows[row].token;
-                state.rows[row].lapsed = true;
-                let tasks = state.processes.iter_mut().flat_map(|it| &mut it.tasks);
-                for task in tasks.filter(|it| it.row == row && Some(it.token) == token) {
-                    state.stalls += 1;
+            Step::FallSilent(process) => {
+                state.stalls += 1;
+                let process = &mut state.processes[process];
+                process.silent = true;
+                // What has left has left.
+                let claimed = process.tasks.iter_mut();
+                for task in claimed.filter(|task| task.stage == Stage::Claimed) {
                     task.lapsed = true;
                 }
             }
-            Step::Renew(process, task) => {
+            Step::Return(process) => state.processes[process].silent = false,
+            Step::Release(process, task) => {
                 let row = &mut state.rows[task.row];
-                let renewed = (row.token == Some(task.token)).then(|| {
-                    row.lapsed = false;
-                    row.renewals += 1;
-                    Task {
-                        lapsed: false,
-                        ..task
-                    }
-                });
-                state.replace(process, task, renewed);
+                if row.token == Some(task.token) {
+                    release(row);
+                }
+                state.replace(process, task, None);
             }
+            Step::ReleaseUnheard(row) => release(&mut state.rows[row]),
             Step::TakeOver(row) => self.interrupt(&mut state.rows[row]),
             Step::Crash(process) => {
                 state.crashes += 1;
-                state.processes[process] = Process {
-                    phase: Phase::Down,
-                    tasks: Vec::new(),
-                };
+                state.processes[process] = DOWN;
+                let rows = state.rows.iter_mut();
+                for row in rows.filter(|row| row.unheard_by == Some(process)) {
+                    row.unheard_by = None;
+                }
             }
             Step::Prune(row) => state.rows[row].state = RowState::Pruned,
             Step::Resend(row) => {
@@ -294,20 +361,17 @@ impl Model for Protocol {
             state: RowState::Pending,
             attempts: 0,
             token: None,
-            lapsed: false,
+            unheard_by: None,
             logged: 0,
+            released: 0,
+            late: 0,
             claims: 0,
-            renewals: 0,
             sent: 0,
             told: false,
         };
-        let process = Process {
-            phase: Phase::Down,
-            tasks: Vec::new(),
-        };
         vec![State {
             rows: vec![row; self.rows],
-            processes: vec![process; self.processes],
+            processes: vec![DOWN; self.processes],
             crashes: 0,
             stalls: 0,
             unheard: 0,
@@ -329,15 +393,7 @@ impl Model for Protocol {
                 Phase::Down if !is_held || may_start => steps.push(Step::Start(index)),
                 Phase::Down => {}
                 Phase::Starting => steps.push(Step::InterruptInFlight(index)),
-                Phase::Running => {
-                    for (row, _) in
-                        state.rows.iter().enumerate().filter(|(_, row)| {
-                            row.state == RowState::Pending && row.token.is_none()
-                        })
-                    {
-                        steps.push(Step::Claim(index, row));
-                    }
-                }
+                Phase::Running => self.steps_of_process(state, index, steps),
             }
             for task in &process.tasks {
                 self.steps_of_task(state, index, *task, steps);

@@ -10,8 +10,11 @@ pub(super) enum Breach {
     FinalRowMoved,
     /// A POST left for a row that was finished, as its record said.
     FinishedRowSent,
-    /// A record changed a row whose lease was not the recorder's.
+    /// A record changed a row whose lease was not the recorder's, and was no acknowledgement of what
+    /// was sent last.
     StaleTokenWrote,
+    /// A lease was taken over from a dispatcher that gives signs of life.
+    TakenFromTheLiving,
     /// A POST left although no claim of it was committed.
     SentUnclaimed,
     /// The merchant's budget was charged for something else than a failure that was heard.
@@ -49,8 +52,18 @@ pub(super) fn breach(before: &State, step: Step, after: &State) -> Option<Breach
         }
         Step::Record(_, task) | Step::RecordUnheard(_, task) => {
             let (old, new) = (&before.rows[task.row], &after.rows[task.row]);
-            if old.token != Some(task.token) && old != new {
+            let is_late_acknowledgement = task.stage == Stage::Heard(Answer::Success)
+                && old.state == RowState::Pending
+                && old.token.is_none()
+                && old.sent == task.sent;
+            if old.token != Some(task.token) && old != new && !is_late_acknowledgement {
                 return Some(Breach::StaleTokenWrote);
+            }
+        }
+        Step::TakeOver(row) => {
+            let owner = before.owner(row);
+            if owner.is_some_and(|owner| !before.processes[owner].silent) {
+                return Some(Breach::TakenFromTheLiving);
             }
         }
         _ => {}

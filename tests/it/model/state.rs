@@ -18,13 +18,16 @@ pub(super) struct Row {
     pub(super) attempts: u8,
     /// The lease that stands.
     pub(super) token: Option<u8>,
-    /// The database's clock is past the lease.
-    pub(super) lapsed: bool,
+    /// The process that the token names, where it has not heard of its claim and lives.
+    pub(super) unheard_by: Option<usize>,
     /// Rows in the log of attempts.
     pub(super) logged: u8,
+    /// Leases that were given back without an attempt.
+    pub(super) released: u8,
+    /// Acknowledgements that were recorded after their lease was taken over.
+    pub(super) late: u8,
     /// Leases given out so far; the next token.
     pub(super) claims: u8,
-    pub(super) renewals: u8,
     /// POSTs that have left for the merchant.
     pub(super) sent: u8,
     /// The merchant has said SUCCESS.
@@ -50,8 +53,12 @@ pub(super) struct Task {
     pub(super) row: usize,
     pub(super) token: u8,
     pub(super) stage: Stage,
-    /// Lapsed by the holder's own clock, which counts from before it asked for the lease, and so
-    /// is never later than the database's.
+    /// The number of the attempt in the log.
+    pub(super) seq: u8,
+    /// POSTs that had left for the row when its own had.
+    pub(super) sent: u8,
+    /// Lapsed by the holder's own clock, which counts from before its last heartbeat was sent, and
+    /// so is never later than the others'. For good: others may have had the row in between.
     pub(super) lapsed: bool,
 }
 
@@ -66,6 +73,8 @@ pub(super) enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Process {
     pub(super) phase: Phase,
+    /// The others have not seen a heartbeat for so long that they take over what it has claimed.
+    pub(super) silent: bool,
     pub(super) tasks: Vec<Task>,
 }
 
@@ -91,6 +100,16 @@ impl State {
             .count()
     }
 
+    /// The process that the lease of a row belongs to; `None` if it has died.
+    pub(super) fn owner(&self, row: usize) -> Option<usize> {
+        let token = self.rows[row].token;
+        let mut processes = self.processes.iter();
+        let holds = |task: &Task| task.row == row && Some(task.token) == token;
+        processes
+            .position(|process| process.tasks.iter().any(holds))
+            .or(self.rows[row].unheard_by)
+    }
+
     /// No lease is held twice, not even a lapsed one.
     pub(super) fn no_lease_is_doubled(&self) -> bool {
         let mut tasks = self.processes.iter().flat_map(|process| &process.tasks);
@@ -111,15 +130,17 @@ impl State {
             };
             // A task that is gone has come further than any that is there.
             state
-                + i32::from(row.lapsed)
-                + 2 * i32::from(row.renewals)
+                + 2 * i32::from(row.released)
                 + 2 * i32::from(row.logged)
                 + 4 * i32::from(row.claims)
         });
-        let processes = self.processes.iter().map(|process| match process.phase {
-            Phase::Down => 0,
-            Phase::Starting => 1,
-            Phase::Running => 2,
+        let processes = self.processes.iter().map(|process| {
+            let phase = match process.phase {
+                Phase::Down => 0,
+                Phase::Starting => 1,
+                Phase::Running => 2,
+            };
+            phase - i32::from(process.silent)
         });
         let tasks = self.processes.iter().flat_map(|process| &process.tasks);
         let still_to_do = tasks.map(|task| match task.stage {
@@ -130,6 +151,7 @@ impl State {
         rows.chain(processes).sum::<i32>()
             + 3 * i32::from(self.crashes)
             + 3 * i32::from(self.resends)
+            + 2 * i32::from(self.stalls)
             - still_to_do.sum::<i32>()
     }
 
@@ -146,6 +168,16 @@ impl State {
         self.rows.sort_unstable();
         for process in &mut self.processes {
             process.tasks.sort_unstable();
+        }
+        let mut order: Vec<usize> = (0..self.processes.len()).collect();
+        order.sort_by_key(|process| &self.processes[*process]);
+        for owner in self
+            .rows
+            .iter_mut()
+            .filter_map(|row| row.unheard_by.as_mut())
+        {
+            let place = order.iter().position(|process| process == owner);
+            *owner = place.expect("it is some process");
         }
         self.processes.sort_unstable();
     }

@@ -3,7 +3,9 @@
 use callback_dispatcher::store::Origin;
 use serde_json::json;
 
-use super::{CLIENTS, Queue, Row, plain};
+use super::{CLIENTS, POSTGRES_SCHEMA, Queue, Row, plain};
+use crate::support::callback::insert;
+use crate::support::postgres::Server;
 use crate::support::table::rows;
 
 /// URL and origin.
@@ -81,4 +83,33 @@ fn a_given_origin_is_the_right_one() {
         queue.takes(client, &[given(right), set(right)]);
         queue.refuses(client, &[(set(wrong), words)]);
     }
+}
+
+/// As when logical replication or a restore brings the row.
+#[test]
+fn a_row_that_is_replicated_has_an_origin() {
+    let database = Server::shared().create_database();
+    database.sql(POSTGRES_SCHEMA);
+    let inserted = insert("https://merchant.example/notify", "1", &[]);
+    database.sql(&format!(
+        "SET session_replication_role = replica; {inserted}"
+    ));
+    let origin = database.value("SELECT origin FROM callback_queue");
+    assert_eq!(origin, "https://merchant.example");
+}
+
+#[test]
+fn an_amount_has_its_point_whatever_the_roles_strings_are() {
+    let database = Server::shared().create_database();
+    database.sql(&format!(
+        "SET standard_conforming_strings = off; {POSTGRES_SCHEMA}"
+    ));
+    let inserted = insert(
+        "https://merchant.example/notify",
+        "1",
+        &[("amount", "'1x50'")],
+    );
+    let complaint = database.try_sql(&inserted).expect_err("no decimal number");
+    let rule = "amount_is_decimal_with_at_most_two_decimals";
+    assert!(complaint.contains(rule), "{complaint}");
 }

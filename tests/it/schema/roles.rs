@@ -1,6 +1,10 @@
 //! Rights on PostgreSQL: with the grants at the end of the schema, a gateway and an operator can do
 //! what they have to, and no more. SQLite has no roles.
 
+use callback_dispatcher::domain::Timestamp;
+use callback_dispatcher::store::postgres::{self, PostgresCommands};
+use callback_dispatcher::store::{Action, Commands as _, NewCommand, Selectors};
+
 use super::POSTGRES_SCHEMA;
 use crate::support::callback::insert;
 use crate::support::postgres::{Database, Server};
@@ -112,6 +116,36 @@ fn an_operator_reads_and_asks_and_no_more() {
             "UPDATE callback_queue SET state = 'cancelled'",
         ],
     );
+}
+
+/// As the command line asks, by the operator's role.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_can_ask_for_every_command() {
+    let (_server, database) = queue_with(&grants());
+    let url = postgres::Database::parse(&database.url_as("operator")).expect("a good URL");
+    let commands = PostgresCommands::open(&url).await.expect("opened");
+    let app = Selectors {
+        app_id: Some("6".to_owned()),
+        ..Selectors::default()
+    };
+    for action in [
+        Action::Resend,
+        Action::Cancel,
+        Action::Pause,
+        Action::Resume,
+    ] {
+        let command = NewCommand {
+            action,
+            selectors: app.clone(),
+            include_acknowledged: false,
+            dry_run: false,
+            rate: None,
+            actor: "a".to_owned(),
+            reason: "r".to_owned(),
+        };
+        let asked = commands.submit(command, Timestamp::from_millis(1)).await;
+        asked.unwrap_or_else(|error| panic!("{action:?}: {error}"));
+    }
 }
 
 /// Whoever grants whole tables instead: the triggers need nothing else either.

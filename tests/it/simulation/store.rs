@@ -147,10 +147,7 @@ impl Queue for SimulatedQueue {
                 let since = (!error.is_perhaps_one_rows()).then(Stopwatch::start);
                 let records_fail = &mut self.world.lock().faults.records_fail;
                 *records_fail = since.map(|since| records_fail.unwrap_or(since));
-                return Err(Unrecorded {
-                    error,
-                    attempts: ended,
-                });
+                return Err(Unrecorded::all(error, ended));
             }
         };
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());

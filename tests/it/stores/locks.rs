@@ -7,7 +7,7 @@ use callback_dispatcher::domain::{Next, Outcome};
 use callback_dispatcher::store::postgres::FleetTiming;
 use callback_dispatcher::store::{
     AttemptKey, ClaimedCallback, CompletedAttempt, Lease, Queue, Recorded, RecordedAttempt,
-    Uncount, Unrecorded,
+    StoreError, Uncount, Unrecorded,
 };
 use tokio_postgres::NoTls;
 
@@ -152,23 +152,26 @@ async fn a_heartbeat_does_not_wait_for_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_is_valid_only_as_long_as_its_own_row_is_renewed() {
+async fn a_record_passes_over_rows_that_another_session_has_locked() {
     let backend = Backend::postgres();
-    let timing = FleetTiming {
-        heartbeat: Duration::from_millis(100),
-        lease: Duration::from_secs(6),
-        ..FleetTiming::default()
+    let queue = backend.queue().await;
+    let claimed = claims(&queue, 3).await;
+    let rival = Rival::begin(&backend).await;
+    rival.lock("2").await;
+    let attempts: Vec<CompletedAttempt> = claimed.into_iter().map(exhausted).collect();
+    let unrecorded = queue.record(attempts).await.expect_err("one is locked");
+    assert!(matches!(unrecorded.error, StoreError::Locked(_)));
+    let ids = |attempts: &[CompletedAttempt]| -> Vec<i64> {
+        let leases = attempts.iter().map(|attempt| &attempt.claimed.lease);
+        leases.map(|lease| lease.id().0).collect()
     };
-    let queue = backend.open_with("this test", timing).await;
-    let queue = queue.expect("opened");
-    let claimed = claims(&queue, 2).await;
-    let [second, first] = claimed.as_slice() else {
-        panic!("two were claimed");
-    };
-    backend.sql("UPDATE callback_queue SET lease_token = lease_token + 1 WHERE id = 1");
-    until("the first lease expires", async || !first.lease.is_valid()).await;
-    assert!(second.lease.is_valid(), "it was renewed");
-    let until = "SELECT leased_until > callback_now() + 3000 FROM callback_queue WHERE id = 2";
-    assert_eq!(backend.sql(until), "t");
+    assert_eq!(ids(&unrecorded.attempts), [2]);
+    let recorded = unrecorded.recorded.iter();
+    let recorded: Vec<_> = recorded.map(|it| (it.id.0, it.recorded)).collect();
+    assert_eq!(recorded, [(3, Recorded::Applied), (1, Recorded::Applied)]);
+    rival.commit().await;
+    assert!(applied(queue.record(unrecorded.attempts).await));
+    let ended = "SELECT count(*) FROM callback_queue WHERE state = 'exhausted' AND attempt_seq = 1";
+    assert_eq!(backend.sql(ended), "3");
     queue.close().await;
 }

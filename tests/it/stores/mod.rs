@@ -4,6 +4,7 @@ mod arriving;
 mod closing;
 mod commands;
 mod dump;
+mod leases;
 mod locks;
 mod months;
 mod queue;

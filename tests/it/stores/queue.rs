@@ -175,10 +175,12 @@ async fn released_callbacks_are_due_as_before(kind: StoreKind) {
 
 async fn callbacks_of_a_dead_dispatcher_are_interrupted_and_due(kind: StoreKind) {
     let backend = Backend::new(kind);
+    let dead = backend.queue().await;
+    enqueue(&*dead, &["a"], at(0)).await;
+    let claimed = claim_one(&*dead, at(1)).await;
+    dead.close().await;
+    drop(dead);
     let queue = backend.queue().await;
-    enqueue(&*queue, &["a"], at(0)).await;
-    let claimed = claim_one(&*queue, at(1)).await;
-    backend.sql("UPDATE callback_queue SET leased_until = 1");
     assert_eq!(queue.interrupt_in_flight(at(9)).await, Ok(1));
     let due = at(9).as_millis();
     assert_eq!(
@@ -188,14 +190,8 @@ async fn callbacks_of_a_dead_dispatcher_are_interrupted_and_due(kind: StoreKind)
     let log = "SELECT seq, outcome, counted, started_at FROM callback_attempt";
     let started = at(1).as_millis();
     assert_eq!(backend.sql(log), format!("1|interrupted|0|{started}"));
-    let late = record(
-        &*queue,
-        claimed,
-        Outcome::Acknowledged,
-        Next::Delivered,
-        at(1),
-    )
-    .await;
+    let next = Next::RetryAt(at(2));
+    let late = record(&*queue, claimed, Outcome::Timeout, next, at(1)).await;
     assert_eq!(late, Recorded::LeaseLost);
     assert_eq!(queue.interrupt_in_flight(at(9)).await, Ok(0));
     queue.close().await;

@@ -19,6 +19,8 @@ pub(crate) struct Proxy {
 
 #[derive(Default)]
 struct State {
+    /// Connections that are made from now on get no answer, nor does anything they send arrive.
+    is_frozen: AtomicBool,
     /// The next connection that has carried this text gets no more answers.
     swallows: Mutex<Option<&'static str>>,
     connections: Mutex<Vec<Arc<Passing>>>,
@@ -28,6 +30,8 @@ struct State {
 #[derive(Default)]
 struct Passing {
     is_muted: AtomicBool,
+    is_frozen: AtomicBool,
+    is_clogged: AtomicBool,
 }
 
 impl Proxy {
@@ -56,6 +60,13 @@ impl Proxy {
         }
     }
 
+    /// Of the connections that stand now, no answer is read any more, so that the server waits.
+    pub(crate) fn clog(&self) {
+        for passing in &*self.state.connections() {
+            passing.is_clogged.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// The next connection that sends something, and on which `text` was sent at any time, gets no
     /// more answers.
     pub(crate) fn swallow_the_answer_to(&self, text: &'static str) {
@@ -65,6 +76,14 @@ impl Proxy {
     /// Whether that has happened.
     pub(crate) fn has_swallowed(&self) -> bool {
         self.state.swallows.lock().expect("no panic").is_none()
+    }
+
+    /// Nothing passes any more on any connection, old or new, and none is closed or refused.
+    pub(crate) fn freeze(&self) {
+        self.state.is_frozen.store(true, Ordering::SeqCst);
+        for passing in &*self.state.connections() {
+            passing.is_frozen.store(true, Ordering::SeqCst);
+        }
     }
 }
 
@@ -91,6 +110,8 @@ async fn serve(listener: TcpListener, port: u16, state: Arc<State>) {
             continue;
         };
         let passing = Arc::<Passing>::default();
+        let is_frozen = state.is_frozen.load(Ordering::SeqCst);
+        passing.is_frozen.store(is_frozen, Ordering::SeqCst);
         state.connections().push(Arc::clone(&passing));
         let ((from_client, to_client), (from_server, to_server)) =
             (client.into_split(), server.into_split());
@@ -113,6 +134,9 @@ async fn requests(
     let mut buffer = vec![0; 64 * 1024];
     let mut seen = String::new();
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if passing.is_frozen.load(Ordering::SeqCst) {
+            continue;
+        }
         seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
         if state.swallows(&seen) {
             passing.is_muted.store(true, Ordering::SeqCst);
@@ -127,7 +151,11 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, passing: Arc<P
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = from.read(&mut buffer).await;
-        let is_kept_back = passing.is_muted.load(Ordering::SeqCst);
+        let is_kept_back =
+            passing.is_muted.load(Ordering::SeqCst) || passing.is_frozen.load(Ordering::SeqCst);
+        if passing.is_clogged.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         match read {
             // Who gets no answer is not told of an end either.
             Ok(0) | Err(_) if is_kept_back => std::future::pending().await,

@@ -4,4 +4,9 @@
 //! Nothing may be lost, and nothing that a merchant has acknowledged may be sent again.
 
 mod answers;
+mod clocks;
+mod hosts;
+mod locks;
+mod records;
+mod stalls;
 mod world;

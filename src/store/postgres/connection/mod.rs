@@ -4,10 +4,14 @@
 //! verified: by the system's roots, or by those of `sslrootcert` alone. libpq's `require` accepts any
 //! certificate, and its `prefer` falls back to plaintext; both would give the password to an impostor.
 //!
+//! Of several hosts the first that answers is used (see `hosts`).
+//!
 //! Nothing is waited for without a deadline of ours, see [`Lent`]. What a dispatcher waits for takes
 //! less time than its leases are valid.
 
+mod hosts;
 mod lent;
+mod parameters;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,23 +19,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use url::form_urlencoded;
 
 use super::error::{cause, store_error};
 use crate::store::{OpenError, StoreError};
 
+use hosts::Hosts;
 pub(super) use lent::Lent;
+use parameters::Parameters;
 
-/// Until a connection stands.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an address is tried, unless the URL has a `connect_timeout`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a connection for notifications is waited for.
+const LISTENER_WAIT: Duration = Duration::from_secs(6);
 
 /// After so long without an answer to what was sent, a connection is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -43,6 +51,8 @@ const SESSION: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "5s"),
     ("timezone", "UTC"),
+    // With `off`, a backslash in a rule of the schema would be lost.
+    ("standard_conforming_strings", "on"),
     ("client_min_messages", "warning"),
 ];
 
@@ -116,10 +126,15 @@ impl User {
     }
 
     /// All of a session's settings, in one statement.
-    fn set_up(self) -> String {
+    pub(super) fn set_up(self) -> String {
         let settings = SESSION.iter().chain(self.settings()).chain(self.plans());
         let each = settings.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
-        format!("SELECT {}", each.collect::<Vec<_>>().join(", "))
+        let settings = each.collect::<Vec<_>>().join(", ");
+        // Only newer servers have this one: a connection may have nothing to do for long.
+        format!(
+            "SELECT {settings};
+             SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+        )
     }
 
     const fn connections_max(self) -> usize {
@@ -144,6 +159,17 @@ pub enum UrlError {
         /// Why.
         reason: String,
     },
+    /// A client certificate is unusable.
+    #[error("sslcert and sslkey: {0}; both must be PEM, and each needs the other")]
+    ClientCertificate(String),
+    /// A parameter has a value that libpq knows and we do not.
+    #[error("{parameter} has a value that is not supported; supported are {supported}")]
+    Unsupported {
+        /// The parameter.
+        parameter: &'static str,
+        /// The values that are.
+        supported: &'static str,
+    },
     /// There is no way to verify a server.
     #[error("TLS can't be set up: {0}; install ca-certificates or name sslrootcert")]
     Tls(String),
@@ -153,7 +179,7 @@ pub enum UrlError {
 #[derive(Clone)]
 pub struct Database {
     config: Config,
-    tls: MakeRustlsConnect,
+    hosts: Hosts,
     name: Arc<str>,
 }
 
@@ -165,14 +191,15 @@ impl fmt::Debug for Database {
 
 impl Database {
     /// Reads `postgres://…`, with libpq's parameters as far as tokio-postgres knows them, and
-    /// `sslrootcert`.
+    /// `sslrootcert`, `sslcert` and `sslkey`.
     ///
     /// # Errors
     ///
     /// What is wrong with it, without quoting it.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let unreadable = |reason: &dyn fmt::Display| UrlError::Unreadable(reason.to_string());
-        let (text, roots) = take_parameter(text, "sslrootcert");
+        let mut text = text.to_owned();
+        let parameters = Parameters::take(&mut text)?;
         let mut config: Config = text
             .parse()
             .map_err(|error: tokio_postgres::Error| unreadable(&cause(&error)))?;
@@ -181,6 +208,12 @@ impl Database {
         }
         if config.get_dbname().is_none() {
             return Err(unreadable(&"no database"));
+        }
+        if let Some(mode) = parameters.ssl_mode {
+            config.ssl_mode(mode);
+        }
+        if let Some(attrs) = parameters.target_session_attrs {
+            config.target_session_attrs(attrs);
         }
         // Also what tokio-postgres assumes if the URL says nothing.
         if config.get_ssl_mode() == SslMode::Prefer {
@@ -194,15 +227,21 @@ impl Database {
         if config.get_application_name().is_none() {
             config.application_name("callback-dispatcher");
         }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
         config
-            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(SILENCE_MAX)
             .keepalives_idle(SILENCE_MAX / 2)
             .keepalives_interval(SILENCE_MAX / 4)
             .keepalives_retries(2);
-        let tls = MakeRustlsConnect::new(tls(roots.map(PathBuf::from).as_deref(), &config)?);
+        let hosts = Hosts::of(&config, MakeRustlsConnect::new(tls(&parameters, &config)?));
         let name = name(&config).into();
-        Ok(Self { config, tls, name })
+        Ok(Self {
+            config,
+            hosts,
+            name,
+        })
     }
 
     /// The database for people: no user, no password.
@@ -215,7 +254,7 @@ impl Database {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
+        let manager = Manager::from_connect(self.config.clone(), self.hosts.clone(), recycling);
         let inner = deadpool_postgres::Pool::builder(manager)
             .max_size(user.connections_max())
             .runtime(deadpool_postgres::Runtime::Tokio1)
@@ -233,12 +272,11 @@ impl Database {
         Pool { inner, user }
     }
 
-    /// One connection past the pools, for notifications.
+    /// One connection past the pools, for notifications, set up as those are.
     pub(super) async fn connect(&self) -> Result<(tokio_postgres::Client, Connection), StoreError> {
-        let connecting = self.config.connect(self.tls.clone());
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        match tokio::time::timeout(LISTENER_WAIT, self.hosts.connect()).await {
             Ok(connected) => connected.map_err(|error| store_error(&error)),
-            Err(_) => Err(lent::no_answer(CONNECT_TIMEOUT)),
+            Err(_) => Err(lent::no_answer(LISTENER_WAIT)),
         }
     }
 
@@ -296,28 +334,6 @@ impl Pool {
     }
 }
 
-/// Takes `parameter` out of a URL's query: tokio-postgres does not know it. All else stays as it is
-/// written.
-fn take_parameter(text: &str, parameter: &str) -> (String, Option<String>) {
-    // There may be a question mark in the password.
-    let password_end = text.find('@').unwrap_or_default();
-    let Some(question_mark) = text[password_end..].find('?') else {
-        return (text.to_owned(), None);
-    };
-    let (address, query) = text.split_at(password_end + question_mark);
-    let (taken, others): (Vec<&str>, Vec<&str>) = query[1..]
-        .split('&')
-        .partition(|pair| pair.split('=').next() == Some(parameter));
-    let value = taken
-        .last()
-        .and_then(|pair| form_urlencoded::parse(pair.as_bytes()).next())
-        .map(|(_, value)| value.into_owned());
-    match others.is_empty() {
-        true => (address.to_owned(), value),
-        false => (format!("{address}?{}", others.join("&")), value),
-    }
-}
-
 fn is_this_host(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
@@ -345,13 +361,13 @@ fn name(config: &Config) -> String {
     format!("postgres://{}/{database}", hosts.join(","))
 }
 
-fn tls(roots: Option<&Path>, config: &Config) -> Result<ClientConfig, UrlError> {
+fn tls(parameters: &Parameters, config: &Config) -> Result<ClientConfig, UrlError> {
     let setup = |error: rustls::Error| UrlError::Tls(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(setup)?;
-    let builder = match roots {
+    let builder = match parameters.sslrootcert.as_deref() {
         Some(path) => builder.with_root_certificates(read_roots(path)?),
         // Never asked.
         None if config.get_ssl_mode() == SslMode::Disable => {
@@ -359,7 +375,18 @@ fn tls(roots: Option<&Path>, config: &Config) -> Result<ClientConfig, UrlError> 
         }
         None => builder.with_platform_verifier().map_err(setup)?,
     };
-    Ok(builder.with_no_client_auth())
+    let (certificate, key) = match (&parameters.sslcert, &parameters.sslkey) {
+        (None, None) => return Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(key)) => (certificate, key),
+        _ => return Err(UrlError::ClientCertificate("one is missing".to_owned())),
+    };
+    let fault = |error: &dyn fmt::Display| UrlError::ClientCertificate(error.to_string());
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| fault(&error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(&error))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| fault(&error))
 }
 
 fn read_roots(path: &Path) -> Result<RootCertStore, UrlError> {

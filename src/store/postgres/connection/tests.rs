@@ -1,4 +1,6 @@
+use super::parameters::take_parameter;
 use super::*;
+use tokio_postgres::config::TargetSessionAttrs;
 
 #[test]
 fn a_name_has_no_user_and_no_password() {
@@ -54,6 +56,34 @@ fn a_server_elsewhere_is_spoken_to_in_tls_unless_the_url_says_otherwise() {
     ] {
         let database = Database::parse(text).expect(text);
         assert_eq!(database.config.get_ssl_mode(), mode, "{text}");
+    }
+}
+
+#[test]
+fn parameters_are_read_as_libpq_has_them_or_the_supported_ones_are_named() {
+    let text = "postgres://u:p@one:5433,two:5434/q?sslmode=verify-full&target_session_attrs=primary\
+        &options=-c%20search_path%3Dcallbacks%20-c geqo=off&connect_timeout=1";
+    let database = Database::parse(text).expect(text);
+    assert_eq!(database.name(), "postgres://one:5433,two:5434/q");
+    let config = &database.config;
+    assert_eq!(config.get_ssl_mode(), SslMode::Require);
+    let attrs = config.get_target_session_attrs();
+    assert_eq!(attrs, TargetSessionAttrs::ReadWrite);
+    let options = "-c search_path=callbacks -c geqo=off";
+    assert_eq!(config.get_options(), Some(options));
+    let timeout = config.get_connect_timeout().copied();
+    assert_eq!(timeout, Some(Duration::from_secs(1)));
+    for (parameter, words) in [
+        ("sslmode=verify-ca", "verify-full"),
+        ("sslmode=allow", "verify-full"),
+        ("target_session_attrs=standby", "primary"),
+        ("sslcert=/nowhere.pem", "one is missing"),
+        ("passfile=/hunter2", "unknown option `passfile`"),
+    ] {
+        let error = Database::parse(&format!("postgres://u@db/q?{parameter}"));
+        let error = error.expect_err(parameter).to_string();
+        assert!(error.contains(words), "{parameter}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }
 

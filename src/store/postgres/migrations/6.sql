@@ -151,6 +151,8 @@ BEGIN
 END $$;
 
 ALTER TRIGGER callback_queue_fills_in_whom_it_goes_to ON callback_queue RENAME TO callback_queue_set_origin;
+-- Also for rows that logical replication brings, which would have no origin and never be sent.
+ALTER TABLE callback_queue ENABLE ALWAYS TRIGGER callback_queue_set_origin;
 ALTER TRIGGER callback_queue_keeps_whom_it_goes_to ON callback_queue RENAME TO callback_queue_keep_origin;
 CREATE TRIGGER callback_queue_id_is_positive
 BEFORE INSERT ON callback_queue FOR EACH ROW
