@@ -42,6 +42,7 @@ impl<T> Scheduler<T> {
         let queue = &mut self.endpoints[id];
         queue.completed += 1;
         queue.last_completion = limits.at.steady;
+        queue.has_answered |= matches!(signal, Signal::Answered | Signal::Throttled(_));
         let class = match limits.at.steady.saturating_sub(since) > SLOW_AFTER {
             true => LatencyClass::Slow,
             false => LatencyClass::Fast,

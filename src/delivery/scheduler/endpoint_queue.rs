@@ -48,6 +48,8 @@ pub(super) struct EndpointQueue<T> {
     pub(super) completed: usize,
     /// When the last one did, by the steady clock.
     pub(super) last_completion: Duration,
+    /// Whether it has ever answered.
+    pub(super) has_answered: bool,
     /// Whether it stands in the queue for slots, or waits for its origin or its app to have one.
     pub(super) is_offered: bool,
     /// Whether an entry stands in the ready queue of each class, stale or not.
@@ -66,6 +68,7 @@ impl<T> EndpointQueue<T> {
             load: Load::NOTHING,
             completed: 0,
             last_completion: Duration::ZERO,
+            has_answered: false,
             is_offered: false,
             is_queued: [false; LatencyClass::ALL.len()],
             is_listed_as_blocked: false,

@@ -31,7 +31,10 @@ impl<T> Scheduler<T> {
         let ahead = limits.ahead(self.completed);
         self.completed = 0;
         let all_ready: usize = self.ready.iter().map(RoundRobin::len).sum();
-        let mut requests = Vec::new();
+        let mut requests = match limits.is_probing {
+            true => self.probes_of_the_known(limits),
+            false => Vec::new(),
+        };
         for class in LatencyClass::ALL {
             let of_this = self.ready[class as usize].len();
             // As many of them as they are among all, so that no class crowds out the others.
@@ -61,6 +64,28 @@ impl<T> Scheduler<T> {
                     self.ready[class as usize].push(app, id);
                 }
             }
+        }
+        requests
+    }
+
+    /// To find out whether an outage is over: half of the free slots are for endpoints that have answered before.
+    fn probes_of_the_known(&mut self, limits: Limits) -> Vec<ClaimRequest> {
+        let most = self.load.left(0, limits).div_ceil(2);
+        let ready = LatencyClass::ALL.into_iter().flat_map(|class| {
+            let ids = self.ready[class as usize].ids();
+            ids.map(move |id| (class, id))
+        });
+        let is_known = |&(class, id): &(LatencyClass, Id)| {
+            let queue = &self.endpoints[id];
+            let is_ready = queue.state == QueueState::Ready && self.endpoints.class(id) == class;
+            is_ready && queue.has_answered
+        };
+        let known: Vec<_> = ready.filter(is_known).take(most).collect();
+        let mut requests = Vec::new();
+        for (class, id) in known {
+            self.ready[class as usize].remove(self.endpoints[id].app, id);
+            self.endpoints[id].is_queued[class as usize] = false;
+            requests.extend(self.request(id, class, 0, limits, requests.len()));
         }
         requests
     }

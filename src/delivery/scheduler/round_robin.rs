@@ -34,6 +34,12 @@ impl RoundRobin {
         self.apps.iter().copied().any(is_so)
     }
 
+    /// All that wait, app by app.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Id> {
+        let lines = self.apps.iter().filter_map(|app| self.endpoints.get(app));
+        lines.flatten().copied()
+    }
+
     /// The last in its app's line.
     pub(super) fn push(&mut self, app: App, id: Id) {
         let line = self.endpoints.entry(app).or_default();

@@ -108,6 +108,30 @@ fn probes_of_an_outage_are_limited_by_the_ceilings_alone() {
 }
 
 #[test]
+fn half_of_the_probes_of_an_outage_go_where_answers_came_from_before() {
+    let mut scheduler = proven(&["known@1", "known@2", "known@3", "known@4", "known@5"]);
+    let limits = Limits {
+        in_flight_per_origin: 1,
+        is_probing: true,
+        ..at(100)
+    };
+    for origin in 10..40 {
+        due(&mut scheduler, &[&format!("a@{origin}")], limits);
+    }
+    for origin in 1..=5 {
+        due(&mut scheduler, &[&format!("known@{origin}")], limits);
+    }
+    let planned = plan(&mut scheduler, limits);
+    let known = planned.iter().filter(|(name, _)| name.starts_with("known"));
+    assert_eq!(planned.len(), 8, "{planned:?}");
+    assert!(known.count() >= 4, "{planned:?}");
+    assert!(
+        planned.iter().any(|(name, _)| name.starts_with('a')),
+        "{planned:?}"
+    );
+}
+
+#[test]
 fn an_attempt_in_flight_for_long_makes_its_origin_slow() {
     let mut scheduler = proven(&["a@1", "b@1"]);
     due(&mut scheduler, &["a@1"], at(100));
