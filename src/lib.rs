@@ -9,10 +9,11 @@
 //! 4. [`delivery`]: from a due row to a recorded outcome.
 //! 5. [`reconciliation`]: proof that no callback was left out.
 //! 6. [`housekeeping`]: what has to be done now and then.
-//! 7. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`], [`diagnosis`]: what
+//! 7. [`health`]: what needs a person.
+//! 8. [`config`], [`telemetry`], [`admin`], [`merchant`], [`explanation`], [`diagnosis`]: what
 //!    surrounds it.
-//! 8. [`service`]: all of it put together.
-//! 9. [`cli`]: the commands.
+//! 9. [`service`]: all of it put together.
+//! 10. [`cli`]: the commands.
 //!
 //! Beneath them all, and in test builds alone: `failpoint`, places to crash at.
 
@@ -25,6 +26,7 @@ pub mod diagnosis;
 pub mod domain;
 pub mod explanation;
 mod failpoint;
+pub mod health;
 pub mod housekeeping;
 pub mod merchant;
 pub mod reconciliation;

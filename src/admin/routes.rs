@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::BoxFuture;
 
-use super::Beat;
+use super::{Beat, History};
 use crate::clock::SharedClock;
+use crate::health::{Trouble, TroubleKind};
 use crate::store::StoreError;
 use crate::telemetry::{Metrics, OPENMETRICS_CONTENT_TYPE};
 
@@ -38,6 +39,8 @@ pub struct AdminState {
     pub beat: Arc<Beat>,
     /// Asked by `/readyz`.
     pub keys: KeysCheck,
+    /// Knows of a queue that is not the one that the settings name.
+    pub history: Arc<History>,
 }
 
 impl fmt::Debug for AdminState {
@@ -75,6 +78,11 @@ async fn readyz(State(state): State<AdminState>) -> Response {
     if let Err(fault) = (state.keys)() {
         faults.push(format!("no keys: {fault}"));
     }
+    let troubles = state.history.troubles(&state.beat, state.clock.now());
+    let of_queue =
+        |trouble: &Trouble| matches!(trouble.kind, TroubleKind::Queue | TroubleKind::Commits);
+    let of_queue = troubles.into_iter().filter(of_queue);
+    faults.extend(of_queue.map(|trouble| trouble.text));
     answer(&faults)
 }
 

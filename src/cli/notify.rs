@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::domain::visible;
+use crate::health::Trouble;
+
 /// The queue is open and the dispatcher runs.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("dispatching")]);
@@ -13,6 +16,16 @@ pub(super) fn ready() {
 pub(super) fn reload_refused() {
     let status = "dispatching; the last reload was refused, see the log";
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// What `systemctl status` says of a dispatcher that runs.
+pub(super) fn status(troubles: &[Trouble]) {
+    let status = match troubles {
+        [] => "dispatching".to_owned(),
+        [only] => format!("dispatching; {}", only.text),
+        [first, rest @ ..] => format!("dispatching; {} (and {} more)", first.text, rest.len()),
+    };
+    tell(&[NotifyState::Status(&visible(&status))]);
 }
 
 /// A reload has begun; [`ready`] or [`reload_refused`] ends it. systemd 252 knows no `Type=notify-reload`, so the unit

@@ -35,16 +35,23 @@ pub(super) fn inspect<T, F: Future<Output = Result<T, Failure>>>(
 ) -> Result<T, Failure> {
     let settings = Settings::load(inputs)?;
     block_on(async {
-        let answer = ask(service::inspection(&settings.store.url).await?).await?;
-        say_if_nothing_is_sent(&settings.store.url).await;
+        let inspection = service::inspection(&settings.store.url).await?;
+        let answer = ask(Arc::clone(&inspection)).await?;
+        say_if_nothing_is_sent(&settings.store.url, &*inspection).await;
         Ok(answer)
     })
 }
 
-/// Says on standard error if no dispatcher works on the queue: what the answer calls due is not sent
-/// then.
-pub(super) async fn say_if_nothing_is_sent(url: &StoreUrl) {
-    if service::has_dispatcher(url).await == Some(false) {
+/// Says on standard error which queue was asked, if it has moved elsewhere, and if no dispatcher works on
+/// it: what the answer calls due is not sent then.
+pub(super) async fn say_if_nothing_is_sent(url: &StoreUrl, inspection: &dyn Inspection) {
+    if let Ok(Some(displaced)) = inspection.displaced().await {
+        let _ = writeln!(
+            anstream::stderr(),
+            "note: {} was asked: {displaced}",
+            url.name()
+        );
+    } else if service::has_dispatcher(url).await == Some(false) {
         let _ = writeln!(
             anstream::stderr(),
             "note: no dispatcher works on {}; nothing is sent until one is started",

@@ -73,7 +73,10 @@ async fn serve(configuration: Configuration, inputs: &Inputs, log: &LogHandle) -
                 }
             }
             Event::Beat => match service.fault() {
-                None => notify::watchdog(),
+                None => {
+                    notify::watchdog();
+                    notify::status(&service.troubles());
+                }
                 // systemd will end us; the log says why.
                 Some(fault) => tracing::error!(fault, "the dispatcher is stuck"),
             },

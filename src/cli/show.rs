@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         let (inspection, commands) = (inspection.as_ref(), commands.as_ref());
         let now = SystemClock.now();
         let reports = CallbackReport::find(inspection, commands, order, convention, now).await?;
-        queue::say_if_nothing_is_sent(&settings.store.url).await;
+        queue::say_if_nothing_is_sent(&settings.store.url, inspection).await;
         Ok(reports)
     })?;
     if reports.is_empty() {

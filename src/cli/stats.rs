@@ -11,8 +11,10 @@ use super::queue::inspect;
 use super::table;
 use super::watch::WatchArguments;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Inputs;
+use crate::config::{Inputs, Settings, StoreUrl};
 use crate::domain::{Timestamp, visible};
+use crate::health::{Trouble, TroubleKind, troubles};
+use crate::service;
 use crate::store::{Inspection, MerchantRow, Pause, ShownState};
 
 #[derive(Debug, clap::Args)]
@@ -26,6 +28,10 @@ pub(super) struct Arguments {
 
 #[derive(Serialize)]
 struct Numbers {
+    /// The queue that was asked.
+    queue: String,
+    /// What needs a person, the most urgent first.
+    health: Vec<Trouble>,
     depth: std::collections::BTreeMap<&'static str, u64>,
     oldest_due: Option<Timestamp>,
     oldest_due_seconds: u64,
@@ -40,11 +46,25 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
 }
 
 fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<(), Failure> {
-    let numbers = inspect(inputs, count)?;
+    let url = Settings::load(inputs)?.store.url;
+    let numbers = inspect(inputs, async move |queue| count(queue, &url).await)?;
     if arguments.json {
         json::print(out, &numbers)?;
         return Ok(());
     }
+    writeln!(out, "queue: {}", visible(&numbers.queue))?;
+    if numbers.health.is_empty() {
+        writeln!(out, "nothing needs a person")?;
+    }
+    for trouble in &numbers.health {
+        let word = if trouble.kind.is_bad() {
+            "trouble"
+        } else {
+            "note"
+        };
+        writeln!(out, "{word}: {}", visible(&trouble.text))?;
+    }
+    writeln!(out)?;
     let depth = ShownState::ALL.map(|state| {
         let count = numbers
             .depth
@@ -75,24 +95,24 @@ fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<
         "mean lag",
     ];
     table::print(out, header, numbers.merchants.iter().map(merchant))?;
-    for pause in &numbers.paused {
-        writeln!(
-            out,
-            "paused: {} {} since {} by {}: {}",
-            pause.scope,
-            visible(&pause.name),
-            pause.since,
-            visible(&pause.actor),
-            visible(&pause.reason)
-        )?;
-    }
     Ok(())
 }
 
-async fn count(queue: Arc<dyn Inspection>) -> Result<Numbers, Failure> {
+async fn count(queue: Arc<dyn Inspection>, url: &StoreUrl) -> Result<Numbers, Failure> {
     let stats = queue.stats().await?;
     let now = SystemClock.now();
+    let mut health = Vec::new();
+    if let Some(displaced) = queue.displaced().await? {
+        health.push(Trouble::at_home(TroubleKind::Queue, displaced));
+    }
+    if service::has_dispatcher(url).await == Some(false) {
+        let text = "no dispatcher works on this queue; nothing is sent until one is started";
+        health.push(Trouble::at_home(TroubleKind::Dispatcher, text));
+    }
+    health.extend(troubles(&queue.troubled(now).await?, &stats.paused, now));
     Ok(Numbers {
+        queue: url.name(),
+        health,
         depth: stats
             .depth
             .iter()

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::admin::History;
+use crate::admin::{Beat, History};
+use crate::clock::SharedClock;
 use crate::domain::Timestamp;
 use crate::housekeeping::StatsSink;
-use crate::store::Stats;
+use crate::store::{Stats, TroubledEndpoint};
 use crate::telemetry::Metrics;
 
 /// Hands each count to the metrics and to the console's plots.
@@ -13,6 +14,8 @@ use crate::telemetry::Metrics;
 pub(super) struct StatsRecipients {
     pub(super) metrics: Arc<Metrics>,
     pub(super) history: Arc<History>,
+    pub(super) beat: Arc<Beat>,
+    pub(super) clock: SharedClock,
 }
 
 impl StatsSink for StatsRecipients {
@@ -24,6 +27,18 @@ impl StatsSink for StatsRecipients {
     fn oldest_due_measured(&self, due: Option<Timestamp>) {
         self.metrics.set_oldest_due(due);
         self.history.oldest_due_measured(due);
+    }
+
+    fn troubled_found(&self, troubled: Vec<TroubledEndpoint>) {
+        self.history.troubled_found(troubled);
+        let troubles = self.history.troubles(&self.beat, self.clock.now());
+        self.metrics.set_troubles(&troubles);
+    }
+
+    fn displaced_found(&self, displaced: Option<String>) {
+        self.history.displaced_found(displaced);
+        let troubles = self.history.troubles(&self.beat, self.clock.now());
+        self.metrics.set_troubles(&troubles);
     }
 
     fn wal_measured(&self, bytes: u64) {

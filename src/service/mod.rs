@@ -30,6 +30,7 @@ use crate::delivery::transport::{
 };
 use crate::delivery::{DeliveryPolicy, Dispatcher, Observer};
 use crate::domain::Keyring;
+use crate::health::Trouble;
 use crate::housekeeping::{
     Closing, Housekeeping, HousekeepingError, HousekeepingJob, Maintenance, Pruning, Statistics,
 };
@@ -83,6 +84,7 @@ pub struct Service {
     /// The token that the console accepts.
     console_token: watch::Sender<Option<Token>>,
     beat: Arc<Beat>,
+    history: Arc<History>,
     metrics: Arc<Metrics>,
     terms: watch::Sender<Arc<DeliveryPolicy>>,
     stop: watch::Sender<bool>,
@@ -116,14 +118,14 @@ impl Service {
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
         metrics.started(clock.now());
         let url = &settings.store.url;
-        let handles = StoreHandles::open(url, clock.now(), Arc::clone(&metrics) as _).await?;
+        let handles = StoreHandles::open(url, clock.now(), metrics.commit_observer()).await?;
         let StoreHandles {
             queue,
             inspection,
             commands,
             chain,
         } = handles;
-        let beat = Arc::new(Beat::default());
+        let beat = Arc::new(Beat::new(metrics.commits()));
         let history = Arc::new(History::new(clock.now()));
         let (console_token, shown_token) = watch::channel(console_token);
         let (stop, stopping) = watch::channel(false);
@@ -136,6 +138,7 @@ impl Service {
                     store: store_probe(&queue),
                     beat: Arc::clone(&beat),
                     keys: keys_check(under.clone()),
+                    history: Arc::clone(&history),
                 };
                 let console = Console::new(ConsoleParts {
                     inspection: stores::inspection(url).await?,
@@ -160,6 +163,8 @@ impl Service {
         let counts = StatsRecipients {
             metrics: Arc::clone(&metrics),
             history: Arc::clone(&history),
+            beat: Arc::clone(&beat),
+            clock: Arc::clone(&clock),
         };
         let jobs: Vec<Arc<dyn HousekeepingJob>> = vec![
             Arc::new(Closing {
@@ -181,7 +186,7 @@ impl Service {
         let mut observers: Vec<Arc<dyn Observer>> = vec![
             Arc::clone(&metrics) as Arc<dyn Observer>,
             Arc::clone(&beat) as Arc<dyn Observer>,
-            history,
+            Arc::clone(&history) as Arc<dyn Observer>,
             Arc::new(AttemptLog::new(log_format(&settings))),
         ];
         let traces = settings.tracing.otlp_endpoint.as_ref().map(|endpoint| {
@@ -200,6 +205,7 @@ impl Service {
             commands,
             console_token,
             beat,
+            history,
             metrics,
             terms,
             stop,
@@ -234,6 +240,11 @@ impl Service {
     /// Why the loop is not alive; `None` if it is.
     pub fn fault(&self) -> Option<String> {
         self.beat.fault()
+    }
+
+    /// Everything that needs a person, the most urgent first.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.history.troubles(&self.beat, self.clock.now())
     }
 
     /// Returns when the dispatcher has ended by itself, which only a broken store makes it do.

@@ -25,6 +25,7 @@ impl Service {
     /// Takes note of a reload that was refused.
     pub fn reload_refused(&self) {
         self.metrics.reload_refused();
+        self.history.reloaded(Some(self.clock.now()));
     }
 
     /// Takes up `configuration`: attempts that begin from now on are made under it, those in
@@ -46,6 +47,7 @@ impl Service {
         self.terms.send_replace(Arc::new(terms));
         self.console_token.send_replace(console_token);
         self.metrics.configured(self.clock.now());
+        self.history.reloaded(None);
         let unchanged = needs_restart(&self.settings, &settings);
         Ok(unchanged)
     }

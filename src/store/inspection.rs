@@ -5,7 +5,9 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{AttemptRow, CallbackRow, Filter, ListPage, Pause, ShownState, StoreError};
+use super::{
+    AttemptRow, CallbackRow, Filter, ListPage, Pause, ShownState, StoreError, TroubledEndpoint,
+};
 use crate::domain::{CallbackId, Timestamp};
 
 /// One row of the view `merchant_health`.
@@ -65,6 +67,14 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
 
     /// When the delivered callback that finished first did so. Costs one lookup.
     async fn first_delivered(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Endpoints that may need a person, as of `now`; at most [`TROUBLED_MAX`](super::TROUBLED_MAX). Costs
+    /// a walk along all that waits and what was given up in a day.
+    async fn troubled(&self, now: Timestamp) -> Result<Vec<TroubledEndpoint>, StoreError>;
+
+    /// Why this is not the queue any more: it has moved to another database, or another file stands in
+    /// its place. `None`: it is.
+    async fn displaced(&self) -> Result<Option<String>, StoreError>;
 
     /// What is paused.
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError>;

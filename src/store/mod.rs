@@ -36,6 +36,7 @@ mod session;
 mod shown;
 pub mod sqlite;
 pub mod transfer;
+mod troubled;
 mod uncount;
 
 use std::fmt;
@@ -59,6 +60,7 @@ pub use lease::{Lease, LeaseDeadline, Unrecorded, Unreleased};
 pub use listing::{Cursor, Filter, ListPage, ListedCallback};
 pub use observer::{CommitObserver, Unobserved};
 pub use shown::{AttemptRow, CallbackRow, ShownState};
+pub use troubled::{TROUBLED_MAX, TroubledEndpoint};
 
 /// What other processes have committed since the last look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

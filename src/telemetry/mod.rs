@@ -11,6 +11,7 @@
 //! Neither a label nor a log line holds a secret, a body, or the path or query of a URL.
 
 mod attempt_log;
+mod commits;
 mod histogram;
 mod log;
 mod metrics;
@@ -21,6 +22,7 @@ mod stderr;
 mod traces;
 
 pub use attempt_log::{ATTEMPT_TARGET, AttemptLog};
+pub use commits::Commits;
 pub use log::{LogError, LogFormat, LogHandle, check_log, start_log};
 pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE};
 pub use observers::Observers;

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::clock::Stopwatch;
 use crate::domain::Timestamp;
+use crate::health::{Trouble, TroubleKind, troubles};
 use crate::store::{Inspection, MerchantRow, StoreError};
 
 /// Fresher than this nobody needs it.
@@ -21,9 +22,16 @@ const REST: u32 = 20;
 #[derive(Debug, Default)]
 pub(super) struct Health(Mutex<Option<Walk>>);
 
+/// A merchant, with the most urgent kind of trouble that its callbacks have.
+#[derive(Clone, Debug)]
+pub(super) struct Merchant {
+    pub(super) row: MerchantRow,
+    pub(super) trouble: Option<TroubleKind>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
-    pub(super) merchants: Arc<[MerchantRow]>,
+    pub(super) merchants: Arc<[Merchant]>,
     pub(super) ended_at: Timestamp,
     ended: Stopwatch,
     took: Duration,
@@ -43,7 +51,24 @@ impl Health {
             return Ok(walk.clone());
         }
         let stopwatch = Stopwatch::start();
-        let mut merchants = inspection.merchants().await?;
+        let moment = now();
+        let troubled = inspection.troubled(moment).await?;
+        let pauses = inspection.pauses().await?;
+        let troubles = troubles(&troubled, &pauses, moment);
+        let with_trouble = |row: MerchantRow| {
+            let own = |trouble: &&Trouble| match (&trouble.app_id, &trouble.origin) {
+                (Some(app_id), _) => *app_id == row.app_id,
+                (None, Some(origin)) => troubled.iter().any(|endpoint| {
+                    endpoint.app_id.as_text() == row.app_id && endpoint.origin.as_text() == *origin
+                }),
+                (None, None) => false,
+            };
+            // The most urgent ones come first.
+            let trouble = troubles.iter().find(own).map(|trouble| trouble.kind);
+            Merchant { row, trouble }
+        };
+        let rows = inspection.merchants().await?.into_iter();
+        let mut merchants: Vec<Merchant> = rows.map(with_trouble).collect();
         merchants.sort_by_key(urgency);
         let walk = Walk {
             merchants: merchants.into(),
@@ -56,12 +81,14 @@ impl Health {
     }
 }
 
-/// Those whose callbacks are given up first, then those that are being tried again.
-fn urgency(merchant: &MerchantRow) -> (Reverse<i64>, Reverse<i64>, Reverse<i64>, String) {
+/// Those in the most urgent trouble first, then those whose callbacks are being tried again.
+fn urgency(merchant: &Merchant) -> (bool, Option<TroubleKind>, [Reverse<i64>; 3], String) {
+    let row = &merchant.row;
+    let counts = [row.exhausted_24h, row.retrying, row.pending].map(Reverse);
     (
-        Reverse(merchant.exhausted_24h),
-        Reverse(merchant.retrying),
-        Reverse(merchant.pending),
-        merchant.app_id.clone(),
+        merchant.trouble.is_none(),
+        merchant.trouble,
+        counts,
+        row.app_id.clone(),
     )
 }

@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::health::Merchant;
 use super::page::{ErrorPage, Page, Section};
 use super::state::{Console, RequestContext};
 use super::text::{Moment, Untrusted, duration, number};
 use super::{paths, show};
 use crate::domain::Timestamp;
-use crate::store::MerchantRow;
+use crate::health::TroubleKind;
 
 pub(super) async fn show(
     State(console): State<Console>,
@@ -40,7 +41,7 @@ pub(super) async fn show(
     Ok(page.ok(&context))
 }
 
-fn table(merchants: &[MerchantRow], now: Timestamp) -> Markup {
+fn table(merchants: &[Merchant], now: Timestamp) -> Markup {
     let caption = "By app: what waits now, and what ended in the last 24 hours";
     let headings = [
         "App",
@@ -59,7 +60,8 @@ fn table(merchants: &[MerchantRow], now: Timestamp) -> Markup {
     show::table(caption, &headings, &rows)
 }
 
-fn row(merchant: &MerchantRow, now: Timestamp) -> Markup {
+fn row(of: &Merchant, now: Timestamp) -> Markup {
+    let merchant = &of.row;
     let app = merchant.app_id.as_str();
     let shown = |count: i64| number(count.max(0).unsigned_abs());
     let ago = |moment: &Option<String>| {
@@ -69,7 +71,7 @@ fn row(merchant: &MerchantRow, now: Timestamp) -> Markup {
     html! {
         tr {
             th scope="row" { (Untrusted(app)) }
-            td { (health(merchant)) }
+            td { (health(of)) }
             td .number { a href=(paths::callbacks("pending", app)) { (shown(merchant.pending)) } }
             td .number { (shown(merchant.retrying)) }
             td .number { (shown(merchant.delivered_24h)) }
@@ -91,13 +93,15 @@ fn row(merchant: &MerchantRow, now: Timestamp) -> Markup {
 }
 
 /// The same in a word.
-fn health(merchant: &MerchantRow) -> Markup {
-    let (class, word) = if merchant.exhausted_24h > 0 {
-        ("bad", "not told")
-    } else if merchant.retrying > 0 {
-        ("wait", "retrying")
-    } else {
-        ("good", "well")
+fn health(merchant: &Merchant) -> Markup {
+    let (class, word) = match merchant.trouble {
+        Some(TroubleKind::Unsignable) => ("bad", "can't be signed"),
+        Some(TroubleKind::Exhausted) => ("bad", "not told"),
+        Some(TroubleKind::Stuck) => ("bad", "stuck"),
+        Some(TroubleKind::Late) => ("wait", "late"),
+        Some(TroubleKind::Paused) => ("wait", "paused"),
+        _ if merchant.row.retrying > 0 => ("wait", "retrying"),
+        _ => ("good", "well"),
     };
     html! { span class={ "badge " (class) } { (word) } }
 }

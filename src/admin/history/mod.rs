@@ -13,10 +13,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Beat;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Next, Outcome, Timestamp};
+use crate::health::{Trouble, TroubleKind, troubles};
 use crate::housekeeping::StatsSink;
-use crate::store::{ShownState, Stats};
+use crate::store::{ShownState, Stats, TroubledEndpoint};
 
 pub use lag::Lag;
 
@@ -46,6 +48,10 @@ struct Kept {
     minutes: HashMap<i64, Minute>,
     /// The newest count of the queue, and when it was made.
     counted: Option<(Stats, Timestamp)>,
+    troubled: Vec<TroubledEndpoint>,
+    displaced: Option<String>,
+    /// Since when changed settings or keys are refused.
+    reload_refused: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +105,54 @@ impl History {
     /// The newest count of the queue, and when it was made; `None`: none was made yet.
     pub fn counted(&self) -> Option<(Stats, Timestamp)> {
         self.kept().counted.clone()
+    }
+
+    /// Takes note of a reload: refused at a moment, or not.
+    pub fn reloaded(&self, refused: Option<Timestamp>) {
+        self.kept().reload_refused = refused;
+    }
+
+    /// Everything that needs a person, as of `now`, the most urgent first.
+    pub fn troubles(&self, beat: &Beat, now: Timestamp) -> Vec<Trouble> {
+        let kept = self.kept();
+        let mut found = Vec::new();
+        let mut add = |kind, text: String| found.push(Trouble::at_home(kind, text));
+        if let Some(displaced) = &kept.displaced {
+            add(TroubleKind::Queue, displaced.clone());
+        }
+        if let Some(fault) = beat.fault() {
+            add(
+                TroubleKind::Dispatcher,
+                format!("the dispatcher delivers nothing: {fault}"),
+            );
+        }
+        if let Some(waiting) = beat.uncommitted() {
+            let text = format!(
+                "the queue takes no commits: something has waited for {} s to be written. Is the disk full, or \
+                 does another process hold the write lock?",
+                waiting.as_secs()
+            );
+            add(TroubleKind::Commits, text);
+        }
+        if self.has_own_outage() {
+            let text = "an outage of our own: hardly any merchant can be reached from this host. Failures are \
+                 not charged to merchants meanwhile; the log says more";
+            add(TroubleKind::OwnOutage, text.to_owned());
+        }
+        if let Some(since) = kept.reload_refused {
+            let text = format!(
+                "changed settings or keys were refused at {since}; those before stay in force, and the next \
+                 start fails until they are mended (see `callback-dispatcher check`)"
+            );
+            add(TroubleKind::Reload, text);
+        }
+        let pauses = kept
+            .counted
+            .as_ref()
+            .map_or(&[][..], |(stats, _)| &stats.paused);
+        found.extend(troubles(&kept.troubled, pauses, now));
+        found.sort_by_key(|trouble| trouble.kind);
+        found
     }
 
     /// The `count` periods of `minutes` each up to and with `now`, oldest first. They begin at full
@@ -222,6 +276,14 @@ impl StatsSink for History {
         if let Some((stats, _)) = &mut self.kept().counted {
             stats.oldest_due = due;
         }
+    }
+
+    fn troubled_found(&self, troubled: Vec<TroubledEndpoint>) {
+        self.kept().troubled = troubled;
+    }
+
+    fn displaced_found(&self, displaced: Option<String>) {
+        self.kept().displaced = displaced;
     }
 
     fn wal_measured(&self, _bytes: u64) {}

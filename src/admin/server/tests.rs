@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::admin::{AdminState, Beat, router};
+use crate::admin::{AdminState, Beat, History, router};
 use crate::clock::SystemClock;
 use crate::delivery::observer::Observer;
 use crate::domain::Timestamp;
@@ -42,6 +42,7 @@ async fn start() -> Admin {
             false => Box::pin(std::future::ready(Ok(()))),
         }),
         beat: beat.clone(),
+        history: Arc::new(History::new(NOON)),
         keys: Arc::new(move || match keys.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err("keys.toml is\nempty".to_owned()),

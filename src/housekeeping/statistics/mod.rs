@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::HousekeepingJob;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::Timestamp;
-use crate::store::{Inspection, ShownState, Stats, StoreError};
+use crate::store::{Inspection, ShownState, Stats, StoreError, TroubledEndpoint};
 
 /// Takes the counts.
 pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
@@ -18,6 +18,12 @@ pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
 
     /// When the oldest callback that waits, and is not paused, is due.
     fn oldest_due_measured(&self, due: Option<Timestamp>);
+
+    /// The endpoints that may need a person.
+    fn troubled_found(&self, troubled: Vec<TroubledEndpoint>);
+
+    /// Why this is not the queue any more, if it is not.
+    fn displaced_found(&self, displaced: Option<String>);
 
     /// The present size of the store's write-ahead log.
     fn wal_measured(&self, bytes: u64);
@@ -176,13 +182,18 @@ impl HousekeepingJob for Statistics {
         self.sink.wal_measured(self.inspection.wal_bytes().await?);
         let oldest_due = self.inspection.oldest_due().await?;
         self.sink.oldest_due_measured(oldest_due);
+        let displaced = self.inspection.displaced().await?;
+        self.sink.displaced_found(displaced);
         let rest = self.known().rest;
         if rest.is_some_and(|rest| !rest.is_over(REST)) {
             return Ok(());
         }
         let stopwatch = Stopwatch::start();
         let stats = self.count(oldest_due).await?;
-        self.sink.queue_counted(&stats, self.clock.now());
+        let now = self.clock.now();
+        self.sink.queue_counted(&stats, now);
+        self.sink
+            .troubled_found(self.inspection.troubled(now).await?);
         self.known().rest = Some(Rest::after(stopwatch));
         Ok(())
     }

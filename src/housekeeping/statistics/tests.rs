@@ -25,6 +25,10 @@ impl StatsSink for Heard {
         *self.oldest_due.lock().expect("no test panics under it") += 1;
     }
 
+    fn troubled_found(&self, _troubled: Vec<TroubledEndpoint>) {}
+
+    fn displaced_found(&self, _displaced: Option<String>) {}
+
     fn wal_measured(&self, _bytes: u64) {
         *self.sizes.lock().expect("no test panics under it") += 1;
     }

@@ -6,6 +6,7 @@ mod audit;
 mod callbacks;
 mod listing;
 mod pauses;
+mod troubled;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -14,9 +15,10 @@ use std::path::Path;
 use async_trait::async_trait;
 
 use super::session::{Row, Session, Value};
+use super::transfer::moved;
 use super::{
     AttemptRow, CallbackRow, Filter, Inspection, ListPage, MerchantRow, Pause, ShownState,
-    StoreError,
+    StoreError, TroubledEndpoint,
 };
 use crate::domain::{CallbackId, Timestamp};
 
@@ -41,6 +43,11 @@ pub(super) trait Reader: std::fmt::Debug + Send + Sync + 'static {
 
     /// The write-ahead log beside the database, if it has a file of its own.
     fn wal(&self) -> Option<&Path>;
+
+    /// Whether another file stands where the database was opened.
+    fn replaced(&self) -> Option<String> {
+        None
+    }
 
     /// The earliest moment at which a callback that waits, and is not paused, is due.
     fn oldest_due(&self) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
@@ -105,6 +112,17 @@ impl<R: Reader> Inspection for R {
     async fn first_delivered(&self) -> Result<Option<Timestamp>, StoreError> {
         let found = rows(self, FIRST_DELIVERED, &[], |row| row.get("finished_at")).await?;
         Ok(found.into_iter().next())
+    }
+
+    async fn troubled(&self, now: Timestamp) -> Result<Vec<TroubledEndpoint>, StoreError> {
+        troubled::troubled(self.session(), now).await
+    }
+
+    async fn displaced(&self) -> Result<Option<String>, StoreError> {
+        match self.replaced() {
+            Some(replaced) => Ok(Some(replaced)),
+            None => moved(self.session()).await,
+        }
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {

@@ -1,5 +1,6 @@
 //! The connection on which people and auditors read.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::arrivals;
@@ -13,8 +14,16 @@ use crate::store::{OpenError, StoreError};
 #[derive(Clone, Debug)]
 pub struct SqliteInspection {
     connection: SharedConnection,
+    path: PathBuf,
+    /// The file that was opened.
+    inode: Option<u64>,
     /// SQLite's log of recent writes.
     wal: PathBuf,
+}
+
+/// The file that stands at `path`.
+fn inode(path: &Path) -> Option<u64> {
+    path.metadata().ok().map(|metadata| metadata.ino())
 }
 
 impl SqliteInspection {
@@ -27,7 +36,9 @@ impl SqliteInspection {
         let path = canonical(path)?;
         Ok(Self {
             connection: SharedConnection::new(open_for_reading(&path)?),
+            inode: inode(&path),
             wal: wal_path(&path),
+            path,
         })
     }
 }
@@ -41,6 +52,17 @@ impl Reader for SqliteInspection {
 
     fn wal(&self) -> Option<&Path> {
         Some(&self.wal)
+    }
+
+    fn replaced(&self) -> Option<String> {
+        (inode(&self.path) != self.inode).then(|| {
+            format!(
+                "{} was replaced or removed while it was in use: what is queued there now goes into another \
+                 file, and what is delivered is recorded in this one; stop the dispatcher and put the \
+                 right file in place",
+                self.path.display()
+            )
+        })
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {

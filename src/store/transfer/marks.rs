@@ -80,6 +80,15 @@ pub(in crate::store) async fn require_in_use(
     })
 }
 
+/// Where this queue has moved to or comes from, in words; `None`: it is in use.
+pub(in crate::store) async fn moved(session: &impl Session) -> Result<Option<String>, StoreError> {
+    match require_in_use(session, "this queue").await {
+        Ok(()) => Ok(None),
+        Err(OpenError::Database { source, .. }) => Err(source),
+        Err(elsewhere) => Ok(Some(elsewhere.to_string())),
+    }
+}
+
 /// Which of the two marks.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mark {

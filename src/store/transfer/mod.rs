@@ -22,4 +22,4 @@ pub use marks::{TransferIn, TransferOut};
 pub use tables::{HighestIds, Page, Row, RowsDigest, TABLES, Table, replaced};
 
 pub(super) use end::Held;
-pub(super) use marks::require_in_use;
+pub(super) use marks::{moved, require_in_use};

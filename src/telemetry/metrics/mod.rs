@@ -10,8 +10,10 @@
 //! Deliberately absent: a label with a merchant's value in it, be it app, origin or order. What
 //! merchants send may not multiply series; `merchant_health` answers for single merchants.
 
+mod store;
+
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -21,10 +23,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use self::store::StoreSeries;
+use super::commits::Commits;
 use super::histogram::DurationHistogram;
 use super::traces::SpanCounters;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Kind, Next, Outcome, Timestamp};
+use crate::health::{Trouble, TroubleKind};
 use crate::store::{CommitObserver, PauseScope, ShownState, Stats};
 
 /// The `Content-Type` of what [`Metrics::encode`] returns.
@@ -56,11 +61,6 @@ const LAG_BOUNDS: [f64; 18] = [
     3600.0, 21600.0, 86400.0,
 ];
 
-/// From a commit that a disk's cache takes to one that waits for a busy writer.
-const COMMIT_BOUNDS: [f64; 13] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
-];
-
 type OneLabel = [(&'static str, &'static str); 1];
 type TwoLabels = [(&'static str, &'static str); 2];
 
@@ -83,10 +83,10 @@ pub struct Metrics {
     /// Set when the metrics are read, so that an age is never an old one.
     oldest_due_age: Gauge<f64, AtomicU64>,
     paused: [Gauge; PauseScope::ALL.len()],
-    store_commit: DurationHistogram,
+    store: Arc<StoreSeries>,
+    /// By kind.
+    troubles: [Gauge; TroubleKind::ALL.len()],
     spans: SpanCounters,
-    store_wal_bytes: Gauge,
-    clock_skew: Gauge<f64, AtomicU64>,
     reload_succeeded: Gauge,
     /// In seconds of Unix time.
     reload_succeeded_at: Gauge<f64, AtomicU64>,
@@ -123,6 +123,12 @@ impl Metrics {
             into,
             "paused",
             "Origins and apps that operators have paused, as last counted",
+            Family::<OneLabel, Gauge>::default(),
+        );
+        let troubles = registered(
+            into,
+            "troubles",
+            "Things that need a person, by kind, as the console's front page lists them; endpoints are those of the whole queue",
             Family::<OneLabel, Gauge>::default(),
         );
         let spans = SpanCounters {
@@ -201,24 +207,9 @@ impl Metrics {
                 "How long the oldest due callback has waited beyond its time; 0 when none is overdue",
                 Gauge::default(),
             ),
-            store_commit: registered(
-                into,
-                "store_commit_seconds",
-                "From the begin of a write transaction to its being durable",
-                DurationHistogram::new(&COMMIT_BOUNDS),
-            ),
-            store_wal_bytes: registered(
-                into,
-                "store_wal_bytes",
-                "Size of the write-ahead log beside the database, as last measured",
-                Gauge::default(),
-            ),
-            clock_skew: registered(
-                into,
-                "clock_skew_seconds",
-                "How far the database server's clock is ahead of this host's; 0 with SQLite",
-                Gauge::default(),
-            ),
+            store: Arc::new(StoreSeries::new(into)),
+            troubles: TroubleKind::ALL
+                .map(|kind| troubles.get_or_create_owned(&[("kind", kind.as_str())])),
             reload_succeeded: registered(
                 into,
                 "config_last_reload_successful",
@@ -270,6 +261,24 @@ impl Metrics {
         self.oldest_due_at.set(due.map_or(0.0, unix_seconds));
     }
 
+    /// What the store tells of its commits.
+    pub fn commit_observer(&self) -> Arc<dyn CommitObserver> {
+        Arc::clone(&self.store) as _
+    }
+
+    /// Whether the store commits.
+    pub fn commits(&self) -> Arc<Commits> {
+        Arc::clone(&self.store.commits)
+    }
+
+    /// Takes over what needs a person.
+    pub fn set_troubles(&self, troubles: &[Trouble]) {
+        for (gauge, kind) in self.troubles.iter().zip(TroubleKind::ALL) {
+            let of_kind = troubles.iter().filter(|trouble| trouble.kind == kind);
+            gauge.set(i64::try_from(of_kind.count()).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Where the export of traces counts.
     pub fn span_counters(&self) -> SpanCounters {
         self.spans.clone()
@@ -294,8 +303,7 @@ impl Metrics {
 
     /// Takes over the size of the store's write-ahead log.
     pub fn set_wal_bytes(&self, bytes: u64) {
-        self.store_wal_bytes
-            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.store.set_wal_bytes(bytes);
     }
 
     /// Every metric, as it is `now`, in OpenMetrics text.
@@ -306,6 +314,7 @@ impl Metrics {
             .unwrap_or_else(PoisonError::into_inner);
         let overdue = due.map_or(Duration::ZERO, |due| now.since(due));
         self.oldest_due_age.set(overdue.as_secs_f64());
+        self.store.read(now);
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &self.registry).expect("a String takes every write");
         text
@@ -361,18 +370,6 @@ impl Observer for Metrics {
 
     fn own_outage(&self, is_on: bool) {
         self.own_outage.set(i64::from(is_on));
-    }
-}
-
-impl CommitObserver for Metrics {
-    fn committed(&self, duration: Duration, _writes: usize) {
-        self.store_commit.observe(duration);
-    }
-
-    fn clock_skew(&self, server_is_ahead_ms: i64) {
-        let skew = Duration::from_millis(server_is_ahead_ms.unsigned_abs()).as_secs_f64();
-        self.clock_skew
-            .set(if server_is_ahead_ms < 0 { -skew } else { skew });
     }
 }
 

@@ -31,6 +31,9 @@ fn names_are_the_contracts() {
         "attempts_total",
         "exhausted_total",
         "queue_callbacks",
+        "store_last_commit_timestamp_seconds",
+        "store_commit_waiting_seconds",
+        "troubles",
         "queue_counted_timestamp_seconds",
         "in_flight",
         "own_outage",
@@ -174,7 +177,9 @@ fn gauges_follow_the_queue() {
 
     metrics.in_flight(7);
     assert_eq!(value("in_flight"), 7.0);
-    metrics.committed(Duration::from_millis(3), 12);
+    metrics
+        .commit_observer()
+        .committed(Duration::from_millis(3), 12);
     assert_eq!(value("store_commit_seconds_count"), 1.0);
     assert_eq!(value("store_commit_seconds_sum"), 0.003);
 

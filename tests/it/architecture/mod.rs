@@ -15,14 +15,15 @@ const LAYERS: &[(&str, usize)] = &[
     ("delivery", 4),
     ("reconciliation", 5),
     ("housekeeping", 6),
-    ("config", 7),
-    ("merchant", 7),
-    ("telemetry", 7),
-    ("explanation", 7),
-    ("diagnosis", 7),
-    ("admin", 7),
-    ("service", 13),
-    ("cli", 14),
+    ("health", 4),
+    ("config", 8),
+    ("merchant", 8),
+    ("telemetry", 8),
+    ("explanation", 8),
+    ("diagnosis", 8),
+    ("admin", 8),
+    ("service", 14),
+    ("cli", 15),
 ];
 
 /// What a layer may import besides: the admin port serves the metrics and tells the report.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`access`] | who may read and act: over HTTP, with headers that a browser would not send |
 //! | [`pages`] | what pages say, also when merchants have written hostile things |
+//! | [`incident`] | that all sides tell the same of a bad night |
 //! | [`browser`] | headless Chromium through its driver: search, act, keyboard alone, no script, every look |
 //! | [`client`], [`driver`], [`showcase`] | what these are done with |
 
@@ -11,6 +12,7 @@ mod access;
 mod browser;
 mod client;
 mod driver;
+mod incident;
 mod pages;
 mod showcase;
 

@@ -14,6 +14,7 @@ on_both!(
     lists_begin_with_the_newest,
     three_of_one_app_are_found_among_thousands_of_another,
     the_oldest_due_ignores_paused_callbacks,
+    a_queue_that_has_moved_says_where_to,
 );
 
 /// Both at the same moment.
@@ -294,6 +295,22 @@ async fn the_oldest_due_ignores_paused_callbacks(kind: StoreKind) {
     backend.sql("DELETE FROM paused WHERE scope = 'origin'");
     let stats = inspection.stats().await.expect("counted");
     assert_eq!(stats.oldest_due, Some(Timestamp::from_millis(5)));
+}
+
+async fn a_queue_that_has_moved_says_where_to(kind: StoreKind) {
+    let backend = Backend::new(kind);
+    let inspection = backend.inspection().await;
+    assert_eq!(inspection.displaced().await, Ok(None));
+    backend.sql(
+        "INSERT INTO internal_transfer_out (transfer_id, to_name, marked_at, verified_at)
+         VALUES ('t', 'postgres://there/queue', 1, 2)",
+    );
+    let displaced = inspection.displaced().await.expect("read");
+    let displaced = displaced.expect("it has moved");
+    assert!(
+        displaced.contains("has moved to postgres://there/queue"),
+        "{displaced}"
+    );
 }
 
 /// The planner works out for itself that a day's callbacks are few.

@@ -11,12 +11,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::page::{Page, Section};
-use super::paths::PATH;
+use super::paths::{self, PATH};
 use super::show;
 use super::state::{Console, RequestContext};
-use super::text::{Moment, count, duration, number, relative};
+use super::text::{Moment, Untrusted, count, duration, number, relative};
 use crate::admin::History;
 use crate::domain::Timestamp;
+use crate::health::{Trouble, TroubleKind};
 use crate::store::Stats;
 
 /// What the plots look back on.
@@ -67,7 +68,7 @@ pub(super) async fn show(
         title: "Queue",
         searched: "",
         body: html! {
-            (pulse(&console))
+            (pulse(&console, context.now))
             (depths(&console.history, context.now))
             h2 { "How it goes" }
             (ranges(wanted.range))
@@ -84,23 +85,44 @@ pub(super) async fn show(
     page.ok(&context)
 }
 
-/// Whether anything goes out at all.
-fn pulse(console: &Console) -> Markup {
-    match console.beat.fault() {
-        Some(fault) => html! {
-            p .notice .bad role="alert" { "The dispatcher delivers nothing: " (fault) "." }
-        },
-        None if console.history.has_own_outage() => html! {
-            p .notice .bad role="alert" {
-                "An outage of our own: hardly any merchant can be reached from this host. Failures are not \
-                 charged to merchants meanwhile; the log says more."
-            }
-        },
-        None => html! {
-            p .notice .good { "The dispatcher is alive; "
+/// Everything that needs a person, or that nothing does.
+fn pulse(console: &Console, now: Timestamp) -> Markup {
+    let troubles = console.history.troubles(&console.beat, now);
+    if troubles.is_empty() {
+        return html! {
+            p .notice .good { "Nothing needs you. The dispatcher is alive; "
                 (count(console.history.attempts_in_flight() as u64, "attempt", "attempts")) " in flight." }
-        },
+        };
     }
+    let is_bad = troubles.iter().any(|trouble| trouble.kind.is_bad());
+    let more = troubles.len().saturating_sub(TROUBLES_MAX);
+    html! {
+        div .notice .bad[is_bad] .wait[!is_bad] role="alert" {
+            p { strong { (count(troubles.len() as u64, "thing needs", "things need")) " a person" } }
+            ul {
+                @for trouble in troubles.iter().take(TROUBLES_MAX) {
+                    li { (Untrusted(&trouble.text)) "." (link(trouble)) }
+                }
+            }
+            @if more > 0 { p { "And " (number(more as u64)) " more." } }
+        }
+    }
+}
+
+/// As many as fit the first screen.
+const TROUBLES_MAX: usize = 20;
+
+/// Where the callbacks of it are listed.
+fn link(trouble: &Trouble) -> Markup {
+    let mut fields = match trouble.kind {
+        TroubleKind::Exhausted => vec![("state", "exhausted")],
+        TroubleKind::Unsignable => vec![("state", "pending"), ("outcome", "unsignable")],
+        TroubleKind::Stuck | TroubleKind::Late | TroubleKind::Paused => vec![("state", "pending")],
+        _ => return html! {},
+    };
+    fields.extend(trouble.app_id.as_deref().map(|app| ("app", app)));
+    fields.extend(trouble.origin.as_deref().map(|origin| ("origin", origin)));
+    html! { " " a href=(paths::list(&fields)) { "See them" } }
 }
 
 /// The newest count of the queue.

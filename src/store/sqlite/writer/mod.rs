@@ -166,6 +166,11 @@ impl Writer {
     }
 }
 
+/// Whether the request was at fault, not the database.
+const fn is_refused(failure: &StoreError) -> bool {
+    matches!(failure, StoreError::Refused(_) | StoreError::Other(_))
+}
+
 impl Request {
     fn refuse(self) {
         match self {
@@ -241,6 +246,7 @@ impl Worker {
             return;
         }
         let stopwatch = Stopwatch::start();
+        self.observer.wanted();
         match self.commit(group) {
             Ok(()) => {
                 self.observer.committed(stopwatch.elapsed(), group.len());
@@ -252,13 +258,15 @@ impl Worker {
                 for mut job in group.drain(..) {
                     let stopwatch = Stopwatch::start();
                     let failure = self.commit(std::slice::from_mut(&mut job)).err();
-                    if failure.is_none() {
-                        self.observer.committed(stopwatch.elapsed(), 1);
+                    match &failure {
+                        None => self.observer.committed(stopwatch.elapsed(), 1),
+                        Some(failure) => self.observer.failed(is_refused(failure)),
                     }
                     job.answer(failure);
                 }
             }
             Err(failure) => {
+                self.observer.failed(is_refused(&failure));
                 for job in group.drain(..) {
                     job.answer(Some(failure.clone()));
                 }
@@ -268,6 +276,7 @@ impl Worker {
 
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         self.begin()?;
+        self.observer.began();
         self.wal_watch.write_begins();
         let held = Stopwatch::start();
         let mut done = jobs

@@ -1,4 +1,4 @@
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use super::*;
@@ -77,4 +77,53 @@ async fn a_request_that_is_sent_while_the_store_closes_is_answered() {
     let ((), result) = answer.expect("in time").expect("not dropped");
     assert_eq!(result, Err(StoreError::Closed));
     closing.await.expect("no panic");
+}
+
+/// Tells a test what the writer tells, in order.
+#[derive(Debug)]
+struct Told(Mutex<mpsc::Sender<&'static str>>);
+
+impl Told {
+    fn tell(&self, what: &'static str) {
+        let teller = self.0.lock().expect("no test panics under it");
+        teller.send(what).expect("the test listens");
+    }
+}
+
+impl crate::store::CommitObserver for Told {
+    fn wanted(&self) {
+        self.tell("wanted");
+    }
+
+    fn began(&self) {
+        self.tell("began");
+    }
+
+    fn failed(&self, is_refused: bool) {
+        self.tell(if is_refused { "refused" } else { "failed" });
+    }
+
+    fn committed(&self, _duration: Duration, _writes: usize) {
+        self.tell("committed");
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_is_told_from_its_begin_to_its_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("queue.db");
+    let connection = open_or_create(&path).expect("a new queue");
+    let (teller, told) = mpsc::channel();
+    let observer = Arc::new(Told(Mutex::new(teller)));
+    let writer = Writer::start(path, connection, observer, Arc::default()).expect("it starts");
+    let (_, done) = writer.write((), works_long).await;
+    done.expect("committed");
+    let refuse = |_: &Connection, (): &()| Err::<(), _>(StoreError::Refused("no".to_owned()));
+    let (_, refused) = writer.write((), refuse).await;
+    refused.expect_err("refused");
+    let said: Vec<&str> = told.try_iter().collect();
+    assert_eq!(
+        said,
+        ["wanted", "began", "committed", "wanted", "began", "refused"]
+    );
 }
