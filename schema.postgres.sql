@@ -447,8 +447,8 @@ CREATE TABLE operator_command (
   scan_position        BIGINT NOT NULL DEFAULT 0,    -- id up to which callbacks have been scanned
   scan_end             BIGINT,                       -- the highest id when it began
 
-  CONSTRAINT action_is_resend_cancel_pause_or_resume
-    CHECK (action IN ('resend', 'cancel', 'pause', 'resume')),
+  CONSTRAINT action_is_known
+    CHECK (action IN ('resend', 'cancel', 'pause', 'resume', 'prune')),
   CONSTRAINT a_resend_or_cancel_has_a_selector
     CHECK (action NOT IN ('resend', 'cancel')
       OR num_nonnulls(callback_id, order_number, app_id, origin, state, since, until) > 0),
@@ -477,7 +477,7 @@ CREATE TABLE operator_command (
 );
 COMMENT ON TABLE operator_command IS 'What operators ask for, and what dispatchers answer; never deleted';
 COMMENT ON COLUMN operator_command.id IS 'Rises, is never reused';
-COMMENT ON COLUMN operator_command.action IS 'resend, cancel, pause or resume; written by the operator, once, as all columns up to created_at';
+COMMENT ON COLUMN operator_command.action IS 'resend, cancel, pause, resume or prune; written by the operator, once, as all columns up to created_at';
 COMMENT ON COLUMN operator_command.callback_id IS 'Selects a callback';
 COMMENT ON COLUMN operator_command.order_number IS 'Selects by an order or refund number of either side';
 COMMENT ON COLUMN operator_command.app_id IS 'Selects by app';

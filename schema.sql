@@ -305,13 +305,14 @@ CREATE TABLE operator_command (
   scan_position        INTEGER NOT NULL DEFAULT 0,    -- id up to which callbacks have been scanned
   scan_end             INTEGER,                       -- the highest id when it began
 
-  CONSTRAINT action_is_resend_cancel_pause_or_resume
-    CHECK (CASE action WHEN 'resend' THEN 1 WHEN 'cancel' THEN 1 WHEN 'pause' THEN 1 WHEN 'resume' THEN 1 ELSE 0 END),
+  CONSTRAINT action_is_known
+    CHECK (CASE action WHEN 'resend' THEN 1 WHEN 'cancel' THEN 1 WHEN 'pause' THEN 1 WHEN 'resume' THEN 1
+      WHEN 'prune' THEN 1 ELSE 0 END),
   CONSTRAINT a_resend_or_cancel_has_a_selector
     CHECK (action IN ('pause', 'resume')
       OR coalesce(callback_id, order_number, app_id, origin, state, since, until) IS NOT NULL),
   CONSTRAINT a_pause_or_resume_has_one_origin_or_one_app
-    CHECK (action IN ('resend', 'cancel')
+    CHECK (action IN ('resend', 'cancel', 'prune')
       OR ((origin IS NULL) <> (app_id IS NULL)
         AND coalesce(callback_id, order_number, state, since, until, rate) IS NULL)),
   CONSTRAINT no_selector_is_empty

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::BoxFuture;
@@ -15,7 +15,9 @@ use super::{Beat, History};
 use crate::clock::SharedClock;
 use crate::health::{Trouble, TroubleKind};
 use crate::store::StoreError;
-use crate::telemetry::{Metrics, OPENMETRICS_CONTENT_TYPE};
+use crate::telemetry::{
+    Metrics, OPENMETRICS_CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE, prometheus_text,
+};
 
 /// How long the store may take to show that it is writable.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,9 +88,18 @@ async fn readyz(State(state): State<AdminState>) -> Response {
     answer(&faults)
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
-    let content_type = [(header::CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE)];
-    (content_type, state.metrics.encode(state.clock.now())).into_response()
+/// OpenMetrics, unless only the older text is asked for.
+async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Response {
+    let text = state.metrics.encode(state.clock.now());
+    let accepted = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let accepted = accepted.unwrap_or_default();
+    if accepted.contains("text/plain") && !accepted.contains("openmetrics") {
+        let content_type = [(header::CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE)];
+        return (content_type, prometheus_text(&text)).into_response();
+    }
+    ([(header::CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE)], text).into_response()
 }
 
 /// 200 `ok` if there is no fault, else 503 with one line for each.

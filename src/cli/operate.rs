@@ -4,10 +4,11 @@
 //! on the queue, this process takes its place for as long as the command takes: whoever stops the
 //! daemon to call something off wants it called off before the daemon starts again.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::actor;
@@ -18,11 +19,11 @@ use super::moment;
 use super::queue::{self, Operated};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Inputs, Settings};
-use crate::domain::{CallbackId, Timestamp};
+use crate::domain::{CallbackId, Timestamp, visible};
 use crate::service;
 use crate::store::{
-    Action, CallbackRow, Command, CommandId, CommandStatus, Commands, Inspection, NewCommand,
-    Queue, Remaining, Selectors, StoredState,
+    Action, CallbackRow, Command, CommandId, CommandStatus, Commands, Filter, Inspection,
+    NewCommand, Queue, Remaining, Selectors, StoredState,
 };
 
 /// How often the answer is looked for.
@@ -75,12 +76,15 @@ pub(super) struct PauseArguments {
 }
 
 /// Which callbacks; what is given must all hold.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[group(required = true, multiple = true)]
-struct Which {
-    /// A callback's id, or an order number or refund number of either side
-    #[arg(value_parser = given::parse)]
-    order: Option<String>,
+pub(super) struct Which {
+    /// A callback's id, or an order number or refund number of either side; several are acted on one by one
+    #[arg(value_name = "ORDER", value_parser = given::parse)]
+    orders: Vec<String>,
+    /// The same from a file, one a line; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "orders")]
+    orders_from: Option<PathBuf>,
     /// Those of this app
     #[arg(long, value_name = "APP_ID", value_parser = given::parse)]
     app: Option<String>,
@@ -111,7 +115,7 @@ struct Whose {
 }
 
 #[derive(Debug, clap::Args)]
-struct Asking {
+pub(super) struct Asking {
     /// Only count what would be done
     #[arg(long)]
     dry_run: bool,
@@ -123,7 +127,7 @@ struct Asking {
     actor: Option<String>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(super) fn run(operation: Operation, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
@@ -143,14 +147,54 @@ pub(super) fn run(operation: Operation, inputs: &Inputs, out: &mut dyn Write) ->
         Operation::Pause(asked) => asked.command(Action::Pause),
         Operation::Resume(asked) => asked.command(Action::Resume),
     };
-    operate(command, which, json, inputs, out)
+    let orders = which.orders()?;
+    if orders.len() < 2 {
+        let order = orders.into_iter().next();
+        return operate(command, Some((order, which)), json, inputs, out);
+    }
+    let mut failed = 0;
+    for order in &orders {
+        let of_one = Some((Some(order.clone()), which.clone()));
+        if let Err(failure) = operate(command.clone(), of_one, json, inputs, out) {
+            failed += 1;
+            writeln!(anstream::stderr(), "error: {}: {failure}", visible(order))?;
+        }
+    }
+    match failed {
+        0 => Ok(Exit::Done),
+        _ => Err(anyhow!(
+            "{failed} of {} orders were not acted on, see above",
+            orders.len()
+        )
+        .into()),
+    }
+}
+
+impl Which {
+    /// The orders that are named, here or in a file.
+    fn orders(&self) -> Result<Vec<String>, Failure> {
+        let Some(path) = &self.orders_from else {
+            return Ok(self.orders.clone());
+        };
+        let text = match path.to_str() {
+            Some("-") => io::read_to_string(io::stdin()).context("standard input")?,
+            _ => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+        };
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let orders: Vec<String> = lines.map(str::to_owned).collect();
+        if orders.is_empty() {
+            return Err(anyhow!("{}: there is no order in it", path.display()).into());
+        }
+        Ok(orders)
+    }
 }
 
 impl PauseArguments {
     fn command(self, action: Action) -> (NewCommand, Which, bool) {
         let Self { whose, asking } = self;
         let which = Which {
-            order: None,
+            orders: Vec::new(),
+            orders_from: None,
             app: whose.app,
             origin: whose.origin,
             state: None,
@@ -162,7 +206,7 @@ impl PauseArguments {
 }
 
 impl Asking {
-    fn command(&self, action: Action) -> NewCommand {
+    pub(super) fn command(&self, action: Action) -> NewCommand {
         let actor = self.actor.clone().unwrap_or_else(actor::login_name);
         let reason = self.reason.as_deref().unwrap_or("dry run");
         NewCommand {
@@ -172,9 +216,10 @@ impl Asking {
     }
 }
 
-fn operate(
+/// Submits `command`, with the callbacks that a person has named, and waits for its answer.
+pub(super) fn operate(
     mut command: NewCommand,
-    which: Which,
+    which: Option<(Option<String>, Which)>,
     json: bool,
     inputs: &Inputs,
     out: &mut dyn Write,
@@ -184,7 +229,10 @@ fn operate(
         let url = &settings.store.url;
         let commands = service::operators(url).await?;
         let inspection = service::inspection(url).await?;
-        command.selectors = selectors(which, inspection.as_ref()).await?;
+        if let Some((order, which)) = which {
+            command.selectors = selectors(order, which, inspection.as_ref()).await?;
+            warn_of_strangers(&command.selectors, inspection.as_ref()).await?;
+        }
         let id = commands.submit(command, SystemClock.now()).await?;
         let mut waiting = Waiting::new(commands.as_ref(), id);
         waiting.wait(&settings).await
@@ -213,9 +261,46 @@ fn operate(
     }
 }
 
+/// Says so on standard error if the queue has no callback of the app, or to the origin, that is named:
+/// it may be a slip of the pen.
+async fn warn_of_strangers(
+    selectors: &Selectors,
+    inspection: &dyn Inspection,
+) -> Result<(), Failure> {
+    let named = [
+        ("app", selectors.app_id.clone(), None),
+        ("origin", None, selectors.origin.clone()),
+    ];
+    for (what, app_id, origin) in named {
+        let Some(name) = app_id.clone().or_else(|| origin.clone()) else {
+            continue;
+        };
+        let filter = Filter {
+            app_id,
+            origin,
+            limit: 1,
+            ..Filter::default()
+        };
+        let page = inspection.list(filter).await?;
+        // A page that is not full and has a next one has not looked at all.
+        if page.rows.is_empty() && page.next.is_none() {
+            let name = visible(&name).into_owned();
+            writeln!(
+                anstream::stderr(),
+                "warning: the queue has no callback of {what} {name}; is it written as the gateway does?"
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// Resolves what a person calls an order. A number that is one callback's id and another's order
 /// number is nobody's guess.
-async fn selectors(which: Which, inspection: &dyn Inspection) -> Result<Selectors, Failure> {
+async fn selectors(
+    order: Option<String>,
+    which: Which,
+    inspection: &dyn Inspection,
+) -> Result<Selectors, Failure> {
     let mut selectors = Selectors {
         app_id: which.app,
         origin: which.origin,
@@ -224,7 +309,7 @@ async fn selectors(which: Which, inspection: &dyn Inspection) -> Result<Selector
         until: which.until,
         ..Selectors::default()
     };
-    let Some(order) = which.order else {
+    let Some(order) = order else {
         return Ok(selectors);
     };
     let found = inspection.find(&order).await?;

@@ -12,8 +12,8 @@ use crate::store::postgres::{
 use crate::store::sqlite::{self, SqliteCommands, SqliteInspection, SqliteProducer, SqliteQueue};
 use crate::store::transfer::TransferEnd;
 use crate::store::{
-    AuditChain, Commands, CommitObserver, EnqueueError, Inspection, OpenError, Queue, Retention,
-    StoreError, Unobserved,
+    AuditChain, Commands, CommitObserver, EnqueueError, Inspection, OpenError, Queue, StoreError,
+    Unobserved,
 };
 
 /// A database of either kind, ready to be opened.
@@ -285,18 +285,6 @@ impl Producer {
         match self {
             Self::Sqlite(producer) => producer.enqueue(callbacks, now),
             Self::Postgres(producer) => producer.enqueue(callbacks, now).await,
-        }
-    }
-
-    /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
-    ///
-    /// # Errors
-    ///
-    /// What the database said; nothing was removed.
-    pub async fn prune(&mut self, retention: Retention) -> Result<usize, StoreError> {
-        match self {
-            Self::Sqlite(producer) => producer.prune(retention),
-            Self::Postgres(producer) => producer.prune(retention).await,
         }
     }
 }

@@ -50,8 +50,8 @@ pub use attempt::{Attempt, RESPONSE_EXCERPT_BYTES_MAX, Sent, excerpt};
 pub use audit::{AuditChain, AuditEntry, AuditPage, LeftOpen};
 pub use command::{
     Action, CallbackSnapshot, CarriedOut, Command, CommandId, CommandNote, CommandStatus, Commands,
-    DEFAULT_RATE, Disposition, ItemEffect, NewCommand, Pause, PauseScope, Remaining, Selectors,
-    StoredState, disposition,
+    DEFAULT_RATE, Disposition, ItemEffect, NewCommand, Pause, PauseScope, Progress, Remaining,
+    Selectors, StoredState, disposition,
 };
 pub use endpoint::{AppId, Endpoint, EndpointDue, Origin};
 pub use error::{EnqueueError, OpenError, StoreError};

@@ -16,6 +16,7 @@ mod histogram;
 mod log;
 mod metrics;
 mod observers;
+mod prometheus;
 #[cfg(test)]
 mod sample;
 mod stderr;
@@ -26,4 +27,5 @@ pub use commits::Commits;
 pub use log::{LogError, LogFormat, LogHandle, check_log, start_log};
 pub use metrics::{Metrics, OPENMETRICS_CONTENT_TYPE};
 pub use observers::Observers;
+pub use prometheus::{PROMETHEUS_CONTENT_TYPE, prometheus_text};
 pub use traces::{SpanCounters, TraceExport, Traces};

@@ -10,7 +10,7 @@ use super::state::{Console, RequestContext};
 use super::text::{Untrusted, number};
 use super::{paths, show};
 use crate::domain::Timestamp;
-use crate::store::{Command, CommandId, CommandStatus, Pause};
+use crate::store::{Command, CommandId, CommandStatus, Pause, Progress};
 
 /// As many as somebody reads.
 const ROWS_MAX: usize = 100;
@@ -50,6 +50,8 @@ pub(super) async fn show(
     let Some(command) = command else {
         return Err(ErrorPage::NotFound("There is no command with this id.").answer(&context));
     };
+    let progress = console.commands.progress(command.id).await;
+    let progress = progress.map_err(|error| ErrorPage::from(error).answer(&context))?;
     let title = format!("Command {id}: {}", command.request.action);
     let page = Page {
         section: Section::Commands,
@@ -57,6 +59,7 @@ pub(super) async fn show(
         searched: "",
         body: html! {
             (answer(&command))
+            @if progress != Progress::default() { (since_then(&progress)) }
             (facts(&command, context.now))
         },
     };
@@ -102,6 +105,25 @@ fn answer(command: &Command) -> Markup {
             @else if command.status == CommandStatus::Waiting { "The dispatcher has not taken it up yet." }
         }
         @if is_open { p .actions { a .button .quiet href=(paths::command(command.id)) { "Look again" } } }
+    }
+}
+
+/// How the callbacks fare that were resent.
+fn since_then(progress: &Progress) -> Markup {
+    let counts = [
+        ("Acknowledged", progress.acknowledged),
+        ("Given up again", progress.exhausted),
+        ("Failed again, retrying", progress.retrying),
+        ("Still to come", progress.to_come),
+        ("Cancelled", progress.cancelled),
+    ];
+    html! {
+        section aria-labelledby="since" {
+            h2 #since { "What became of those that were resent" }
+            dl .cards {
+                @for (name, count) in counts { div { dt { (name) } dd { (number(count)) } } }
+            }
+        }
     }
 }
 

@@ -65,8 +65,12 @@ async fn start() -> Admin {
 impl Admin {
     /// The whole answer to a request, head and body.
     async fn ask(&self, method: &str, path: &str) -> String {
+        self.ask_with(method, path, "").await
+    }
+
+    async fn ask_with(&self, method: &str, path: &str, header: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.expect("it listens");
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n");
         stream
             .write_all(request.as_bytes())
             .await
@@ -96,6 +100,40 @@ async fn health_follows_the_beat() {
     );
     admin.beat.beat(NOON);
     assert_eq!(admin.get("/healthz").await, (200, "ok\n".to_owned()));
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_that_is_asked_for() {
+    let admin = start().await;
+    let open_metrics = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    for (accept, content_type, line) in [
+        (
+            "",
+            "application/openmetrics-text",
+            "# TYPE callback_dispatcher_attempts counter",
+        ),
+        (open_metrics, "application/openmetrics-text", "# EOF"),
+        (
+            "text/plain",
+            "text/plain",
+            "# TYPE callback_dispatcher_attempts_total counter",
+        ),
+        ("*/*", "application/openmetrics-text", "# EOF"),
+    ] {
+        let header = match accept {
+            "" => String::new(),
+            accept => format!("Accept: {accept}\r\n"),
+        };
+        let answer = admin.ask_with("GET", "/metrics", &header).await;
+        assert!(
+            answer.contains(&format!("content-type: {content_type}")),
+            "{accept}: {answer}"
+        );
+        assert!(
+            answer.lines().any(|found| found == line),
+            "{accept}: {line}"
+        );
+    }
 }
 
 #[tokio::test]

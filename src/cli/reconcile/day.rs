@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::super::exit::{CommandResult, Exit, Failure};
 use super::super::json;
 use super::super::table;
+use super::pruned::{self, pruned_by_hand};
 use crate::domain::{Counts, Day, DayRecord, Difference, Offset, visible};
 use crate::reconciliation::{AppCounts, Comparison, Payments, Report, compare, report};
-use crate::store::AuditChain;
+use crate::store::{AuditChain, Command, Commands};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(super) struct Asked<'a> {
 }
 
 pub(super) async fn run(
-    chain: &dyn AuditChain,
+    (chain, commands): (&dyn AuditChain, &dyn Commands),
     asked: &Asked<'_>,
     books: Option<Payments>,
     json: bool,
@@ -33,10 +34,12 @@ pub(super) async fn run(
         // Days of the chain are in UTC, so none of them is this day.
         _ => None,
     };
+    let by_hand = pruned_by_hand(commands, period.start).await?;
     if json {
-        begin_json(asked, &report, record.as_ref(), out)?;
+        begin_json(asked, &report, record.as_ref(), &by_hand, out)?;
     } else {
         print(asked, &report, record.as_ref(), out)?;
+        pruned::print(&by_hand, out)?;
     }
     let mut is_clean = true;
     if let Some(books) = books {
@@ -168,6 +171,7 @@ fn begin_json(
     asked: &Asked<'_>,
     report: &Report,
     record: Option<&DayRecord>,
+    pruned_by_hand: &[Command],
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     #[derive(Serialize)]
@@ -179,6 +183,7 @@ fn begin_json(
         /// Scripts know it by this name.
         #[serde(rename = "link")]
         record: Option<&'a DayRecord>,
+        pruned_by_hand: &'a [Command],
     }
     let known = Known {
         day: asked.day,
@@ -186,6 +191,7 @@ fn begin_json(
         apps: &report.apps,
         total: report.total,
         record,
+        pruned_by_hand,
     };
     let text = json::pretty(&known)?;
     let open = text.strip_suffix("\n}").unwrap_or(&text);

@@ -2,6 +2,7 @@
 //! of days holds.
 
 mod day;
+mod pruned;
 mod verify;
 
 use std::io::Write;
@@ -76,9 +77,12 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
     let runtime = runtime()?;
     let chain = runtime.block_on(service::audit_chain(&settings.store.url))?;
     let chain = chain.as_ref();
+    let commands = runtime.block_on(service::commands(&settings.store.url))?;
+    let commands = commands.as_ref();
     let Some(day) = arguments.day else {
         return runtime.block_on(verify::run(
             chain,
+            commands,
             &settings.housekeeping,
             arguments.json,
             out,
@@ -95,5 +99,11 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         offset: arguments.offset.unwrap_or(Offset::UTC),
         app: arguments.app.as_deref(),
     };
-    runtime.block_on(day::run(chain, &asked, books, arguments.json, out))
+    runtime.block_on(day::run(
+        (chain, commands),
+        &asked,
+        books,
+        arguments.json,
+        out,
+    ))
 }

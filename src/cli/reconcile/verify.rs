@@ -2,22 +2,42 @@
 
 use std::io::Write;
 
+use serde::Serialize;
+
 use super::super::exit::{CommandResult, Exit};
 use super::super::json;
+use super::pruned::{self, pruned_by_hand};
 use crate::clock::{Clock, SystemClock};
 use crate::config::HousekeepingSettings;
-use crate::reconciliation::{Retained, verify};
-use crate::store::AuditChain;
+use crate::domain::Timestamp;
+use crate::reconciliation::{Retained, Verification, verify};
+use crate::store::{AuditChain, Command, Commands};
+
+#[derive(Serialize)]
+struct Verified {
+    #[serde(flatten)]
+    found: Verification,
+    pruned_by_hand: Vec<Command>,
+}
 
 pub(super) async fn run(
     chain: &dyn AuditChain,
+    commands: &dyn Commands,
     housekeeping: &HousekeepingSettings,
     json: bool,
     out: &mut dyn Write,
 ) -> CommandResult {
+    let now = SystemClock.now();
+    let by_hand = pruned_by_hand(commands, Timestamp::from_millis(0)).await?;
+    let until = by_hand
+        .iter()
+        .filter_map(|command| command.request.selectors.until)
+        .max();
+    let keep = housekeeping.keep_delivered.min(housekeeping.keep_exhausted);
     let retained = Retained {
-        keep: housekeeping.keep_delivered.min(housekeeping.keep_exhausted),
-        now: SystemClock.now(),
+        // What was pruned by hand is not missed.
+        keep: until.map_or(keep, |until| keep.min(now.since(until))),
+        now,
     };
     let found = verify(chain, retained).await?;
     let exit = match found.faults.first() {
@@ -25,7 +45,11 @@ pub(super) async fn run(
         Some(_) => Exit::Failed,
     };
     if json {
-        json::print(out, &found)?;
+        let verified = Verified {
+            found,
+            pruned_by_hand: by_hand,
+        };
+        json::print(out, &verified)?;
         return Ok(exit);
     }
     writeln!(
@@ -41,6 +65,7 @@ pub(super) async fn run(
         let which = if place == 0 { "first" } else { "then" };
         writeln!(out, "differs, {which}: {}: {}", fault.day, fault.fault)?;
     }
+    pruned::print(&by_hand, out)?;
     if let Some(record) = &found.newest {
         writeln!(out, "newest: {}, digest {}", record.day, record.digest)?;
     }

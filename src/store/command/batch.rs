@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::decision::{ItemDecision, decide};
+use super::decision::{ItemDecision, decide, last_due};
 use super::pausing::pause_or_resume;
 use super::rows::{command, insert_items, save_progress};
 use super::scan::{Found, snapshot};
@@ -107,7 +107,7 @@ async fn act<S: BatchSession>(
     let items: Vec<(CallbackId, ItemEffect)> = decisions
         .into_iter()
         .filter(|(_, decision)| !matches!(decision, ItemDecision::Skip(_)))
-        .map(|(id, decision)| (id, decision.effect().0))
+        .filter_map(|(id, decision)| Some((id, decision.effect()?.0)))
         .collect();
     insert_items(session, command.id, &items, now).await
 }
@@ -146,7 +146,9 @@ async fn settle<S: BatchSession>(
         if decision == ItemDecision::Await {
             continue;
         }
-        let (effect, why) = decision.effect();
+        let Some((effect, why)) = decision.effect() else {
+            continue;
+        };
         settled.push(vec![
             command.id.0.into(),
             id.into(),
@@ -161,7 +163,7 @@ async fn settle<S: BatchSession>(
 /// Locks the rows in the order of their ids. A claim passes over locked rows; an outcome that is
 /// being recorded comes first, or waits.
 pub(in crate::store) const SNAPSHOTS: &str = "
-SELECT q.id, q.state, q.leased_until IS NOT NULL AS in_flight, q.attempts, q.next_attempt_at,
+SELECT q.id, q.state, q.leased_until IS NOT NULL AS in_flight, q.attempts, q.next_attempt_at, q.finished_at,
   q.app_id, q.origin
 FROM {json_each(?1) k CROSS JOIN callback_queue q NOT INDEXED ON q.id = k.value
   |callback_queue q WHERE q.id = ANY (ARRAY(SELECT CAST(value AS bigint)
@@ -237,7 +239,10 @@ async fn conclude(
     } else if awaits(session, command.id).await? {
         Remaining::Attempts
     } else {
-        let words = command.summary();
+        let words = match last_due(&command) {
+            Some(last) => format!("{}; queued, the last at {last}", command.summary()),
+            None => command.summary(),
+        };
         command.end(CommandStatus::Done, words, now);
         Remaining::Nothing
     };

@@ -10,7 +10,7 @@ use super::batch::{Batch, BatchResult, Remaining, Task};
 use super::rows::open;
 use super::scan::scan;
 use super::{Action, Command, CommandId, StoredState};
-use crate::domain::Timestamp;
+use crate::domain::{Day, Timestamp};
 use crate::store::session::Session;
 use crate::store::{EndpointDue, Origin, StoreError};
 
@@ -52,6 +52,13 @@ pub(in crate::store) async fn carry_out(
     for command in open(store.reader(), OPEN_MAX).await? {
         let Some(step) = Step::of(&command, is_scanning) else {
             continue;
+        };
+        let step = match step {
+            Step::Scan => match not_closed(store.reader(), &command).await? {
+                Some(why) => Step::Refuse(why),
+                None => Step::Scan,
+            },
+            step => step,
         };
         let scans = matches!(step, Step::Scan);
         let tasks = match step {
@@ -124,6 +131,37 @@ impl Step {
     }
 }
 
+const NEWEST_CLOSED: &str = "SELECT max(day) AS day FROM reconciliation";
+
+/// Why a command may not prune up to its moment: the audit chain has no digest yet of what it would
+/// remove, so nobody could tell afterwards what was there.
+async fn not_closed(
+    session: &impl Session,
+    command: &Command,
+) -> Result<Option<String>, StoreError> {
+    let until = match (command.request.action, command.request.selectors.until) {
+        (Action::Prune, Some(until)) => until,
+        _ => return Ok(None),
+    };
+    let newest = session.query(NEWEST_CLOSED, &[]).await?;
+    let newest: Option<String> = match newest.first() {
+        Some(row) => row.get("day")?,
+        None => None,
+    };
+    let closed = newest.as_deref().and_then(|day| day.parse::<Day>().ok());
+    Ok(match closed {
+        Some(day) if until <= day.end() => None,
+        Some(day) => Some(format!(
+            "days after {day} are not closed yet; prune what was queued before {} at most",
+            day.end()
+        )),
+        None => Some(
+            "no day is closed yet: the dispatcher closes each an hour after its end (UTC)"
+                .to_owned(),
+        ),
+    })
+}
+
 /// Why a command can't be carried out at all.
 fn refusal(command: &Command) -> Option<String> {
     let selectors = &command.request.selectors;
@@ -138,6 +176,12 @@ fn refusal(command: &Command) -> Option<String> {
         (Action::Cancel, Some(state)) if state != StoredState::Pending => Some(format!(
             "only pending callbacks can be cancelled, not {state} ones"
         )),
+        (Action::Prune, Some(StoredState::Pending)) => Some(
+            "a pending callback is owed to a merchant; only finished ones are pruned".to_owned(),
+        ),
+        (Action::Prune, _) if selectors.until.is_none() => Some(
+            "name a moment (until): what was queued and finished before it is pruned".to_owned(),
+        ),
         _ => None,
     }
 }

@@ -18,6 +18,8 @@ pub struct CallbackSnapshot {
     pub attempts: u32,
     /// When it is due, while it is pending.
     pub next_attempt_at: Option<Timestamp>,
+    /// When it finished, in a final state.
+    pub finished_at: Option<Timestamp>,
 }
 
 /// What a resend or cancel does with one callback.
@@ -39,6 +41,9 @@ pub fn disposition(
     callback: CallbackSnapshot,
     due: Timestamp,
 ) -> Disposition {
+    if command.action == Action::Prune {
+        return prunable(command, callback);
+    }
     let acknowledged = callback.was_acknowledged || callback.state == StoredState::Delivered;
     if acknowledged && (command.action != Action::Resend || !command.include_acknowledged) {
         // A pending callback whose merchant has acknowledged it before can be cancelled.
@@ -63,6 +68,16 @@ pub fn disposition(
     }
 }
 
+/// What is owed stays, and so does what finished after the moment that the command names.
+fn prunable(command: &NewCommand, callback: CallbackSnapshot) -> Disposition {
+    let until = command.selectors.until;
+    match (callback.finished_at, until) {
+        (None, _) => Disposition::Skip("pending"),
+        (Some(finished), Some(until)) if finished < until => Disposition::Act,
+        (Some(_), _) => Disposition::Skip("finished later"),
+    }
+}
+
 /// What a command does with one callback in the transaction that changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ItemDecision {
@@ -70,6 +85,8 @@ pub(super) enum ItemDecision {
     Resend(Timestamp),
     /// Calls it off.
     Cancel,
+    /// Removes it.
+    Prune,
     /// Decides again when its attempt has ended.
     Await,
     /// Leaves it as it is, for this reason.
@@ -92,23 +109,31 @@ SET state = 'cancelled', next_attempt_at = NULL,
 {|FROM jsonb_array_elements(CAST(?1 AS text)::jsonb)}
 WHERE id = {?1|CAST(value->>0 AS bigint)} AND leased_until IS NULL";
 
+/// Its attempts and items go along by a trigger.
+const PRUNE: &str = "
+DELETE FROM callback_queue
+{|USING jsonb_array_elements(CAST(?1 AS text)::jsonb)}
+WHERE id = {?1|CAST(value->>0 AS bigint)} AND finished_at <= {?2|CAST(value->>1 AS bigint)}";
+
 impl ItemDecision {
     /// The statement that changes the callback's row, with the moment that is its second value.
     pub(super) const fn change(self, now: Timestamp) -> Option<(&'static str, Timestamp)> {
         match self {
             Self::Resend(due) => Some((RESEND, due)),
             Self::Cancel => Some((CANCEL, now)),
+            Self::Prune => Some((PRUNE, now)),
             Self::Await | Self::Skip(_) => None,
         }
     }
 
-    /// The words of the command's item: the effect and its reason.
-    pub(super) const fn effect(self) -> (ItemEffect, &'static str) {
+    /// The words of the command's item: the effect and its reason. `None`: the callback is gone.
+    pub(super) const fn effect(self) -> Option<(ItemEffect, &'static str)> {
         match self {
-            Self::Resend(_) => (ItemEffect::Resent, ""),
-            Self::Cancel => (ItemEffect::Cancelled, ""),
-            Self::Await => (ItemEffect::Awaited, ""),
-            Self::Skip(why) => (ItemEffect::Skipped, why),
+            Self::Resend(_) => Some((ItemEffect::Resent, "")),
+            Self::Cancel => Some((ItemEffect::Cancelled, "")),
+            Self::Prune => None,
+            Self::Await => Some((ItemEffect::Awaited, "")),
+            Self::Skip(why) => Some((ItemEffect::Skipped, why)),
         }
     }
 }
@@ -137,10 +162,23 @@ pub(super) fn decide(
                 Action::Resend => {
                     ItemDecision::Resend(due.map_or(next_due, |due| due.min(next_due)))
                 }
+                Action::Prune => ItemDecision::Prune,
                 _ => ItemDecision::Cancel,
             }
         }
     }
+}
+
+/// When the last callback of a resend is due, if that is a second or more after the first.
+pub(super) fn last_due(command: &Command) -> Option<Timestamp> {
+    let is_paced = command.request.action == Action::Resend && !command.request.dry_run;
+    let begun = command.started_at.filter(|_| is_paced)?;
+    let before_last = Command {
+        done: command.done.checked_sub(1)?,
+        ..command.clone()
+    };
+    let last = next_due(&before_last, begun);
+    (last.since(begun) >= Duration::from_secs(1)).then_some(last)
 }
 
 /// When the next callback of a resend is due, by the command's rate since its start.

@@ -220,6 +220,21 @@ pub struct CommandNote {
     pub at: Timestamp,
 }
 
+/// What has become of the callbacks that a command has resent. Pruned ones are not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Delivered since.
+    pub acknowledged: u64,
+    /// Given up again.
+    pub exhausted: u64,
+    /// Called off since.
+    pub cancelled: u64,
+    /// Failed again, and waiting for the next attempt.
+    pub retrying: u64,
+    /// Still to be sent, or under way.
+    pub to_come: u64,
+}
+
 /// An origin or an app that is not claimed for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pause {
@@ -251,6 +266,9 @@ pub trait Commands: fmt::Debug + Send + Sync + 'static {
 
     /// What commands did with a callback, in order.
     async fn notes(&self, callback: CallbackId) -> Result<Vec<CommandNote>, StoreError>;
+
+    /// What has become of the callbacks that a command has resent.
+    async fn progress(&self, id: CommandId) -> Result<Progress, StoreError>;
 
     /// What is paused now.
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError>;

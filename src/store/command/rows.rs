@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Command, CommandId, CommandNote, CommandStatus, Commands, ItemEffect, NewCommand, Pause,
-    Selectors,
+    Progress, Selectors, StoredState,
 };
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::StoreError;
@@ -48,6 +48,25 @@ impl<C: CommandConnection> Commands for C {
              WHERE i.callback_id = ?1 ORDER BY i.command_id";
         let notes = self.session().query(sql, &[callback.into()]).await?;
         notes.iter().map(note).collect()
+    }
+
+    async fn progress(&self, id: CommandId) -> Result<Progress, StoreError> {
+        let sql = "SELECT q.state, q.attempts > 0 AS tried, count(*) AS callbacks
+             FROM operator_command_item i JOIN callback_queue q ON q.id = i.callback_id
+             WHERE i.command_id = ?1 AND i.what = 'resent' GROUP BY q.state, q.attempts > 0";
+        let mut progress = Progress::default();
+        for row in self.session().query(sql, &[id.0.into()]).await? {
+            let callbacks: u64 = row.get("callbacks")?;
+            let state = row.parsed("state", |text| text.parse().ok())?;
+            *match (state, row.get("tried")?) {
+                (StoredState::Delivered, _) => &mut progress.acknowledged,
+                (StoredState::Exhausted, _) => &mut progress.exhausted,
+                (StoredState::Cancelled, _) => &mut progress.cancelled,
+                (StoredState::Pending, true) => &mut progress.retrying,
+                (StoredState::Pending, false) => &mut progress.to_come,
+            } += callbacks;
+        }
+        Ok(progress)
     }
 
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
@@ -102,7 +121,7 @@ pub(super) async fn command(
 pub(super) async fn open(session: &impl Session, limit: usize) -> Result<Vec<Command>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM operator_command {{INDEXED BY operator_command_open|}}
-         WHERE finished_at IS NULL ORDER BY action IN ('resend', 'cancel'), id LIMIT ?1"
+         WHERE finished_at IS NULL ORDER BY action IN ('resend', 'cancel', 'prune'), id LIMIT ?1"
     );
     let open = session.query(&sql, &[limit.into()]).await?;
     open.iter().map(read).collect()

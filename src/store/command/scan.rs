@@ -165,7 +165,7 @@ pub(super) async fn scan(
 }
 
 const COLUMNS: &str = "id, state, leased_until IS NOT NULL AS in_flight, attempts, \
-     next_attempt_at, app_id, origin, created_at, \
+     next_attempt_at, finished_at, app_id, origin, created_at, \
      CASE WHEN state = 'delivered' THEN FALSE ELSE EXISTS (SELECT 1 FROM callback_attempt \
        WHERE callback_id = id AND outcome = 'acknowledged') END AS was_acknowledged";
 
@@ -227,13 +227,14 @@ fn candidate(row: &Row) -> Result<Candidate, StoreError> {
     })
 }
 
-/// Reads `state`, `in_flight`, `attempts` and `next_attempt_at`.
+/// Reads `state`, `in_flight`, `attempts`, `next_attempt_at` and `finished_at`.
 pub(super) fn snapshot(row: &Row, was_acknowledged: bool) -> Result<CallbackSnapshot, StoreError> {
     Ok(CallbackSnapshot {
         state: row.parsed("state", |text| text.parse().ok())?,
         in_flight: row.get("in_flight")?,
         attempts: row.get("attempts")?,
         next_attempt_at: row.get("next_attempt_at")?,
+        finished_at: row.get("finished_at")?,
         was_acknowledged,
     })
 }

@@ -53,7 +53,7 @@ macro_rules! words {
 
 words! {
     /// What is to be done.
-    Action, "action", "resend, cancel, pause or resume" {
+    Action, "action", "resend, cancel, pause, resume or prune" {
         /// Open a new round with a full budget, due at once or paced.
         Resend = "resend",
         /// Call off what is pending, for good.
@@ -62,6 +62,8 @@ words! {
         Pause = "pause",
         /// End a pause.
         Resume = "resume",
+        /// Remove finished callbacks of closed days, with their attempts.
+        Prune = "prune",
     }
 }
 
@@ -131,6 +133,10 @@ impl Action {
                 "Nothing more is sent there until it is resumed. What is queued waits.",
             ),
             Self::Resume => ("Resume", "Ends a pause; what has waited is sent."),
+            Self::Prune => (
+                "Prune",
+                "Removes callbacks that were queued and finished before a moment, with their attempts, for good.",
+            ),
         }
     }
 
@@ -141,12 +147,13 @@ impl Action {
             Self::Cancel => "cancelled",
             Self::Pause => "paused",
             Self::Resume => "resumed",
+            Self::Prune => "pruned",
         }
     }
 
     /// Whether it acts on callbacks, not on an origin or an app.
     pub const fn selects_callbacks(self) -> bool {
-        matches!(self, Self::Resend | Self::Cancel)
+        matches!(self, Self::Resend | Self::Cancel | Self::Prune)
     }
 }
 

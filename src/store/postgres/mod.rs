@@ -204,15 +204,6 @@ impl PostgresProducer {
     ) -> Result<Vec<CallbackId>, EnqueueError> {
         enqueue_all(&self.pool, callbacks, now).await
     }
-
-    /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
-    ///
-    /// # Errors
-    ///
-    /// What the database said; nothing was removed.
-    pub async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
-        prune::prune(&self.pool, &retention).await
-    }
 }
 
 async fn enqueue_all(

@@ -203,17 +203,6 @@ impl SqliteProducer {
     }
 }
 
-impl SqliteProducer {
-    /// Removes one batch of finished callbacks with their attempts; returns how many callbacks.
-    ///
-    /// # Errors
-    ///
-    /// What the database said; nothing was removed.
-    pub fn prune(&mut self, retention: Retention) -> Result<usize, StoreError> {
-        connection::in_transaction(&mut self.connection, |db| at_once(prune(db, &retention)))
-    }
-}
-
 #[async_trait]
 impl Queue for SqliteQueue {
     async fn newest(&self) -> Result<CallbackId, StoreError> {

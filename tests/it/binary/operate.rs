@@ -1,9 +1,14 @@
 //! `resend`, `cancel`, `pause`, `resume` and `prune`: with a dispatcher at work, and without one.
 
+use std::time::Duration;
+
 use callback_dispatcher::clock::{Clock as _, SystemClock};
 use callback_dispatcher::domain::Timestamp;
 use callback_dispatcher::merchant::Answer;
 use serde_json::{Value, json};
+
+use crate::support::callback::insert;
+use crate::support::waiting::until;
 
 use super::{Place, Process, StoreKind, on_both, payment, refund};
 
@@ -17,8 +22,6 @@ fn finish(place: &Place, id: i64, state: &str, at: Timestamp) {
         at.as_millis()
     ));
 }
-
-const LONG_AGO: Timestamp = Timestamp::from_millis(1);
 
 fn states(place: &Place) -> Value {
     let rows = place.rows("SELECT state FROM callback_queue ORDER BY id");
@@ -83,7 +86,7 @@ async fn a_running_dispatcher_carries_out_a_command_and_reports_it(store: StoreK
         "{shown}"
     );
     let said = place.ask(&["stats"]).done();
-    assert!(said.contains("paused: origin http://127.0.0.1:"), "{said}");
+    assert!(said.contains("note: origin http://127.0.0.1:"), "{said}");
     place
         .ask(&["resume", "--origin", &merchant.url("/x"), "--reason", "r"])
         .done();
@@ -180,19 +183,107 @@ fn wrong_requests_are_refused_before_anything_is_written(store: StoreKind) {
         .failed(1, &["command 1 is refused", "only pending callbacks"]);
 }
 
-fn prune_removes_what_is_past_its_retention(store: StoreKind) {
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Four days ago, so that its day is closed by every clock.
+async fn prune_leaves_a_trace_and_the_days_that_are_not_closed(store: StoreKind) {
+    let place = Place::on(store);
+    let now = SystemClock.now();
+    let old = now.before(DAY * 4);
+    let queued = old.as_millis().to_string();
+    for order in ["N1", "N2", "N3", "N4"] {
+        place.sql(&insert(URL, order, &[("created_at", &queued)]));
+    }
+    place.enqueue(&[payment(URL, 5)]);
+    finish(&place, 1, "delivered", old);
+    finish(&place, 2, "exhausted", old);
+    finish(&place, 3, "delivered", now);
+    place
+        .ask(&["pause", "--app", "6", "--reason", "nothing is to be sent"])
+        .done();
+    let ages = ["prune", "--keep-delivered", "2d", "--keep-exhausted", "2d"];
+    let reason = ["--actor", "noy", "--reason", "they asked us to"];
+    let prune = [&ages[..], &reason[..]].concat();
+    let refused = place.ask(&prune);
+    refused.failed(1, &["command 2 is refused", "no day is closed yet"]);
+
+    let mut daemon = place.run().ready().await;
+    let closed = "SELECT count(*) FROM reconciliation";
+    until("the days up to yesterday are closed", async || {
+        place.sql(closed).trim() == "1"
+    })
+    .await;
+    daemon.signal("TERM");
+    daemon.ends().await;
+
+    let dry = place.ask(&[&ages[..], &["--dry-run"][..]].concat()).done();
+    assert!(
+        dry.contains("would prune 1 of 2 callbacks; left as they are: 1 finished later"),
+        "{dry}"
+    );
+    let all = ["delivered", "exhausted", "delivered", "pending", "pending"];
+    assert_eq!(states(&place), json!(all));
+    let today = [&["prune", "--keep-delivered", "0s"][..], &reason[..]].concat();
+    place
+        .ask(&today)
+        .failed(1, &["is refused", "are not closed yet"]);
+    assert_eq!(states(&place), json!(all));
+    place.ask(&ages).failed(2, &["--reason"]);
+
+    let said = place.ask(&prune).done();
+    assert!(said.contains("pruned 1 of 2 callbacks"), "{said}");
+    assert_eq!(states(&place), json!(["delivered", "pending", "pending"]));
+    let kept = place.rows(
+        "SELECT actor, reason, state, done FROM operator_command
+         WHERE action = 'prune' AND done > 0 AND dry_run = 0 ORDER BY id",
+    );
+    let kept_as = |state: &str| json!({"actor": "noy", "reason": "they asked us to", "state": state, "done": 1});
+    assert_eq!(kept, [kept_as("delivered"), kept_as("exhausted")]);
+    let verified = place.ask(&["reconcile", "--verify"]).done();
+    assert!(verified.contains("0 differ"), "{verified}");
+    assert!(verified.contains("of noy (they asked us to)"), "{verified}");
+    let day = &old.to_string()[..10];
+    let told = place.ask(&["reconcile", "--day", day]).done();
+    assert!(told.contains("pruned by hand: command"), "{told}");
+    assert!(told.contains("1 exhausted callbacks"), "{told}");
+}
+
+fn several_orders_are_acted_on_one_by_one(store: StoreKind) {
     let place = Place::on(store);
     place.enqueue(&[payment(URL, 1), payment(URL, 2), payment(URL, 3)]);
-    finish(&place, 1, "delivered", LONG_AGO);
-    finish(&place, 2, "exhausted", LONG_AGO);
-    let said = place.ask(&["prune", "--keep-exhausted", "200years"]).done();
-    assert_eq!(said, "1 callbacks pruned, with their attempts\n");
-    assert_eq!(states(&place), json!(["exhausted", "pending"]));
-    let said = place.ask(&["prune"]).done();
-    assert_eq!(said, "1 callbacks pruned, with their attempts\n");
-    place
-        .ask(&["prune", "--keep-delivered", "soon"])
-        .failed(2, &["soon"]);
+    for id in 1..=3 {
+        finish(&place, id, "exhausted", SystemClock.now());
+    }
+    let said = place.ask(&["resend", "M1", "M3", "--reason", "r"]).done();
+    assert_eq!(
+        said,
+        "command 1: resent 1 of 1 callback\ncommand 2: resent 1 of 1 callback\n"
+    );
+    assert_eq!(states(&place), json!(["pending", "exhausted", "pending"]));
+    place.write("orders.txt", "M1\n\n  M9\nM3\n");
+    let partly = place.ask(&["cancel", "--orders-from", "orders.txt", "--reason", "r"]);
+    assert_eq!(partly.code, Some(1), "{partly:?}");
+    assert!(partly.err.contains("error: M9: no callback"), "{partly:?}");
+    assert!(
+        partly.err.contains("1 of 3 orders were not acted on"),
+        "{partly:?}"
+    );
+    assert_eq!(
+        states(&place),
+        json!(["cancelled", "exhausted", "cancelled"])
+    );
+}
+
+fn an_app_that_the_queue_does_not_know_is_warned_of(store: StoreKind) {
+    let place = Place::on(store);
+    place.enqueue(&[payment(URL, 1)]);
+    let slip = place.ask(&["pause", "--app", "shop-vientaine", "--reason", "r"]);
+    assert!(
+        slip.err.contains("no callback of app shop-vientaine"),
+        "{slip:?}"
+    );
+    let known = place.ask(&["pause", "--app", "6", "--reason", "r"]);
+    assert!(!known.err.contains("no callback of app"), "{known:?}");
 }
 
 /// Standard output is no terminal here, so there is nothing to clear, and nothing coloured.
@@ -213,6 +304,7 @@ async fn a_watch_asks_again_until_it_is_interrupted(store: StoreKind) {
 on_both!(
     a_running_dispatcher_carries_out_a_command_and_reports_it,
     a_watch_asks_again_until_it_is_interrupted,
+    prune_leaves_a_trace_and_the_days_that_are_not_closed,
 );
 
 on_both!(
@@ -220,5 +312,6 @@ on_both!(
     without_a_dispatcher_the_command_is_carried_out_at_once,
     callbacks_in_flight_of_a_dead_dispatcher_are_left_and_reported,
     wrong_requests_are_refused_before_anything_is_written,
-    prune_removes_what_is_past_its_retention,
+    several_orders_are_acted_on_one_by_one,
+    an_app_that_the_queue_does_not_know_is_warned_of,
 );

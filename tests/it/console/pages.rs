@@ -167,6 +167,28 @@ async fn lists_go_on_to_their_end(store: StoreKind) {
     showcase.stop().await;
 }
 
+/// Before the button, what it would be about; afterwards, what became of it.
+async fn an_action_tells_what_it_is_about_and_how_it_fares(store: StoreKind) {
+    let showcase = Showcase::start(store).await;
+    let operator = Client::new(showcase.address).signed_in().await;
+    let form = operator
+        .get("/console/act?action=resend&state=exhausted&app=42")
+        .await
+        .body;
+    let list = operator
+        .get("/console/callbacks?state=exhausted&app=42")
+        .await
+        .body;
+    let listed = list.matches("/console/callbacks/").count();
+    assert!(listed > 0, "{list}");
+    assert!(
+        form.contains(&format!("<strong>{listed} callback")),
+        "{listed}: {form}"
+    );
+    assert!(form.contains("By app and endpoint"), "{form}");
+    showcase.stop().await;
+}
+
 async fn merchants_in_need_come_first(store: StoreKind) {
     let showcase = Showcase::start(store).await;
     let client = Client::new(showcase.address);
@@ -214,6 +236,7 @@ on_both!(
     texts_of_merchants_are_escaped,
     lists_are_by_state_app_and_outcome,
     lists_go_on_to_their_end,
+    an_action_tells_what_it_is_about_and_how_it_fares,
     merchants_in_need_come_first,
     plots_have_words_and_numbers,
     an_attempt_of_the_daemon_is_on_the_page,

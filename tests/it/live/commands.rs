@@ -101,10 +101,9 @@ async fn a_resend_that_a_crash_cuts_off_goes_on_and_doubles_nothing(store: Store
         assert_eq!(place.sql(counts), expected);
     }
     assert_eq!(remaining, [Remaining::Work, Remaining::Nothing]);
-    assert_eq!(
-        answered(&place, 1).await,
-        "done|12345|12345|0|{}|resent 12345 of 12345 callbacks"
-    );
+    let answer = answered(&place, 1).await;
+    let words = "done|12345|12345|0|{}|resent 12345 of 12345 callbacks; queued, the last at ";
+    assert!(answer.starts_with(words), "{answer}");
     // Paced over all batches alike: the last one comes 12344 turns after the first.
     let span = "SELECT max(next_attempt_at) - min(next_attempt_at) FROM callback_queue";
     assert_eq!(place.sql(span), "123440");

@@ -15,7 +15,7 @@ action, origin | 'resume', 'https://m'
 ";
 
 const REFUSED: &str = "
-action, order_number | 'send', '1' | action_is_resend_cancel_pause_or_resume
+action, order_number | 'send', '1' | action_is_known
 action | 'resend' | a_resend_or_cancel_has_a_selector
 action | 'cancel' | a_resend_or_cancel_has_a_selector
 action, order_number | 'resend', '' | no_selector_is_empty

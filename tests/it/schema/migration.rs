@@ -150,6 +150,10 @@ fn a_migrated_file_has_the_rules_of_a_new_one() {
             (attempt("dns", "'name'"), "phase_is_known"),
         ];
         queue.refuses(Client::Python, &refused);
+        let prune = plain(
+            "INSERT INTO operator_command (action, until, actor, reason) VALUES ('prune', 1, 'noy', 'r')",
+        );
+        queue.takes(Client::Python, &[prune]);
         let last_outcome = plain("UPDATE callback_queue SET last_outcome = 'new' WHERE id = 2");
         queue.takes(Client::Python, &[last_outcome, attempt("new", "NULL")]);
     }

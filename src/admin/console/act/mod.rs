@@ -3,6 +3,8 @@
 //! Two steps, without a script: a link opens the form with what was chosen, and the form is sent. The
 //! dispatcher carries it out; the command's own page shows what came of it.
 
+mod counting;
+
 use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::{Extension, Form};
@@ -108,6 +110,7 @@ fn moment(name: &str, text: &str, now: Timestamp) -> Result<Option<Timestamp>, S
 
 /// Shows the form.
 pub(super) async fn ask(
+    State(console): State<Console>,
     Extension(context): Extension<RequestContext>,
     Query(choice): Query<Choice>,
 ) -> Response {
@@ -120,7 +123,23 @@ pub(super) async fn ask(
         return see_other(&paths::sign_in(&paths::act(&choice.action, &chosen)));
     };
     match choice.read(context.now) {
-        Ok((action, selectors)) => form(&context, operator, &choice, action, &selectors, None),
+        Ok((action, selectors)) => {
+            let counted = counting::count(&*console.inspection, &selectors, action).await;
+            match counted {
+                Ok(counted) => {
+                    let shown = html! { (counted) };
+                    form(
+                        &context,
+                        operator,
+                        &choice,
+                        (action, &selectors),
+                        &shown,
+                        None,
+                    )
+                }
+                Err(error) => ErrorPage::from(error).answer(&context),
+            }
+        }
         Err(fault) => ErrorPage::Nonsense(fault).answer(&context),
     }
 }
@@ -148,8 +167,8 @@ pub(super) async fn submit(
             &context,
             operator,
             &order.choice,
-            action,
-            &selectors,
+            (action, &selectors),
+            &html! {},
             Some(&fault),
         ));
     }
@@ -178,8 +197,8 @@ fn form(
     context: &RequestContext,
     operator: &Operator,
     choice: &Choice,
-    action: Action,
-    selectors: &Selectors,
+    (action, selectors): (Action, &Selectors),
+    counted: &Markup,
     fault: Option<&str>,
 ) -> Response {
     let (title, words) = action.describe();
@@ -191,6 +210,7 @@ fn form(
             @if let Some(fault) = fault { p .notice .bad role="alert" { (fault) } }
             p { (words) }
             (show::chosen(selectors))
+            (counted)
             form method="post" action={ (PATH) "/act" } {
                 (csrf_field(&operator.csrf))
                 @for (name, value) in choice.fields() { input type="hidden" name=(name) value=(value); }

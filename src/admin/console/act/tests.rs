@@ -46,7 +46,7 @@ fn what_makes_no_sense_is_said() {
     for (fields, words) in [
         (
             &[("action", "delete")][..],
-            "resend, cancel, pause or resume",
+            "resend, cancel, pause, resume or prune",
         ),
         (&[("action", "resend"), ("callback", "x7")], "write digits"),
         (

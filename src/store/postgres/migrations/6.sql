@@ -237,6 +237,8 @@ CREATE INDEX callback_by_created ON callback_queue (created_at, id);
 ALTER TRIGGER callback_queue_keeps_what_is_owed ON callback_queue RENAME TO callback_queue_refuse_delete;
 ALTER TRIGGER callback_queue_wakes_the_dispatcher ON callback_queue RENAME TO callback_queue_notify;
 
+ALTER TABLE operator_command DROP CONSTRAINT action_is_resend_cancel_pause_or_resume, ADD CONSTRAINT action_is_known
+  CHECK (action IN ('resend', 'cancel', 'pause', 'resume', 'prune'));
 ALTER TABLE operator_command RENAME COLUMN looked_up_to TO scan_position;
 ALTER TABLE operator_command RENAME COLUMN looks_up_to TO scan_end;
 

@@ -101,6 +101,14 @@ UPDATE sqlite_schema SET sql = replace(sql,
       WHEN ''http_status'' THEN 1 WHEN ''timeout'' THEN 1 WHEN ''dns'' THEN 1 WHEN ''connect'' THEN 1 WHEN ''tls'' THEN 1
       WHEN ''protocol'' THEN 1 WHEN ''blocked'' THEN 1 WHEN ''interrupted'' THEN 1 WHEN ''unsignable'' THEN 1 ELSE 0 END),', '')
 WHERE type = 'table' AND name = 'callback_attempt';
+-- Rules are widened where they stand; no row has to be looked at again.
+UPDATE sqlite_schema SET sql = replace(replace(sql,
+  'action_is_resend_cancel_pause_or_resume', 'action_is_known'),
+  'WHEN ''resume'' THEN 1 ELSE 0 END', 'WHEN ''resume'' THEN 1 WHEN ''prune'' THEN 1 ELSE 0 END')
+WHERE type = 'table' AND name = 'operator_command';
+UPDATE sqlite_schema SET sql = replace(sql,
+  'CHECK (action IN (''resend'', ''cancel'')', 'CHECK (action IN (''resend'', ''cancel'', ''prune'')')
+WHERE type = 'table' AND name = 'operator_command';
 PRAGMA writable_schema = RESET;
 
 -- The marks of a transfer have new names, and so have the triggers that are made with them. Those of a

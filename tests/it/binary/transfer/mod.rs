@@ -104,7 +104,7 @@ impl Place {
         for command in [
             &["run"][..],
             &["enqueue"],
-            &["prune"],
+            &["prune", "--reason", "x"],
             &["resend", "1", "--reason", "x"],
             &["pause", "--app", "6", "--reason", "x"],
         ] {

@@ -1,6 +1,7 @@
 //! What dispatchers make of operators' commands, and what they answer.
 
 mod pausing;
+mod progress;
 mod selecting;
 mod several;
 
@@ -214,7 +215,7 @@ async fn a_resend_is_paced_and_tells_which_origins_are_due(kind: StoreKind) {
     assert_eq!(due, BTreeSet::from([ONE.to_owned(), TWO.to_owned()]));
     assert_eq!(
         fixture.answer(id).await,
-        "done|3|3|0|{}|resent 3 of 3 callbacks"
+        "done|3|3|0|{}|resent 3 of 3 callbacks; queued, the last at 2023-11-14T22:13:31.000Z"
     );
     let waits = "SELECT next_attempt_at - 1700000010000 FROM callback_queue ORDER BY id";
     assert_eq!(fixture.sql(waits), "0\n500\n1000");

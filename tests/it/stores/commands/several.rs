@@ -42,7 +42,7 @@ async fn several_dispatchers_do_each_callback_once() {
     working.join_all().await;
     assert_eq!(
         fixture.answer(resend).await,
-        "done|2345|2345|0|{}|resent 2345 of 2345 callbacks"
+        "done|2345|2345|0|{}|resent 2345 of 2345 callbacks; queued, the last at 2023-11-14T22:13:53.440Z"
     );
     assert_eq!(
         fixture.answer(cancel).await,
