@@ -77,7 +77,7 @@ BEGIN
 
   -- The views read the table, whatever it is called. So they are made again, after it.
   FOREACH name IN ARRAY views::text[] LOOP
-    IF name NOT IN ('callback_status', 'callback_exhausted') THEN
+    IF name NOT IN ('callback_status', 'callback_exhausted', 'callback_stuck') THEN
       RAISE EXCEPTION 'the view % reads callback_attempt', name
         USING HINT = 'Drop it, and create it again afterwards.';
     END IF;
