@@ -11,7 +11,7 @@ use super::rows::ReadRow;
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
 use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
-use crate::store::{Claim, ClaimResult, ClaimedCallback, Lease, StoreError};
+use crate::store::{CLAIM_BYTES_MAX, Claim, ClaimResult, ClaimedCallback, Lease, StoreError};
 
 /// Puts in flight, and answers with the ids alone: the server commits when the answer is sent, and a
 /// dispatcher that has been stopped reads none. So the answer has to fit into what is sent unread, or
@@ -21,14 +21,20 @@ use crate::store::{Claim, ClaimResult, ClaimedCallback, Lease, StoreError};
 /// those that another claim is just taking. The fence: `picked` is made once, whatever the planner
 /// thinks of the join, so that no more rows are taken than were asked for.
 ///
+/// Of what was picked, the texts of what is taken come to [`CLAIM_BYTES_MAX`] with the last of them.
+///
 /// Nothing is taken for a paused endpoint. The `FOR KEY SHARE` makes a pause or resume wait for this
 /// claim, or the claim for it, before it looks at anything.
 const CLAIM: &str = "
 WITH picked AS MATERIALIZED (
-  SELECT r.place, q.id
+  SELECT r.place, q.id, sum(q.bytes) OVER (ORDER BY r.place, q.next_attempt_at, q.id) - q.bytes AS bytes_before
   FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS r (app_id, origin, count, place)
   CROSS JOIN LATERAL (
-    SELECT id FROM callback_queue
+    SELECT id, next_attempt_at, octet_length(app_id) + octet_length(amount) + octet_length(newpay_order_no)
+      + octet_length(order_no) + coalesce(octet_length(newpay_refund_order_no), 0)
+      + coalesce(octet_length(refund_order_no), 0) + octet_length(subject) + octet_length(extra)
+      + octet_length(trans_info) AS bytes
+    FROM callback_queue
     WHERE state = 'pending' AND leased_until IS NULL
       AND app_id = r.app_id AND origin = r.origin AND next_attempt_at <= $4
     ORDER BY next_attempt_at, id LIMIT r.count
@@ -40,7 +46,7 @@ WITH picked AS MATERIALIZED (
 ), claimed AS (
   UPDATE callback_queue q
   SET leased_until = callback_now() + $6, leased_at = $4, lease_token = $5
-  FROM picked WHERE q.id = picked.id
+  FROM picked WHERE q.id = picked.id AND bytes_before < $7
   RETURNING place, q.id
 )
 SELECT array_agg(id), array_agg(place::integer) FROM claimed";
@@ -88,6 +94,7 @@ pub(super) async fn claim(
         .collect();
     // For people; what decides is the heartbeat.
     let lease = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
+    let budget = i64::try_from(CLAIM_BYTES_MAX).unwrap_or(i64::MAX);
     let skew = fleet.skew();
     let now = skew.there(claim.now).as_millis();
     let read = READ.replace("{columns}", GATEWAY_COLUMNS);
@@ -96,7 +103,10 @@ pub(super) async fn claim(
         let looking = client.prepare_cached(THEN_DUE).await?;
         // Both are on their way at once, and the server does one after the other.
         let (claimed, then_due) = futures_util::future::try_join(
-            client.query_one(&claiming, &[&apps, &origins, &counts, &now, &token, &lease]),
+            client.query_one(
+                &claiming,
+                &[&apps, &origins, &counts, &now, &token, &lease, &budget],
+            ),
             client.query(&looking, &[&apps, &origins]),
         )
         .await?;

@@ -69,13 +69,21 @@ async fn a_claim_takes_the_earliest_due_of_each_endpoint_and_tells_the_next(kind
     queue.close().await;
 }
 
-#[tokio::test]
-async fn a_claim_of_long_texts_ends_at_its_budget() {
-    let backend = Backend::new(StoreKind::Sqlite);
+async fn a_claim_of_long_texts_ends_at_its_budget(kind: StoreKind) {
+    let backend = Backend::new(kind);
     let queue = backend.queue().await;
     // As if they had been there before texts were limited.
-    backend.sql("DROP TRIGGER callback_queue_set_origin");
-    let long = "printf('%.*c', 10000000, 'x')";
+    let (unguarded, long) = match kind {
+        StoreKind::Sqlite => (
+            "DROP TRIGGER callback_queue_set_origin",
+            "printf('%.*c', 10000000, 'x')",
+        ),
+        StoreKind::Postgres => (
+            "DROP TRIGGER callback_queue_text_length ON callback_queue",
+            "repeat('x', 10000000)",
+        ),
+    };
+    backend.sql(unguarded);
     let changes = [
         ("subject", long),
         ("origin", "'https://one.example'"),
@@ -282,6 +290,7 @@ async fn all_of_a_batch_is_queued_or_nothing(kind: StoreKind) {
 }
 
 on_both!(
+    a_claim_of_long_texts_ends_at_its_budget,
     a_claim_takes_the_earliest_due_of_each_endpoint_and_tells_the_next,
     an_outcome_moves_its_row_on_and_is_logged,
     a_record_under_a_lost_lease_changes_nothing,
