@@ -52,10 +52,16 @@ async fn an_incident_is_told_alike_everywhere(store: StoreKind) {
     fill(&place);
     let daemon = Daemon::start(&place, &[("ADMIN__LISTEN", "127.0.0.1:0")]).await;
     let client = Client::new(daemon.admin_addr());
+    // Counted after the last of its callbacks has been tried, and all of them are back.
     until("the missing key is counted", async || {
+        let page = client.get("/console").await.body;
+        if !page.contains("app 10: 12 callbacks") {
+            return false;
+        }
         let metrics = client.get("/metrics").await.body;
         value(&metrics, "troubles{kind=\"unsignable\"}") == 1
             && value(&metrics, "troubles{kind=\"paused\"}") == 1
+            && value(&metrics, "queue_callbacks{state=\"in_flight\"}") == 0
     })
     .await;
 
