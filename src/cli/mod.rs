@@ -28,6 +28,7 @@ mod stats;
 mod table;
 mod transfer;
 mod verify;
+mod waiting;
 mod watch;
 
 use std::io::Write;
