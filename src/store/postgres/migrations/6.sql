@@ -55,7 +55,7 @@ FROM (
   WHERE state = 'pending' AND leased_until IS NULL
   UNION ALL
   SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at,
-    NULL, false
+    NULL::text AS last_detail, false AS is_uncounted
   FROM callback_queue WHERE leased_until IS NOT NULL
 ) q
 WHERE coalesce(q.leased_until, q.next_attempt_at) < callback_now() - 60000
