@@ -36,8 +36,12 @@ SELECT
                                           THEN 'its origin is paused by an operator: see the table paused'
     WHEN EXISTS (SELECT 1 FROM paused p WHERE p.scope = 'app' AND p.name = q.app_id)
                                           THEN 'its app is paused by an operator: see the table paused'
-    WHEN q.last_outcome = 'unsignable'    THEN 'it can''t be signed: ' || coalesce(q.last_detail, 'see its attempts')
-    WHEN q.is_uncounted                   THEN 'not charged to the merchant, and tried until it works: ' || q.last_detail
+    WHEN q.last_outcome = 'unsignable'    THEN 'it can''t be signed: ' || coalesce(
+      (SELECT a.detail FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq), 'see its attempts')
+    WHEN EXISTS (SELECT 1 FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq
+      AND a.counted = 0 AND a.outcome NOT IN ('interrupted', 'unsignable'))
+                                          THEN 'not charged to the merchant, and tried until it works: ' ||
+      (SELECT a.detail FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq)
     ELSE 'due, but not claimed: is the dispatcher running, or the origin at its limit?'
   END                                                                                       AS why,
   greatest(0, callback_now() - greatest(0, coalesce(q.leased_until, q.next_attempt_at))) / 1000
@@ -46,20 +50,18 @@ SELECT
   q.last_outcome,
   callback_time(q.created_at)                                                               AS created_at,
   callback_time(q.next_attempt_at)                                                          AS next_attempt_at
--- In two parts, each of which has an index of its own: what waits, and what is in flight. The newest attempt
--- of what waits after a failure tells whether the merchant is charged with it.
+-- In two parts, each of which has an index of its own: what waits, and what is in flight.
 FROM (
-  SELECT w.id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at,
-    a.detail AS last_detail, coalesce(a.counted = 0 AND a.outcome NOT IN ('interrupted', 'unsignable'), false) AS is_uncounted
-  FROM callback_queue w LEFT JOIN callback_attempt a ON a.callback_id = w.id AND a.seq = w.attempt_seq
-  WHERE state = 'pending' AND leased_until IS NULL
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, attempt_seq, last_outcome, created_at
+  FROM callback_queue WHERE state = 'pending' AND leased_until IS NULL
   UNION ALL
-  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, last_outcome, created_at,
-    NULL::text AS last_detail, false AS is_uncounted
+  SELECT id, kind, app_id, order_no, origin, leased_until, next_attempt_at, attempts, attempt_seq, last_outcome, created_at
   FROM callback_queue WHERE leased_until IS NOT NULL
 ) q
 WHERE coalesce(q.leased_until, q.next_attempt_at) < callback_now() - 60000
-  OR q.last_outcome = 'unsignable' OR q.is_uncounted;
+  OR q.last_outcome = 'unsignable'
+  OR q.leased_until IS NULL AND EXISTS (SELECT 1 FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq
+      AND a.counted = 0 AND a.outcome NOT IN ('interrupted', 'unsignable'));
 
 CREATE OR REPLACE VIEW merchant_health AS
 SELECT
