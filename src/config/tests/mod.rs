@@ -1,5 +1,6 @@
 //! Configuration as an operator meets it: files in a directory, variables, and messages.
 
+mod client_certificates;
 mod faults;
 mod keys;
 mod layers;

@@ -4,6 +4,7 @@
 
 mod audit;
 mod callbacks;
+mod list_path;
 mod listing;
 mod pauses;
 mod troubled;
