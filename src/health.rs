@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_tells_since_when_by_whom_and_what_waits() {
+    fn a_pause_tells_its_start_its_author_and_what_waits() {
         let pauses = [pause(PauseScope::App, "6")];
         let found = troubles(&[endpoint("6", "https://a.example")], &pauses, NOON);
         assert_eq!(

@@ -42,7 +42,8 @@ impl Ambiguity {
         }
     }
 
-    /// What is ambiguous in `members`; `None` if no other message has their canonical form.
+    /// What is ambiguous in `members`. Where empty texts stay, `None` means that no other message has their canonical
+    /// form; where they are skipped, that no other message without an ambiguous text has it.
     pub fn find(members: &[Member<'_>], convention: &Convention) -> Option<Self> {
         if !members.iter().any(|member| holds_joint(member)) {
             return None;

@@ -152,7 +152,7 @@ async fn a_daemon_goes_on_when_its_server_is_back() {
     daemon.stop().await;
 }
 
-/// By whom it was given up for lost, once that one has been in touch for as long as a lease stands.
+/// The other dispatcher takes over once it has itself been in touch with the server for as long as a lease stands.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_dispatcher_is_taken_over_and_changes_nothing_afterwards() {
     let place = Place::on(StoreKind::Postgres);

@@ -36,7 +36,7 @@ fn rule_of(breach: Breach) -> &'static str {
         Breach::FinishedRowSent => 1,
         Breach::StaleTokenWrote => 2,
         Breach::SentUnclaimed => 3,
-        Breach::ChargedUnheard => 4,
+        Breach::ChargedUnconfirmed => 4,
         Breach::Circle => 5,
         Breach::TakenFromTheLiving => 10,
     }]
@@ -62,7 +62,7 @@ fn properties() -> Vec<Property<Protocol>> {
         Property::always(RULES[1], |_, it| unbroken(it, Breach::FinishedRowSent)),
         Property::always(RULES[2], |_, it| unbroken(it, Breach::StaleTokenWrote)),
         Property::always(RULES[3], |_, it| unbroken(it, Breach::SentUnclaimed)),
-        Property::always(RULES[4], |_, it| unbroken(it, Breach::ChargedUnheard)),
+        Property::always(RULES[4], |_, it| unbroken(it, Breach::ChargedUnconfirmed)),
         Property::always(RULES[5], |_, it| unbroken(it, Breach::Circle)),
         Property::always(RULES[6], |_, it: &State| {
             it.breach.is_some() || it.no_lease_is_doubled()
@@ -133,7 +133,7 @@ const ONE_AT_A_TIME: Protocol = Protocol {
     faults: Faults {
         crashes: 2,
         stalls: 0,
-        unheard: 0,
+        unconfirmed: 0,
         resends: 0,
     },
     omission: None,
@@ -148,7 +148,7 @@ const TWO_DISPATCHERS: Protocol = Protocol {
     faults: Faults {
         crashes: 1,
         stalls: 1,
-        unheard: 1,
+        unconfirmed: 1,
         resends: 1,
     },
     omission: None,
@@ -161,7 +161,7 @@ const THREE_DISPATCHERS: Protocol = Protocol {
     faults: Faults {
         crashes: 1,
         stalls: 2,
-        unheard: 0,
+        unconfirmed: 0,
         resends: 0,
     },
     ..TWO_DISPATCHERS
@@ -174,7 +174,7 @@ const TWO_ROWS: Protocol = Protocol {
     faults: Faults {
         crashes: 0,
         stalls: 1,
-        unheard: 0,
+        unconfirmed: 0,
         resends: 0,
     },
     ..TWO_DISPATCHERS
@@ -259,6 +259,6 @@ fn every_guard_is_missed() {
     assert_wrong(locked, Omission::InterruptAtStart, RULES[9]);
     let unclaimed = rule_of(Breach::SentUnclaimed);
     assert_wrong(locked, Omission::ClaimBeforeSend, unclaimed);
-    let charged = rule_of(Breach::ChargedUnheard);
+    let charged = rule_of(Breach::ChargedUnconfirmed);
     assert_wrong(locked, Omission::FreeInterruption, charged);
 }

@@ -28,7 +28,7 @@ pub(super) struct Faults {
     /// A living dispatcher gives no sign of life for so long that its leases are taken over.
     pub(super) stalls: u8,
     /// The database commits and its answer is lost.
-    pub(super) unheard: u8,
+    pub(super) unconfirmed: u8,
     /// Not a fault: an operator opens a new round for a finished row.
     pub(super) resends: u8,
 }
@@ -75,14 +75,14 @@ pub(super) enum Step {
     /// Committed, and the process knows.
     Claim(usize, usize),
     /// Committed, and the answer is lost.
-    ClaimUnheard(usize, usize),
+    ClaimUnconfirmed(usize, usize),
     Send(usize, Task),
     Answer(usize, Task, Answer),
     /// The merchant says SUCCESS, and the dispatcher does not hear it.
     AnswerLost(usize, Task),
     Record(usize, Task),
     /// Committed, the answer is lost, and so it will be tried again.
-    RecordUnheard(usize, Task),
+    RecordUnconfirmed(usize, Task),
     /// Its heartbeats stop, and its own clock says so first.
     FallSilent(usize),
     /// A heartbeat after that.
@@ -90,7 +90,7 @@ pub(super) enum Step {
     /// Gives a lapsed claim back that was not sent.
     Release(usize, Task),
     /// The same for a claim whose answer was lost.
-    ReleaseUnheard(usize),
+    ReleaseUnconfirmed(usize),
     /// Ends a lease of a silent dispatcher, or of a dead one, as an interrupted attempt.
     TakeOver(usize),
     Crash(usize),
@@ -119,7 +119,7 @@ fn heard(task: Task, answer: Answer) -> Task {
 fn release(row: &mut Row) {
     row.released += 1;
     row.token = None;
-    row.unheard_by = None;
+    row.unconfirmed_by = None;
 }
 
 impl Protocol {
@@ -144,8 +144,8 @@ impl Protocol {
             }
             Stage::Heard(_) => {
                 steps.push(Step::Record(process, task));
-                if state.unheard < self.faults.unheard && self.holds(state, task) {
-                    steps.push(Step::RecordUnheard(process, task));
+                if state.unconfirmed < self.faults.unconfirmed && self.holds(state, task) {
+                    steps.push(Step::RecordUnconfirmed(process, task));
                 }
             }
         }
@@ -179,8 +179,8 @@ impl Protocol {
             }
         }
         if self.sharing == Sharing::Leases && row.token.is_some() {
-            if row.unheard_by.is_some() {
-                steps.push(Step::ReleaseUnheard(index));
+            if row.unconfirmed_by.is_some() {
+                steps.push(Step::ReleaseUnconfirmed(index));
             }
             let owner = state.owner(index);
             let mut others = state.processes.iter().enumerate();
@@ -201,8 +201,8 @@ impl Protocol {
         let free = rows.filter(|(_, row)| row.state == RowState::Pending && row.token.is_none());
         for (row, _) in free.filter(|_| !process.silent) {
             steps.push(Step::Claim(index, row));
-            if is_shared && state.unheard < self.faults.unheard {
-                steps.push(Step::ClaimUnheard(index, row));
+            if is_shared && state.unconfirmed < self.faults.unconfirmed {
+                steps.push(Step::ClaimUnconfirmed(index, row));
             }
         }
         if process.silent {
@@ -215,7 +215,7 @@ impl Protocol {
     fn interrupt(&self, row: &mut Row) {
         row.logged += 1;
         row.token = None;
-        row.unheard_by = None;
+        row.unconfirmed_by = None;
         if self.omits(Omission::FreeInterruption) {
             row.attempts += 1;
         }
@@ -241,7 +241,7 @@ impl Protocol {
         row.logged += 1;
         row.late += u8::from(!holds);
         row.token = None;
-        row.unheard_by = None;
+        row.unconfirmed_by = None;
         match task.stage {
             Stage::Heard(Answer::Success) => row.state = RowState::Delivered,
             _ => {
@@ -282,10 +282,10 @@ impl Protocol {
                     lapsed: false,
                 });
             }
-            Step::ClaimUnheard(process, row) => {
-                state.unheard += 1;
+            Step::ClaimUnconfirmed(process, row) => {
+                state.unconfirmed += 1;
                 self.claim(&mut state.rows[row]);
-                state.rows[row].unheard_by = Some(process);
+                state.rows[row].unconfirmed_by = Some(process);
             }
             Step::Send(process, task) => {
                 state.rows[task.row].sent += 1;
@@ -308,8 +308,8 @@ impl Protocol {
                 self.record(&mut state, task);
                 state.replace(process, task, None);
             }
-            Step::RecordUnheard(_, task) => {
-                state.unheard += 1;
+            Step::RecordUnconfirmed(_, task) => {
+                state.unconfirmed += 1;
                 self.record(&mut state, task);
             }
             Step::FallSilent(process) => {
@@ -330,14 +330,14 @@ impl Protocol {
                 }
                 state.replace(process, task, None);
             }
-            Step::ReleaseUnheard(row) => release(&mut state.rows[row]),
+            Step::ReleaseUnconfirmed(row) => release(&mut state.rows[row]),
             Step::TakeOver(row) => self.interrupt(&mut state.rows[row]),
             Step::Crash(process) => {
                 state.crashes += 1;
                 state.processes[process] = DOWN;
                 let rows = state.rows.iter_mut();
-                for row in rows.filter(|row| row.unheard_by == Some(process)) {
-                    row.unheard_by = None;
+                for row in rows.filter(|row| row.unconfirmed_by == Some(process)) {
+                    row.unconfirmed_by = None;
                 }
             }
             Step::Prune(row) => state.rows[row].state = RowState::Pruned,
@@ -361,7 +361,7 @@ impl Model for Protocol {
             state: RowState::Pending,
             attempts: 0,
             token: None,
-            unheard_by: None,
+            unconfirmed_by: None,
             logged: 0,
             released: 0,
             late: 0,
@@ -374,7 +374,7 @@ impl Model for Protocol {
             processes: vec![DOWN; self.processes],
             crashes: 0,
             stalls: 0,
-            unheard: 0,
+            unconfirmed: 0,
             resends: 0,
             refused: false,
             breach: None,

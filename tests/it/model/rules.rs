@@ -18,7 +18,7 @@ pub(super) enum Breach {
     /// A POST left although no claim of it was committed.
     SentUnclaimed,
     /// The merchant's budget was charged for something else than a failure that was heard.
-    ChargedUnheard,
+    ChargedUnconfirmed,
     /// A step that leads back: the run might never end.
     Circle,
 }
@@ -31,13 +31,13 @@ pub(super) fn breach(before: &State, step: Step, after: &State) -> Option<Breach
             return Some(Breach::FinalRowMoved);
         }
         let is_charge = match step {
-            Step::Record(_, task) | Step::RecordUnheard(_, task) => {
+            Step::Record(_, task) | Step::RecordUnconfirmed(_, task) => {
                 task.stage == Stage::Heard(Answer::Failure)
             }
             _ => false,
         };
         if new.attempts > old.attempts && !is_charge {
-            return Some(Breach::ChargedUnheard);
+            return Some(Breach::ChargedUnconfirmed);
         }
     }
     match step {
@@ -50,7 +50,7 @@ pub(super) fn breach(before: &State, step: Step, after: &State) -> Option<Breach
                 return Some(Breach::SentUnclaimed);
             }
         }
-        Step::Record(_, task) | Step::RecordUnheard(_, task) => {
+        Step::Record(_, task) | Step::RecordUnconfirmed(_, task) => {
             let (old, new) = (&before.rows[task.row], &after.rows[task.row]);
             let is_late_acknowledgement = task.stage == Stage::Heard(Answer::Success)
                 && old.state == RowState::Pending

@@ -19,7 +19,7 @@ pub(super) struct Row {
     /// The lease that stands.
     pub(super) token: Option<u8>,
     /// The process that the token names, where it has not heard of its claim and lives.
-    pub(super) unheard_by: Option<usize>,
+    pub(super) unconfirmed_by: Option<usize>,
     /// Rows in the log of attempts.
     pub(super) logged: u8,
     /// Leases that were given back without an attempt.
@@ -84,7 +84,7 @@ pub(super) struct State {
     pub(super) processes: Vec<Process>,
     pub(super) crashes: u8,
     pub(super) stalls: u8,
-    pub(super) unheard: u8,
+    pub(super) unconfirmed: u8,
     pub(super) resends: u8,
     /// Some record came too late and changed nothing.
     pub(super) refused: bool,
@@ -107,7 +107,7 @@ impl State {
         let holds = |task: &Task| task.row == row && Some(task.token) == token;
         processes
             .position(|process| process.tasks.iter().any(holds))
-            .or(self.rows[row].unheard_by)
+            .or(self.rows[row].unconfirmed_by)
     }
 
     /// No lease is held twice, not even a lapsed one.
@@ -174,7 +174,7 @@ impl State {
         for owner in self
             .rows
             .iter_mut()
-            .filter_map(|row| row.unheard_by.as_mut())
+            .filter_map(|row| row.unconfirmed_by.as_mut())
         {
             let place = order.iter().position(|process| process == owner);
             *owner = place.expect("it is some process");
