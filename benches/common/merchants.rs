@@ -120,7 +120,7 @@ fn tls(ca: &Path) -> Result<Arc<ServerConfig>> {
     std::fs::write(ca, made.cert.pem())?;
     let key =
         PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

@@ -33,7 +33,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(crate) async fn run(flags: Flags) -> Result<()> {
     // An error means that there is one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut builder = reqwest::Client::builder()
         .no_proxy()
         .http1_only()
@@ -87,7 +87,7 @@ fn trusting(pem: &[u8]) -> Result<rustls::ClientConfig> {
     for certificate in CertificateDer::pem_slice_iter(pem) {
         roots.add(certificate?)?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

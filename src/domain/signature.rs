@@ -5,12 +5,13 @@
 
 use std::fmt;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
-use ring::signature::{
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
-};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
@@ -196,7 +197,7 @@ pub enum InvalidKey {
     #[error("no PEM private key found; expected PKCS#8 or PKCS#1")]
     NotPem,
     /// The key is not one that may sign.
-    #[error("not a usable RSA key ({0}); expected RSA of 2048 to 4096 bits")]
+    #[error("not a usable RSA key ({0}); expected RSA of 2048 to 8192 bits")]
     NotRsa(String),
 }
 
@@ -250,11 +251,11 @@ impl SigningKey {
                 .into_bytes()
                 .to_vec(),
             Self::Rsa(key) => {
-                let mut signature = vec![0; key.public().modulus_len()];
+                let mut signature = vec![0; key.public_modulus_len()];
                 key.sign(
                     &RSA_PKCS1_SHA256,
                     // Random only to blind the private operation: the signature is the same every time.
-                    &ring::rand::SystemRandom::new(),
+                    &SystemRandom::new(),
                     canonical_form.as_bytes(),
                     &mut signature,
                 )
@@ -275,7 +276,7 @@ impl SigningKey {
                 .mac(convention, canonical_form)
                 .is_some_and(|mac| mac.verify_slice(&signature).is_ok()),
             Self::Rsa(key) => {
-                UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public().as_ref())
+                UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key().as_ref())
                     .verify(canonical_form.as_bytes(), &signature)
                     .is_ok()
             }

@@ -145,6 +145,7 @@ impl Transport {
             // The addresses are as old as the pool. The name may have moved.
             match self.resolve(progress, to).await {
                 Ok(now) if now.addresses() != routes.addresses() => {
+                    to.pool.retire();
                     answer = send(renewed.insert(now)).await;
                 }
                 _ => {}

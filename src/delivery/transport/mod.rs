@@ -11,7 +11,7 @@
 //! | `pool`, `route` | an app's connections to an origin, and to each of its addresses |
 //! | `race` | attempts at the addresses, staggered |
 //! | `connector`, `tls` | the parts that a connection passes through; the first checks the dialled address |
-//! | `listed`, [`ClientCertificates`] | what TLS trusts and shows beyond rustls' defaults |
+//! | `listed`, `secp521r1`, [`ClientCertificates`] | what TLS trusts, offers and shows beyond rustls' defaults |
 //! | `url_cache` | URLs that were judged before |
 //! | [`WorkerCache`] | what a worker keeps from one exchange to the next |
 //! | `fault` | a pure function from an error to where and why it broke |
@@ -44,6 +44,7 @@ mod race;
 mod resolver;
 mod retry_after;
 mod route;
+mod secp521r1;
 mod tls;
 mod url_cache;
 mod worker_cache;

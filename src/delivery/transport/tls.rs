@@ -1,4 +1,7 @@
-//! TLS: rustls with ring, the platform's roots and the operator's own.
+//! TLS: rustls with aws-lc-rs, the platform's roots and the operator's own.
+//!
+//! Key exchange is hybrid post-quantum (X25519MLKEM768) with servers that know it: recorded traffic stays
+//! closed to a quantum computer.
 //!
 //! Absent: any way to switch verification off, and HTTP/2 by ALPN.
 
@@ -18,6 +21,7 @@ use rustls_platform_verifier::Verifier;
 
 use super::listed::ListedVerifier;
 use super::progress;
+use super::secp521r1::Secp521r1;
 
 /// Sessions kept for resumption by each peer.
 const SESSIONS_PER_PEER: usize = 8;
@@ -38,7 +42,9 @@ pub enum TlsError {
 
 /// The cryptography of all connections with merchants.
 pub(super) fn provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.push(&Secp521r1);
+    provider
 }
 
 /// The cipher suites that are accepted, by their names in IANA's registry, those of TLS 1.3 first.

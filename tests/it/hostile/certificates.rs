@@ -140,5 +140,5 @@ pub(super) fn params(name: &str) -> CertificateParams {
 }
 
 pub(super) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

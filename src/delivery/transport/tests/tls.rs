@@ -6,8 +6,8 @@ use std::time::Duration;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{NamedGroup, ServerConfig};
 
 use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, answer, send};
 use super::*;
@@ -86,7 +86,7 @@ fn params(name: &str) -> CertificateParams {
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
@@ -249,6 +249,30 @@ async fn a_listed_certificate_is_trusted_as_it_is_for_the_names_in_it() {
     let (report, merchant) = post_to(server, listed).await;
     assert_fault(&report, Phase::Tls, Cause::Remote, "the certificate");
     assert!(merchant.requests().is_empty());
+}
+
+#[tokio::test]
+async fn p521_and_post_quantum_key_exchange_are_taken() {
+    let authority = Authority::new("One");
+    let p521 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).expect("a key");
+    let certificate = params("merchant.test").signed_by(&p521, &authority.issuer);
+    let certificate = certificate.expect("a certificate").der().clone();
+    for (versions, group) in [
+        ([&rustls::version::TLS13], NamedGroup::X25519MLKEM768),
+        ([&rustls::version::TLS13], NamedGroup::secp521r1),
+        ([&rustls::version::TLS12], NamedGroup::secp521r1),
+    ] {
+        let mut provider = tls::provider();
+        provider.kx_groups.retain(|known| known.name() == group);
+        let server = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&versions)
+            .expect("good versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], private(&p521))
+            .expect("a good certificate");
+        let (report, merchant) = post_to(server, authority.settings()).await;
+        assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
+    }
 }
 
 #[test]

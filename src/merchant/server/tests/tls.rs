@@ -11,7 +11,7 @@ use super::*;
 async fn speaks_tls_if_asked() {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["merchant.test".to_owned()]).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let server = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -31,7 +31,7 @@ async fn speaks_tls_if_asked() {
     roots.add(cert.der().clone()).expect("a certificate");
     let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .expect("ring has them")
+        .expect("the provider has them")
         .with_root_certificates(roots)
         .with_no_client_auth();
     let exchange = async {

@@ -363,7 +363,7 @@ fn name(config: &Config) -> String {
 
 fn tls(parameters: &Parameters, config: &Config) -> Result<ClientConfig, UrlError> {
     let setup = |error: rustls::Error| UrlError::Tls(error.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(setup)?;
