@@ -15,11 +15,15 @@ use super::policy::DeliveryPolicy;
 use super::schedule::schedule;
 use super::shared::{Completion, Evidence, Job, Shared};
 use super::signed_request::SignedRequest;
-use super::transport::{Permit, Refusal, WorkerCache};
+use super::transport::{Permit, PostReport, Refusal, Requests, WorkerCache};
 use crate::clock::{SharedClock, Stopwatch};
-use crate::domain::{self, Callback, Exchange, Outcome, PhaseTimes, Timestamp, Verdict, judge};
+use crate::domain::{
+    self, Callback, Exchange, Outcome, PhaseTimes, SENT_BEFORE, Timestamp, Verdict, judge,
+};
 use crate::failpoint;
-use crate::store::{Attempt, ClaimedCallback, CompletedAttempt, Endpoint, Malformed, excerpt};
+use crate::store::{
+    Attempt, ClaimedCallback, CompletedAttempt, Endpoint, Malformed, Sent, excerpt,
+};
 
 /// The detail of an attempt whose request was held back.
 const TOO_LATE: &str = "the claim lapsed before the request was written: the dispatcher was stopped, \
@@ -68,6 +72,7 @@ async fn deliver(
     let started_at = clock.now();
     let stopwatch = Stopwatch::start();
     let made = attempt(
+        clock,
         policy,
         cache,
         &claimed.callback,
@@ -95,61 +100,93 @@ async fn deliver(
 }
 
 async fn attempt(
+    clock: &SharedClock,
     policy: &DeliveryPolicy,
     cache: &mut WorkerCache,
     callback: &Result<Box<Callback>, Malformed>,
     permit: Option<&Arc<Permit>>,
     started_at: Timestamp,
 ) -> (Attempt, Evidence) {
-    let request = match callback {
-        Ok(callback) => SignedRequest::sign(
-            &callback.message,
-            &policy.keyring,
-            &policy.convention,
-            started_at,
-        )
-        .map_err(|why| why.to_string()),
-        Err(malformed) => Err(malformed.to_string()),
+    let unsignable = |why| {
+        let attempt = unsent(Outcome::Unsignable, why, started_at);
+        (attempt, Evidence::NONE)
     };
-    match (callback, request) {
-        (Ok(callback), Ok(request)) => {
-            failpoint::here!("send-before-first-byte");
-            let (url, body) = (&callback.callback_url, request.body);
-            let report = policy
-                .post
-                .post_with_cache(cache, callback.message.app_id(), url, body, permit.cloned())
-                .await;
-            failpoint::here!("send-after-answer");
-            if let Some(refusal) = permit.and_then(|permit| permit.refusal()) {
-                let (detail, sent) = match refusal {
-                    Refusal::NothingWritten => (TOO_LATE, None),
-                    Refusal::WrittenBefore => (TOO_LATE_TO_RESEND, Some(request.sent)),
-                };
-                let attempt = Attempt {
-                    sent,
-                    ..unsent(Outcome::Interrupted, detail.to_owned(), started_at)
-                };
-                return (attempt, Evidence::NONE);
-            }
-            let evidence = Evidence {
-                reach: report.exchange.reach(),
-                signal: Signal::of(&report.exchange, report.retry_after),
-            };
-            // The second sending may be forbidden although the first was written.
-            let was_sent = report.resent || !matches!(report.exchange, Exchange::Blocked { .. });
-            let attempt = Attempt {
-                phases: report.phases,
-                sent: was_sent.then_some(request.sent),
-                ..ended(report.exchange, started_at)
-            };
-            (attempt, evidence)
-        }
-        (_, request) => {
-            let why = request.err().unwrap_or_default();
-            let attempt = unsent(Outcome::Unsignable, why, started_at);
-            (attempt, Evidence::NONE)
-        }
+    let callback = match callback {
+        Ok(callback) => callback,
+        Err(malformed) => return unsignable(malformed.to_string()),
+    };
+    let message = &callback.message;
+    let sign = |moment| SignedRequest::sign(message, &policy.keyring, &policy.convention, moment);
+    let first = match sign(started_at) {
+        Ok(request) => request,
+        Err(why) => return unsignable(why.to_string()),
+    };
+    let mut second = None;
+    let mut again = || {
+        // A later timestamp even if the clock has not moved: merchants refuse what looks replayed.
+        let moment = clock.now().max(started_at.after(Duration::from_millis(1)));
+        let request = sign(moment).ok()?;
+        second = Some(request.sent);
+        Some(request.body)
+    };
+    let requests = Requests {
+        first: first.body,
+        again: &mut again,
+        permit: permit.cloned(),
+    };
+    failpoint::here!("send-before-first-byte");
+    let posting =
+        policy
+            .post
+            .post_with_cache(cache, message.app_id(), &callback.callback_url, requests);
+    let report = posting.await;
+    failpoint::here!("send-after-answer");
+    match permit.and_then(|permit| permit.refusal()) {
+        Some(refusal) => (held_back(refusal, first.sent, started_at), Evidence::NONE),
+        None => posted(report, first.sent, second, started_at),
     }
+}
+
+/// The attempt whose last sending was held back.
+fn held_back(refusal: Refusal, first: Sent, started_at: Timestamp) -> Attempt {
+    let (detail, sent) = match refusal {
+        Refusal::NothingWritten => (TOO_LATE, None),
+        Refusal::WrittenBefore => (TOO_LATE_TO_RESEND, Some(first)),
+    };
+    Attempt {
+        sent,
+        ..unsent(Outcome::Interrupted, detail.to_owned(), started_at)
+    }
+}
+
+/// The attempt that sent `first`, and perhaps `second` instead.
+fn posted(
+    report: PostReport,
+    first: Sent,
+    second: Option<Sent>,
+    started_at: Timestamp,
+) -> (Attempt, Evidence) {
+    let evidence = Evidence {
+        reach: report.exchange.reach(),
+        signal: Signal::of(&report.exchange, report.retry_after),
+    };
+    let is_blocked = matches!(report.exchange, Exchange::Blocked { .. });
+    let mut attempt = Attempt {
+        phases: report.phases,
+        ..ended(report.exchange, started_at)
+    };
+    attempt.sent = match (second, is_blocked) {
+        (None, true) => None,
+        (None, false) | (Some(_), true) => Some(first),
+        (Some(second), false) => {
+            let detail = &mut attempt.verdict.detail;
+            let separator = if detail.is_empty() { "" } else { "; " };
+            let timestamp = first.timestamp.to_wire();
+            detail.push_str(&format!("{separator}{SENT_BEFORE}{timestamp}"));
+            Some(second)
+        }
+    };
+    (attempt, evidence)
 }
 
 fn ended(exchange: Exchange, started_at: Timestamp) -> Attempt {

@@ -31,7 +31,6 @@ fn report(exchange: Exchange) -> ProbeReport {
         post: PostReport {
             exchange,
             phases: PhaseTimes::default(),
-            resent: false,
             retry_after: None,
         },
         addresses: Vec::new(),

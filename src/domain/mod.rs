@@ -43,7 +43,7 @@ pub use keyring::{KeyEntry, KeyError, Keyring};
 pub use moment::read_moment;
 pub use outcome::Outcome;
 pub use payment::Payment;
-pub use reason::{FOR_OPERATOR, reason, words_of_name};
+pub use reason::{FOR_OPERATOR, SENT_BEFORE, reason, words_of_name};
 pub use reconciliation::{
     Counts, Day, DayIds, DayRecord, DecisiveAttempt, Difference, Digest, FieldDifference,
     GatewayPayment, InvalidOffset, Lines, NO_PREVIOUS_DAY, Offset, Period, QueuedResult,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::sent::SentMessage;
-use crate::domain::{Convention, Outcome, Phase};
+use crate::domain::{Convention, Outcome, Phase, SENT_BEFORE};
 use crate::store::{AttemptRow, CallbackRow};
 
 /// What is known of one attempt.
@@ -40,6 +40,10 @@ pub(super) fn was_sent(row: &AttemptRow) -> bool {
     let Ok(outcome) = row.outcome.parse::<Outcome>() else {
         return false;
     };
+    // A first sending may have met a closing connection, and the second none.
+    if row.detail.contains(SENT_BEFORE) {
+        return true;
+    }
     match outcome {
         Outcome::Acknowledged
         | Outcome::Refused

@@ -22,7 +22,7 @@ use super::progress::{Ends, Progress};
 use super::race::{self, Broken};
 use super::resolver;
 use super::worker_cache::WorkerCache;
-use super::{Post, PostReport, Transport};
+use super::{Post, PostReport, Requests, Transport};
 use crate::clock::Stopwatch;
 use crate::delivery::egress::{Target, TargetHost};
 use crate::domain::{Answer, CappedBody, Cause, Exchange, ExchangeFault, Phase, read_answer};
@@ -42,7 +42,12 @@ struct Destination<'a> {
 #[async_trait]
 impl Post for Transport {
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport {
-        self.post_with_cache(&mut WorkerCache::default(), "", url, body, None)
+        let requests = Requests {
+            first: body,
+            again: &mut || None,
+            permit: None,
+        };
+        self.post_with_cache(&mut WorkerCache::default(), "", url, requests)
             .await
     }
 
@@ -51,12 +56,10 @@ impl Post for Transport {
         cache: &mut WorkerCache,
         app_id: &str,
         url: &str,
-        body: Vec<u8>,
-        permit: Option<Arc<Permit>>,
+        requests: Requests<'_>,
     ) -> PostReport {
         let progress = Progress::start(Stopwatch::start());
-        self.observed(&progress, cache, app_id, url, body, permit)
-            .await
+        self.observed(&progress, cache, app_id, url, requests).await
     }
 }
 
@@ -68,8 +71,7 @@ impl Transport {
         cache: &mut WorkerCache,
         app_id: &str,
         url: &str,
-        body: Vec<u8>,
-        permit: Option<Arc<Permit>>,
+        requests: Requests<'_>,
     ) -> PostReport {
         let judged = cache
             .last_target
@@ -77,14 +79,6 @@ impl Transport {
         let exchange = match judged {
             Err(reason) => Exchange::Blocked { reason },
             Ok(target) => {
-                let body = Bytes::from(body);
-                let body = || match &permit {
-                    None => Body::from(body.clone()),
-                    Some(permit) => Body::wrap(Permitted {
-                        body: body.clone(),
-                        permit: Arc::clone(permit),
-                    }),
-                };
                 let pool = cache.last_pool.pool(&self.pools, app_id, target);
                 let destination = Destination {
                     app_id,
@@ -92,7 +86,7 @@ impl Transport {
                     pool: &pool,
                 };
                 // Pinned where it is: it is large, and would be moved several times.
-                let exchange = pin!(self.exchange(progress, destination, body));
+                let exchange = pin!(self.exchange(progress, destination, requests));
                 let timer = cache.timer.until(progress.deadline(self.timeout));
                 let exchange = match select(exchange, timer).await {
                     Either::Left((exchange, _)) => exchange,
@@ -107,7 +101,6 @@ impl Transport {
         PostReport {
             exchange,
             phases: progress.phase_times(),
-            resent: progress.is_resent(),
             retry_after: progress.retry_after(),
         }
     }
@@ -125,7 +118,7 @@ impl Transport {
         &self,
         progress: &Arc<Progress>,
         to: Destination<'_>,
-        body: impl Fn() -> Body + Send + Sync,
+        requests: Requests<'_>,
     ) -> Exchange {
         let is_known = to.pool.routes().is_some();
         let mut renewed = None;
@@ -137,25 +130,29 @@ impl Transport {
             },
         };
         let target = to.target;
-        let send = async |routes: &Routes| {
+        let send = async |routes: &Routes, body: &Bytes| {
+            let body = || written(body, requests.permit.as_ref());
             race::send(progress, routes, target, self.connect_timeout, &body).await
         };
-        let mut answer = send(routes).await;
+        let first = Bytes::from(requests.first);
+        let mut answer = send(routes, &first).await;
         if is_known && answer.is_err() && progress.phase() <= Phase::Connect {
             // The addresses are as old as the pool. The name may have moved.
             match self.resolve(progress, to).await {
                 Ok(now) if now.addresses() != routes.addresses() => {
                     to.pool.retire();
-                    answer = send(renewed.insert(now)).await;
+                    answer = send(renewed.insert(now), &first).await;
                 }
                 _ => {}
             }
         }
-        if gave_up(&answer).is_some_and(|ends| progress.is_kept(ends)) {
+        if gave_up(&answer).is_some_and(|ends| progress.is_kept(ends))
+            && let Some(second) = (requests.again)()
+        {
             progress.resend();
             let routes = renewed.as_ref().unwrap_or(routes);
             let unused = self.routes(to.app_id, target, routes.addresses());
-            answer = send(&unused).await;
+            answer = send(&unused, &second.into()).await;
         }
         match answer {
             Ok(response) => self.read(progress, target, response).await,
@@ -311,6 +308,17 @@ impl Transport {
             (None, TargetHost::Address(address)) => Some(SocketAddr::new(address, target.port)),
             (None, TargetHost::Name) => None,
         }
+    }
+}
+
+/// `body` for hyper, which gets it only with the permit.
+fn written(body: &Bytes, permit: Option<&Arc<Permit>>) -> Body {
+    match permit {
+        None => Body::from(body.clone()),
+        Some(permit) => Body::wrap(Permitted {
+            body: body.clone(),
+            permit: Arc::clone(permit),
+        }),
     }
 }
 

@@ -21,6 +21,7 @@
 //!
 //! - [`Post::post`] never fails: what goes wrong is an [`Exchange`].
 //! - One deadline covers the whole exchange: name, connection, a second sending, body.
+//! - No two sendings are alike: the second has a body of its own, or there is none ([`Requests::again`]).
 //! - No byte of a request goes to an address that the policy forbids.
 //! - Nothing is written once the [`Permit`] of a request has lapsed.
 //! - Nothing in a fault's words comes from a body, or from a URL's path or query.
@@ -52,7 +53,7 @@ mod worker_cache;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,17 +80,34 @@ pub trait Post: Debug + Send + Sync + 'static {
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport;
 
     /// The same for a worker that keeps `cache`, on behalf of `app_id`: no connection is shared between
-    /// apps. Nothing is written if `permit` is refused right before the request. An implementation
-    /// without a network may ignore these.
+    /// apps. An implementation without a network may ignore these, and send once.
     async fn post_with_cache(
         &self,
         _cache: &mut WorkerCache,
         _app_id: &str,
         url: &str,
-        body: Vec<u8>,
-        _permit: Option<Arc<Permit>>,
+        requests: Requests<'_>,
     ) -> PostReport {
-        self.post(url, body).await
+        self.post(url, requests.first).await
+    }
+}
+
+/// What an exchange may write.
+pub struct Requests<'a> {
+    /// The body of the first sending.
+    pub first: Vec<u8>,
+    /// Makes the body of a second sending, when the first met a kept connection that the other side was
+    /// closing. With `None` nothing is sent again.
+    pub again: &'a mut (dyn FnMut() -> Option<Vec<u8>> + Send),
+    /// Asked right before either is written: nothing is, if it is refused.
+    pub permit: Option<Arc<Permit>>,
+}
+
+impl Debug for Requests<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests")
+            .field("permit", &self.permit)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,9 +118,6 @@ pub struct PostReport {
     pub exchange: Exchange,
     /// How long each stage took.
     pub phases: PhaseTimes,
-    /// Whether the body was sent a second time, because the first connection, kept from an
-    /// earlier exchange, was closed by the other side.
-    pub resent: bool,
     /// For how long the answer asks to be left alone (`Retry-After`).
     pub retry_after: Option<Duration>,
 }

@@ -28,7 +28,7 @@ use url::Host;
 use super::certificate::Certificate;
 use super::progress::Progress;
 use super::worker_cache::WorkerCache;
-use super::{PostReport, Transport, fault, tls};
+use super::{PostReport, Requests, Transport, fault, tls};
 use crate::clock::Stopwatch;
 use crate::delivery::egress::{Forbidden, Target};
 use crate::domain::{Cause, Exchange, Phase};
@@ -107,8 +107,11 @@ impl Transport {
                 &mut WorkerCache::default(),
                 app_id,
                 url,
-                body,
-                None,
+                Requests {
+                    first: body,
+                    again: &mut || None,
+                    permit: None,
+                },
             )
             .await;
         let notes = progress.notes();

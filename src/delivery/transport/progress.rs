@@ -66,7 +66,6 @@ struct Marks {
     connected: Option<Duration>,
     made: Option<Ends>,
     dialled: Option<SocketAddr>,
-    resent: bool,
     head: Option<(Duration, u16)>,
     ended: Option<Duration>,
     retry_after: Option<Duration>,
@@ -187,7 +186,6 @@ impl Progress {
         let sent_at = self.watch.elapsed();
         *self.marks() = Marks {
             sent_at,
-            resent: true,
             ..Marks::default()
         };
     }
@@ -212,10 +210,6 @@ impl Progress {
     /// Whether a connection with these ends was made before this exchange wanted one.
     pub(super) fn is_kept(&self, ends: Ends) -> bool {
         self.marks().made != Some(ends)
-    }
-
-    pub(super) fn is_resent(&self) -> bool {
-        self.marks().resent
     }
 
     /// The status of the answer whose head has come.
@@ -267,7 +261,6 @@ impl Marks {
     fn forget_connector(&mut self) {
         *self = Self {
             sent_at: self.sent_at,
-            resent: self.resent,
             head: self.head,
             dialled: self.dialled,
             dns_begun: self.dns_begun,

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::CallbackId;
+use crate::domain::{CallbackId, SENT_BEFORE};
 use crate::store::Origin;
 
 const QUEUED: Timestamp = Timestamp::from_millis(1_795_000_000_000);
@@ -127,10 +127,15 @@ fn only_what_left_was_sent() {
     let some = [
         attempt(Outcome::Connect, Some(Phase::Connect), ""),
         attempt(Outcome::HttpStatus, None, ""),
+        attempt(
+            Outcome::Connect,
+            Some(Phase::Connect),
+            &format!("connection refused; {SENT_BEFORE}1795000000000"),
+        ),
     ];
     let text = exhausted(&some);
     assert!(
-        text.contains("It was sent once and not acknowledged"),
+        text.contains("It was sent twice and not acknowledged"),
         "{text}"
     );
 }

@@ -34,9 +34,16 @@ pub(super) struct Attempt {
     pub(super) counted: bool,
     pub(super) sign: Option<String>,
     pub(super) body_sha256: Option<String>,
+    /// The timestamp of a first sending that met a closing connection.
+    pub(super) sent_before: Option<i64>,
 }
 
 impl Attempt {
+    /// Whether it records that `post` was sent.
+    fn records(&self, post: &Post) -> bool {
+        self.sign.as_ref() == Some(&post.sign) || self.sent_before == Some(post.timestamp)
+    }
+
     fn is_interrupted(&self) -> bool {
         self.outcome == "interrupted"
     }
@@ -55,6 +62,14 @@ pub(super) fn faults_of_what_stands(row: &Row, posts: &[&Post]) -> Vec<String> {
     faults.extend(of_the_schedule(row));
     faults.extend(of_the_answers(row, posts));
     faults
+}
+
+/// The faults with the callback that they are of.
+pub(super) fn named(number: &str, row: &Row, faults: Vec<String>) -> impl Iterator<Item = String> {
+    let shown = format!("{number}: {row:?}");
+    faults
+        .into_iter()
+        .map(move |fault| format!("{fault}: {shown}"))
 }
 
 /// The row against its log.
@@ -135,7 +150,6 @@ fn of_the_answers(row: &Row, posts: &[&Post]) -> Vec<String> {
         faults.push("a signature does not hold".to_owned());
     }
     for attempt in &row.log {
-        // A request that met a dying connection is sent once more, as the same attempt.
         let sent = posts.iter().copied();
         let sent: Vec<&Post> = sent
             .filter(|post| attempt.sign.as_ref() == Some(&post.sign))
@@ -169,7 +183,7 @@ fn of_the_answer(attempt: &Attempt, sent: &[&Post]) -> Option<String> {
 fn of_the_uncovered(row: &Row, posts: &[&Post]) -> Vec<String> {
     let is_recorded = |post: &&&Post| {
         let mut log = row.log.iter();
-        log.any(|attempt| attempt.sign.as_ref() == Some(&post.sign))
+        log.any(|attempt| attempt.records(post))
     };
     let unrecorded: BTreeMap<&str, i64> = posts
         .iter()
@@ -222,6 +236,7 @@ mod tests {
             counted: is_sent,
             sign: is_sent.then(|| format!("sign-{started_at}")),
             body_sha256: is_sent.then(|| format!("sha-{started_at}")),
+            sent_before: None,
         }
     }
 
@@ -264,6 +279,10 @@ mod tests {
         in_flight.leased_at = Some(1150);
         let posts = [post(1000, Answer::Refused), post(1151, Answer::None)];
         assert_eq!(found(&in_flight, &posts), Vec::<String>::new());
+        let (mut twice, mut posts) = good();
+        twice.log[2].sent_before = Some(1499);
+        posts.insert(2, post(1499, Answer::None));
+        assert_eq!(found(&twice, &posts), Vec::<String>::new());
     }
 
     #[test]

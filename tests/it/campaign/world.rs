@@ -14,6 +14,7 @@ use super::audit::{self, ATTEMPTS_MAX, Attempt, Row, WAIT_MS};
 use super::merchants::{Answer, Behaviour, Journal, Merchant, Post};
 use super::program::Program;
 use super::{PATIENCE, until};
+use crate::support::attempt::sent_before;
 use crate::support::callback::{finished, insert_rows};
 use crate::support::place::Place;
 use crate::support::process::Process;
@@ -150,7 +151,7 @@ impl World {
         let mut faults = Vec::new();
         for (number, posts) in of {
             match row(&db, number).expect("the queue can be read") {
-                Some(row) => faults.extend(named(number, &row, judge(&row, &posts))),
+                Some(row) => faults.extend(audit::named(number, &row, judge(&row, &posts))),
                 None => faults.push(format!("{number}: POSTed, but not in the queue")),
             }
         }
@@ -171,7 +172,11 @@ impl World {
                 continue;
             };
             if posts.is_empty() {
-                faults.extend(named(&entry.number, &row, audit::faults(&row, &posts)));
+                faults.extend(audit::named(
+                    &entry.number,
+                    &row,
+                    audit::faults(&row, &posts),
+                ));
             }
             if posts.iter().any(|post| post.members != entry.members) {
                 faults.push(format!("{}: another message than queued", entry.number));
@@ -318,13 +323,6 @@ fn by_number(posts: &[Post]) -> BTreeMap<&str, Vec<&Post>> {
     of
 }
 
-fn named(number: &str, row: &Row, faults: Vec<String>) -> impl Iterator<Item = String> {
-    let shown = format!("{number}: {row:?}");
-    faults
-        .into_iter()
-        .map(move |fault| format!("{fault}: {shown}"))
-}
-
 /// A callback with its attempts.
 fn row(db: &Connection, number: &str) -> rusqlite::Result<Option<Row>> {
     let sql = "SELECT id, state, attempts, attempt_seq, leased_at, last_outcome FROM callback_queue
@@ -347,8 +345,8 @@ fn row(db: &Connection, number: &str) -> rusqlite::Result<Option<Row>> {
     let Some((id, mut row)) = found.optional()? else {
         return Ok(None);
     };
-    let sql = "SELECT seq, started_at, outcome, counted, sign, body_sha256 FROM callback_attempt
-               WHERE callback_id = ?1 ORDER BY seq";
+    let sql = "SELECT seq, started_at, outcome, counted, sign, body_sha256, detail
+               FROM callback_attempt WHERE callback_id = ?1 ORDER BY seq";
     let mut statement = db.prepare_cached(sql)?;
     let log = statement.query_map([id], |row| {
         Ok(Attempt {
@@ -358,6 +356,7 @@ fn row(db: &Connection, number: &str) -> rusqlite::Result<Option<Row>> {
             counted: row.get(3)?,
             sign: row.get(4)?,
             body_sha256: row.get(5)?,
+            sent_before: sent_before(&row.get::<_, String>(6)?),
         })
     })?;
     row.log = log.collect::<rusqlite::Result<_>>()?;
@@ -382,11 +381,11 @@ impl Gateway {
     pub(super) async fn ends(mut self) {
         drop(self.child.stdin.take());
         let mut status = None;
-        until("the gateway ends", || {
+        let ends = || {
             status = self.child.try_wait().expect("our child");
             status.is_some()
-        })
-        .await;
+        };
+        until("the gateway ends", ends).await;
         assert!(status.is_some_and(|status| status.success()), "{status:?}");
     }
 }

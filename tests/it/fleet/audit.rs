@@ -25,9 +25,16 @@ pub(super) struct Attempt {
     pub(super) duration_ms: i64,
     pub(super) sign: Option<String>,
     pub(super) body_sha256: Option<String>,
+    /// The timestamp of a first sending that met a closing connection.
+    pub(super) sent_before: Option<i64>,
 }
 
 impl Attempt {
+    /// Whether it records that `post` was sent.
+    fn records(&self, post: &Post) -> bool {
+        self.sign.as_ref() == Some(&post.sign) || self.sent_before == Some(post.timestamp)
+    }
+
     fn is(&self, outcome: &str) -> bool {
         self.outcome == outcome
     }
@@ -112,7 +119,8 @@ fn of_the_posts(row: &Row, posts: &[&Post]) -> Vec<String> {
     if signs.len() < posts.len() {
         faults.push("two POSTs have the same signature".to_owned());
     }
-    if posts.len() > row.log.len() {
+    let twice = row.log.iter().filter(|it| it.sent_before.is_some()).count();
+    if posts.len() > row.log.len() + twice {
         faults.push(format!(
             "{} POSTs of {} attempts",
             posts.len(),
@@ -120,11 +128,7 @@ fn of_the_posts(row: &Row, posts: &[&Post]) -> Vec<String> {
         ));
     }
     // What was interrupted has left no signature: its POST is one that no other attempt explains.
-    let known = |post: &&&Post| {
-        row.log
-            .iter()
-            .any(|attempt| attempt.sign.as_ref() == Some(&post.sign))
-    };
+    let known = |post: &&&Post| row.log.iter().any(|attempt| attempt.records(post));
     let unexplained: Vec<&&Post> = posts.iter().filter(|post| !known(post)).collect();
     let interrupted = row.log.iter().filter(|attempt| attempt.is("interrupted"));
     if unexplained.len() > interrupted.count() {
@@ -134,7 +138,7 @@ fn of_the_posts(row: &Row, posts: &[&Post]) -> Vec<String> {
         return faults;
     };
     for post in posts {
-        if last.sign.as_ref() == Some(&post.sign) {
+        if last.records(post) {
             continue;
         }
         if post.came_at > last.ended_at() {
@@ -168,6 +172,7 @@ mod tests {
             duration_ms: 50,
             sign: leaves_a_trace.then(|| format!("sign {seq}")),
             body_sha256: leaves_a_trace.then(|| format!("digest {seq}")),
+            sent_before: None,
         }
     }
 
@@ -213,6 +218,14 @@ mod tests {
             (
                 "the cut off one was not sent",
                 |_, posts| drop(posts.remove(1)),
+                "",
+            ),
+            (
+                "sent twice, and both are recorded",
+                |row, posts| {
+                    row.log[2].sent_before = Some(4000);
+                    posts.push(post(4, Answer::Acknowledged));
+                },
                 "",
             ),
             (

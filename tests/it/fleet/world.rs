@@ -9,6 +9,7 @@ use super::PATIENCE;
 use super::audit::{self, Attempt, Row};
 use crate::campaign::merchants::{Answer, Behaviour, Journal, Merchant, Post};
 use crate::secrets::HMAC;
+use crate::support::attempt::sent_before;
 use crate::support::callback::insert_rows;
 use crate::support::place::{Place, key};
 use crate::support::postgres::Server;
@@ -190,7 +191,7 @@ impl World {
     fn read(&self) -> BTreeMap<String, Row> {
         let lines = self.place.sql(
             "SELECT newpay_order_no, state, attempts, attempt_seq, seq, outcome, counted, started_at,
-               duration_ms, sign, body_sha256
+               duration_ms, sign, body_sha256, detail
              FROM callback_queue LEFT JOIN callback_attempt ON callback_id = id ORDER BY id, seq",
         );
         let mut rows = BTreeMap::new();
@@ -215,6 +216,7 @@ impl World {
                 duration_ms: number(8),
                 sign: text(9),
                 body_sha256: text(10),
+                sent_before: sent_before(columns[11]),
             });
         }
         rows

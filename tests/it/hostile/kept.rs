@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use callback_dispatcher::clock::SystemClock;
 use callback_dispatcher::merchant::Answer;
+use serde_json::Value;
 
 use super::certificates::Authority;
 use super::server::{Act, Server, ack, send};
 use super::tally::Tally;
 use super::{Gateway, Place, beside, start, until_attempted};
+use crate::support::attempt::sent_before;
 
 /// How many callbacks each of them gets, one after the other.
 const ROUNDS: usize = 15;
@@ -59,6 +61,23 @@ fn ways_to_go() -> Vec<(&'static str, Vec<Act>)> {
     ]
 }
 
+/// The `timestamp` of each request that is about `order`.
+fn timestamps(requests: &[String], order: &str) -> Vec<i64> {
+    let bodies = requests
+        .iter()
+        .filter_map(|request| request.split("\r\n\r\n").nth(1));
+    let bodies = bodies.map(|body| serde_json::from_str::<Value>(body).expect("JSON"));
+    let about = bodies.filter(|body| body["orderNo"] == order || body["newpayOrderNo"] == order);
+    let timestamp = |body: Value| {
+        body["timestamp"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+    };
+    about
+        .map(|body| timestamp(body).expect("a number"))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_connection_that_the_merchant_closes_costs_no_attempt() {
     let authority = Authority::new("The Authority");
@@ -96,16 +115,30 @@ async fn a_kept_connection_that_the_merchant_closes_costs_no_attempt() {
     let mut wrong = Vec::new();
     for (merchant, (name, url, server)) in merchants.iter().enumerate() {
         let mut faults = Vec::new();
+        let mut seen = 0;
         for round in 0..ROUNDS {
             let attempts = daemon.attempts(&order(merchant, round)).await;
             if attempts.len() != 1 || attempts[0].outcome != "acknowledged" {
                 faults.push(format!("{name}, {url}: {attempts:?}"));
             }
+            // No two sendings are alike, and each that came is recorded.
+            let mut recorded: Vec<i64> = attempts
+                .iter()
+                .flat_map(|attempt| [sent_before(&attempt.detail), attempt.sent_timestamp])
+                .flatten()
+                .collect();
+            for came in timestamps(&server.requests(), &order(merchant, round)) {
+                seen += 1;
+                match recorded.iter().position(|timestamp| *timestamp == came) {
+                    Some(at) => drop(recorded.remove(at)),
+                    None => faults.push(format!("{name}, {url}: {came} of {attempts:?}")),
+                }
+            }
         }
         // Whatever was delivered was asked for.
         let requests = server.requests().len();
-        if requests < ROUNDS {
-            faults.push(format!("{name}, {url}: only {requests} requests"));
+        if requests < ROUNDS || seen != requests {
+            faults.push(format!("{name}, {url}: only {seen} of {requests} requests"));
         }
         tally.passed += usize::from(faults.is_empty());
         tally.connections += server.connections();

@@ -44,7 +44,6 @@ pub(super) fn acknowledged() -> PostReport {
             remote_addr: None,
         },
         phases: PhaseTimes::default(),
-        resent: false,
         retry_after: None,
     }
 }

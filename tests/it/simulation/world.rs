@@ -241,7 +241,6 @@ impl Post for SimulatedPost {
         PostReport {
             exchange: exchange(reply),
             phases: PhaseTimes::default(),
-            resent: false,
             retry_after: (reply == Reply::Status(429)).then_some(RETRY_AFTER),
         }
     }

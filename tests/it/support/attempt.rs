@@ -8,6 +8,14 @@ use callback_dispatcher::store::{
     Recorded, Sent,
 };
 
+/// The timestamp of a first sending that met a closing connection, as an attempt's detail has it.
+pub(crate) fn sent_before(detail: &str) -> Option<i64> {
+    let words = "sent before, on a kept connection that the server was closing, with timestamp ";
+    let rest = detail.split_once(words)?.1;
+    let timestamp = rest.split(';').next().unwrap_or_default();
+    Some(timestamp.parse().expect("a number"))
+}
+
 /// Claims as much of each endpoint as is asked for.
 pub(crate) async fn claim(
     queue: &dyn Queue,

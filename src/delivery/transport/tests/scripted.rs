@@ -69,8 +69,17 @@ impl Merchant {
 
     /// The same behind TLS.
     pub(super) async fn tls(config: rustls::ServerConfig, scripts: Vec<Vec<Step>>) -> Self {
+        Self::tls_at(SocketAddr::new(LOOPBACK, 0), config, scripts).await
+    }
+
+    /// The same at this address.
+    pub(super) async fn tls_at(
+        address: SocketAddr,
+        config: rustls::ServerConfig,
+        scripts: Vec<Vec<Step>>,
+    ) -> Self {
         let tls = TlsAcceptor::from(Arc::new(config));
-        Self::serve(SocketAddr::new(LOOPBACK, 0), scripts, Some(tls)).await
+        Self::serve(address, scripts, Some(tls)).await
     }
 
     async fn serve(address: SocketAddr, scripts: Vec<Vec<Step>>, tls: Option<TlsAcceptor>) -> Self {

@@ -127,13 +127,39 @@ async fn a_session_is_resumed_by_the_app_that_has_it_alone() {
     let transport = tls_transport(authority.settings());
     let url = merchant.named_url("https");
     for app_id in ["6", "6", "7"] {
-        let mut cache = WorkerCache::default();
-        transport
-            .post_with_cache(&mut cache, app_id, &url, Vec::new(), None)
-            .await;
+        post_as(&transport, app_id, &url, "", None).await;
     }
     use rustls::HandshakeKind::{Full, Resumed};
     assert_eq!(merchant.handshakes(), [Full, Resumed, Full]);
+}
+
+#[tokio::test]
+async fn a_session_of_another_port_or_address_is_not_resumed() {
+    let authority = Authority::new("One");
+    // They share what they know of sessions, and would resume each other's.
+    let server = authority.server("merchant.test");
+    let scripts = vec![vec![Step::Request, send(answer(200, "no"))]];
+    let first = Merchant::tls(server.clone(), scripts.clone()).await;
+    let other_port = Merchant::tls(server.clone(), scripts.clone()).await;
+    let address = SocketAddr::new([127, 0, 0, 2].into(), first.address.port());
+    let other_address = Merchant::tls_at(address, server, scripts).await;
+    let at = |address: &SocketAddr| Found::Addresses(vec![address.ip()]);
+    let found = [
+        at(&first.address),
+        at(&first.address),
+        at(&address),
+        at(&first.address),
+    ];
+    let transport = resolving(authority.settings(), found);
+    for merchant in [&first, &other_port, &other_address, &first] {
+        transport
+            .post(&merchant.named_url("https"), Vec::new())
+            .await;
+    }
+    use rustls::HandshakeKind::{Full, Resumed};
+    assert_eq!(first.handshakes(), [Full, Resumed]);
+    assert_eq!(other_port.handshakes(), [Full]);
+    assert_eq!(other_address.handshakes(), [Full]);
 }
 
 #[tokio::test]
@@ -185,14 +211,9 @@ async fn a_merchant_that_wants_a_client_certificate_gets_that_of_the_app() {
         let merchant = Merchant::tls(server, vec![vec![Step::Request, Step::Ack]]).await;
         let transport = tls_transport(settings);
         let url = merchant.named_url("https");
-        let mut cache = WorkerCache::default();
-        let report = transport
-            .post_with_cache(&mut cache, "6", &url, Vec::new(), None)
-            .await;
+        let report = post_as(&transport, "6", &url, "", None).await;
         assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
-        let report = transport
-            .post_with_cache(&mut cache, "7", &url, Vec::new(), None)
-            .await;
+        let report = post_as(&transport, "7", &url, "", None).await;
         assert_fault(&report, Phase::Tls, Cause::Remote, "alert");
     }
 }
@@ -329,7 +350,6 @@ async fn a_connection_closed_in_the_handshake_breaks_there() {
         .post(&merchant.named_url("https"), Vec::new())
         .await;
     assert_fault(&report, Phase::Tls, Cause::Remote, "");
-    assert!(!report.resent);
 }
 
 #[tokio::test]
@@ -342,11 +362,9 @@ async fn a_kept_tls_connection_that_is_closed_costs_no_attempt() {
     let merchant = Merchant::tls(authority.server("merchant.test"), scripts).await;
     let transport = tls_transport(authority.settings());
     let url = merchant.named_url("https");
-    transport.post(&url, Vec::new()).await;
-    settle().await;
-    let report = transport.post(&url, Vec::new()).await;
+    let report = post_twice(&transport, &url).await;
     assert_eq!(report.exchange, answered(merchant.address, 200, ACK));
-    assert!(report.resent);
+    assert!(merchant.requests()[2].ends_with(AGAIN));
     // The second handshake resumes the session of the first, and is seen all the same.
     assert!(report.phases.tls.is_some());
 }
