@@ -29,6 +29,8 @@ pub enum TroubleKind {
     Unsignable,
     /// Callbacks were given up.
     Exhausted,
+    /// Attempts fail by a fault of our own, and are repeated without end.
+    NotCharged,
     /// Callbacks are due and not sent.
     Stuck,
     /// Changed settings or keys were refused.
@@ -41,13 +43,14 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Queue,
         Self::Dispatcher,
         Self::Commits,
         Self::OwnOutage,
         Self::Unsignable,
         Self::Exhausted,
+        Self::NotCharged,
         Self::Stuck,
         Self::Reload,
         Self::Late,
@@ -63,6 +66,7 @@ impl TroubleKind {
             Self::OwnOutage => "own_outage",
             Self::Unsignable => "unsignable",
             Self::Exhausted => "exhausted",
+            Self::NotCharged => "not_charged",
             Self::Stuck => "stuck",
             Self::Reload => "reload",
             Self::Late => "late",
@@ -156,6 +160,17 @@ fn of_endpoint(endpoint: &TroubledEndpoint, is_paused: bool, now: Timestamp) -> 
             ),
         );
     }
+    if endpoint.not_charged > 0 {
+        add(
+            TroubleKind::NotCharged,
+            endpoint.not_charged,
+            format!(
+                "app {shown_app}: {} to {shown_origin} failed by a fault of our own (callback_stuck says which); \
+                 not charged, and tried again every 15 s",
+                callbacks(endpoint.not_charged)
+            ),
+        );
+    }
     let late = endpoint
         .oldest_due
         .map_or(Duration::ZERO, |due| now.since(due));
@@ -238,6 +253,7 @@ mod tests {
             origin: Origin::new(origin),
             pending: 270,
             unsignable: 0,
+            not_charged: 0,
             oldest_due: Some(NOON.before(Duration::from_secs(720))),
             exhausted_24h: 0,
         }
@@ -264,7 +280,7 @@ mod tests {
 
     #[test]
     fn each_endpoint_is_told_by_what_it_needs() {
-        use TroubleKind::{Exhausted, Late, Paused, Stuck, Unsignable};
+        use TroubleKind::{Exhausted, Late, NotCharged, Paused, Stuck, Unsignable};
         let late = || endpoint("6", "https://a.example");
         let stuck = TroubledEndpoint {
             oldest_due: Some(NOON.before(STUCK_AFTER)),
@@ -280,6 +296,11 @@ mod tests {
             exhausted_24h: 11_000,
             ..late()
         };
+        let not_charged = TroubledEndpoint {
+            not_charged: 3,
+            oldest_due: None,
+            ..late()
+        };
         let by_app = || pause(PauseScope::App, "6");
         let by_origin = || pause(PauseScope::Origin, "https://a.example");
         let other = || pause(PauseScope::App, "7");
@@ -288,6 +309,7 @@ mod tests {
             (vec![stuck.clone()], vec![], vec![(Stuck, 270)]),
             (vec![unsignable.clone()], vec![], vec![(Unsignable, 12)]),
             (vec![exhausted.clone()], vec![], vec![(Exhausted, 11_000)]),
+            (vec![not_charged], vec![], vec![(NotCharged, 3)]),
             (vec![stuck.clone()], vec![by_app()], vec![(Paused, 270)]),
             (vec![stuck.clone()], vec![by_origin()], vec![(Paused, 270)]),
             (vec![stuck], vec![other()], vec![(Stuck, 270), (Paused, 0)]),

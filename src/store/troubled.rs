@@ -20,6 +20,8 @@ pub struct TroubledEndpoint {
     pub pending: u64,
     /// Of these, the ones whose newest attempt found no usable key, or could not read the row.
     pub unsignable: u64,
+    /// Of these, the ones whose newest attempt failed by a fault of our own, and is not charged to the merchant.
+    pub not_charged: u64,
     /// When the earliest of those that wait is or was due.
     pub oldest_due: Option<Timestamp>,
     /// Callbacks that were given up within the last 24 hours, and still are.

@@ -97,6 +97,7 @@ fn health(merchant: &Merchant) -> Markup {
     let (class, word) = match merchant.trouble {
         Some(TroubleKind::Unsignable) => ("bad", "can't be signed"),
         Some(TroubleKind::Exhausted) => ("bad", "not told"),
+        Some(TroubleKind::NotCharged) => ("bad", "our own fault"),
         Some(TroubleKind::Stuck) => ("bad", "stuck"),
         Some(TroubleKind::Late) => ("wait", "late"),
         Some(TroubleKind::Paused) => ("wait", "paused"),

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::connector::{ends, ends_of};
 use super::fault::{self, Circumstances};
 use super::lookup::{LookupError, LookupFailure};
+use super::own_proxy::OwnProxy;
 use super::permit::{Permit, Permitted};
 use super::pool::{Pool, Routes};
 use super::progress::{Ends, Progress};
@@ -92,6 +93,10 @@ impl Transport {
                     Either::Left((exchange, _)) => exchange,
                     Either::Right(_) => self.overdue(progress, target),
                 };
+                let exchange = match &self.proxy {
+                    Some(proxy) => proxy.judged(exchange).await,
+                    None => exchange,
+                };
                 if !is_acknowledged(&exchange) {
                     pool.retire();
                 }
@@ -108,7 +113,8 @@ impl Transport {
     fn judge(&self, url: &str) -> Result<Target, String> {
         let target = self.policy.check_url(url).map_err(|why| why.to_string())?;
         // The resolver lets the proxy's name pass, so no merchant may use it.
-        if self.proxy_host.is_some() && target.url.host_str() == self.proxy_host.as_deref() {
+        let own_proxy = self.proxy.as_ref().map(OwnProxy::host);
+        if own_proxy.is_some() && target.url.host_str() == own_proxy {
             return Err("the callback URL's host is egress.proxy itself; correct it".to_owned());
         }
         Ok(target)
@@ -168,7 +174,7 @@ impl Transport {
     ) -> Result<Routes, Exchange> {
         let addresses = match (to.target.host, to.target.url.host_str()) {
             // It resolves by itself.
-            _ if self.proxy_host.is_some() => vec![None],
+            _ if self.proxy.is_some() => vec![None],
             (TargetHost::Address(address), _) => vec![Some(address)],
             (TargetHost::Name, name) => {
                 progress.lookup_begun();
@@ -190,8 +196,8 @@ impl Transport {
 
     async fn read(&self, progress: &Progress, target: &Target, mut response: Response) -> Exchange {
         let ends = ends_along(&response);
-        let is_proxy_refusal = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
-        if is_proxy_refusal && self.proxy_host.is_some() {
+        let proxy = self.proxy.as_ref().filter(|it| it.may_answer_for(target));
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED && proxy.is_some() {
             return Exchange::Failed(ExchangeFault {
                 phase: Phase::Head,
                 cause: Cause::Local,
@@ -251,7 +257,7 @@ impl Transport {
             error,
             Circumstances {
                 phase: progress.phase(),
-                is_proxied: self.proxy_host.is_some(),
+                is_proxied: self.proxy.is_some(),
                 dialled: self.dialled(progress, target).map(|address| address.ip()),
             },
         );
@@ -303,7 +309,7 @@ impl Transport {
         match (progress.remote_addr(), target.host) {
             (Some(known), _) if known.port() != 0 => Some(known),
             // The proxy's address, or one that only the proxy dials.
-            _ if self.proxy_host.is_some() => None,
+            _ if self.proxy.is_some() => None,
             (Some(resolved), _) => Some(SocketAddr::new(resolved.ip(), target.port)),
             (None, TargetHost::Address(address)) => Some(SocketAddr::new(address, target.port)),
             (None, TargetHost::Name) => None,

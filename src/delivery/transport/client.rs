@@ -14,6 +14,7 @@ use url::Url;
 use super::client_certificates::ClientCertificates;
 use super::connector::WatchLayer;
 use super::lookup::{DnsLookup, Lookup, Lookups, SystemLookup};
+use super::own_proxy::OwnProxy;
 use super::pool::{Pools, Routes, origin};
 use super::resolver::ProxyResolver;
 use super::route::{ClientMaker, Route, USER_AGENT};
@@ -115,7 +116,7 @@ pub struct Transport {
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
     pub(super) max_response_bytes: usize,
-    pub(super) proxy_host: Option<String>,
+    pub(super) proxy: Option<OwnProxy>,
     /// Judges certificates; a probe asks the same one.
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
     /// Judges the addresses of a name.
@@ -174,22 +175,19 @@ impl Transport {
         let verifier = tls::verifier(settings.extra_roots)?;
         let tls = tls::client_config(Arc::clone(&verifier))?;
         let lookups = Arc::new(Lookups::new(lookup));
-        let proxy_host = settings
-            .proxy
-            .as_ref()
-            .and_then(Url::host_str)
-            .map(str::to_owned);
+        let own_proxy = settings.proxy.as_ref();
+        let own_proxy = own_proxy.and_then(|url| OwnProxy::new(url, Arc::clone(&lookups)));
         let proxy = settings.proxy.map(reqwest::Proxy::all).transpose();
         let maker = ClientMaker {
             watch: WatchLayer {
-                policy: proxy_host.is_none().then_some(connector_policy),
+                policy: own_proxy.is_none().then_some(connector_policy),
             },
             user_agent: settings.user_agent,
             proxy: proxy.map_err(TransportError::Proxy)?,
             proxy_resolver: Arc::new(ProxyResolver {
                 lookups: Arc::clone(&lookups),
                 policy: Arc::clone(&address_policy),
-                exempt_name: proxy_host.clone(),
+                exempt_name: own_proxy.as_ref().map(|proxy| proxy.host().to_owned()),
             }),
         };
         // One that is made now shows that all others can be.
@@ -203,7 +201,7 @@ impl Transport {
             connect_timeout: settings.connect_timeout,
             timeout: settings.timeout.min(TIMEOUT_MAX),
             max_response_bytes: settings.max_response_bytes,
-            proxy_host,
+            proxy: own_proxy,
             verifier,
             address_policy,
             tls,

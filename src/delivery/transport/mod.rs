@@ -10,6 +10,7 @@
 //! | `lookup`, `resolver` | from a name to its addresses, and to those that may be called |
 //! | `pool`, `route` | an app's connections to an origin, and to each of its addresses |
 //! | `race` | attempts at the addresses, staggered |
+//! | `own_proxy` | whether `egress.proxy` answers at all |
 //! | `connector`, `tls` | the parts that a connection passes through; the first checks the dialled address |
 //! | `listed`, `secp521r1`, [`ClientCertificates`] | what TLS trusts, offers and shows beyond rustls' defaults |
 //! | `url_cache` | URLs that were judged before |
@@ -20,7 +21,8 @@
 //! Invariants:
 //!
 //! - [`Post::post`] never fails: what goes wrong is an [`Exchange`].
-//! - One deadline covers the whole exchange: name, connection, a second sending, body.
+//! - One deadline covers the whole exchange: name, connection, a second sending, body. (Behind a proxy, another
+//!   second may find out whose silence it was.)
 //! - No two sendings are alike: the second has a body of its own, or there is none ([`Requests::again`]).
 //! - No byte of a request goes to an address that the policy forbids.
 //! - Nothing is written once the [`Permit`] of a request has lapsed.
@@ -37,6 +39,7 @@ mod connector;
 mod fault;
 mod listed;
 mod lookup;
+mod own_proxy;
 mod permit;
 mod pool;
 mod probe;

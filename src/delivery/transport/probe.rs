@@ -142,7 +142,7 @@ impl Transport {
         resolved: Vec<IpAddr>,
     ) -> Vec<(IpAddr, Result<(), Forbidden>)> {
         let addresses = match target {
-            _ if self.proxy_host.is_some() => Vec::new(),
+            _ if self.proxy.is_some() => Vec::new(),
             Ok(target) => match target.url.host() {
                 Some(Host::Ipv4(address)) => vec![address.into()],
                 Some(Host::Ipv6(address)) => vec![address.into()],
@@ -165,7 +165,7 @@ impl Transport {
         target: &Target,
         address: SocketAddr,
     ) -> Option<TlsReport> {
-        if self.proxy_host.is_some() || self.policy.check_address(address.ip()).is_err() {
+        if self.proxy.is_some() || self.policy.check_address(address.ip()).is_err() {
             return None;
         }
         let name = match target.url.host()? {

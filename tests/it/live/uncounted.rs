@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use callback_dispatcher::clock::{Clock, ManualClock};
+use callback_dispatcher::domain::LOCAL_FAULT_WAIT;
+use callback_dispatcher::health::{TroubleKind, troubles};
 use callback_dispatcher::merchant::{Answer, MockMerchant};
 use callback_dispatcher::store::ShownState;
 
 use super::{
     Daemon, FIVE_MINUTES, HMAC, Place, StoreKind, clock, insert, key, on_both, payment, payment_of,
+    until,
 };
 
 async fn acks(place: &Place, clock: &ManualClock) -> MockMerchant {
@@ -62,6 +65,43 @@ async fn an_app_without_a_key_waits_for_one(store: StoreKind) {
     assert_eq!(callback.attempts, 1);
     assert_eq!(daemon.attempts("waits").await.len(), 8);
     assert_eq!(merchant.count(), 2);
+    daemon.stop().await;
+}
+
+/// What is not charged is tried every 15 seconds without end, and people are told.
+async fn what_our_own_proxy_refuses_is_not_charged_and_people_see_why(store: StoreKind) {
+    let place = Place::on(store);
+    let clock = clock();
+    // Nobody listens there.
+    let proxy = [("EGRESS__PROXY", "http://127.0.0.1:1")];
+    let daemon = Daemon::start_at(&place, &proxy, clock.clone()).await;
+    let merchant = "https://merchant.example/callback";
+    daemon.enqueue(vec![payment(merchant, "waits")]).await;
+    // An hour of it.
+    for n in 1..=240 {
+        daemon.until_attempts("waits", n).await;
+        clock.advance(LOCAL_FAULT_WAIT);
+    }
+    let callback = daemon.callback("waits").await;
+    assert_eq!(callback.attempts, 0);
+    let why = place.sql("SELECT why FROM callback_stuck");
+    assert_eq!(
+        why.trim(),
+        "not charged to the merchant, and tried until it works: egress.proxy: connection refused"
+    );
+    until("people are told", async || {
+        let troubled = daemon
+            .service
+            .inspection()
+            .troubled(clock.now())
+            .await
+            .expect("read");
+        let told = troubles(&troubled, &[], clock.now());
+        told.iter().any(|trouble| {
+            trouble.kind == TroubleKind::NotCharged && trouble.text.contains("not charged")
+        })
+    })
+    .await;
     daemon.stop().await;
 }
 
@@ -184,4 +224,7 @@ async fn callbacks_that_a_crash_left_in_flight_are_interrupted_and_sent_at_once(
     daemon.stop().await;
 }
 
-on_both!(an_app_without_a_key_waits_for_one,);
+on_both!(
+    an_app_without_a_key_waits_for_one,
+    what_our_own_proxy_refuses_is_not_charged_and_people_see_why,
+);

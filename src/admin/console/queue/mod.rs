@@ -117,7 +117,9 @@ fn link(trouble: &Trouble) -> Markup {
     let mut fields = match trouble.kind {
         TroubleKind::Exhausted => vec![("state", "exhausted")],
         TroubleKind::Unsignable => vec![("state", "pending"), ("outcome", "unsignable")],
-        TroubleKind::Stuck | TroubleKind::Late | TroubleKind::Paused => vec![("state", "pending")],
+        TroubleKind::NotCharged | TroubleKind::Stuck | TroubleKind::Late | TroubleKind::Paused => {
+            vec![("state", "pending")]
+        }
         _ => return html! {},
     };
     fields.extend(trouble.app_id.as_deref().map(|app| ("app", app)));

@@ -194,6 +194,38 @@ async fn a_proxy_that_wants_other_credentials_is_our_own_fault() {
     }
 }
 
+/// A proxy that takes connections and says nothing to anyone is our own fault; one that does not answer for a
+/// merchant, but answers for itself, is not.
+#[tokio::test]
+async fn the_silence_of_a_proxy_is_our_own_fault_if_it_is_silent_to_all() {
+    let silent = || vec![Step::Request, Step::Hang];
+    let http = [silent(), vec![Step::Request, send(answer(400, "no host"))]];
+    let greeting = || vec![send([5, 0]), Step::Hang];
+    let socks = [greeting(), greeting()];
+    for (scheme, url, phase, for_itself) in [
+        ("http", "http://merchant.test/", Phase::Head, &http),
+        ("http", "https://merchant.test/", Phase::Connect, &http),
+        ("socks5h", "https://merchant.test/", Phase::Connect, &socks),
+    ] {
+        for (scripts, cause, detail) in [
+            (
+                &[silent(), silent()],
+                Cause::Local,
+                "egress.proxy: it does not answer",
+            ),
+            (for_itself, Cause::Deadline, "no answer within 700ms"),
+        ] {
+            let proxy = Merchant::plain(scripts.to_vec()).await;
+            let settings = TransportSettings {
+                timeout: SHORT,
+                ..behind(&format!("{scheme}://{}", proxy.address), strict().policy)
+            };
+            let report = resolving(settings, []).post(url, Vec::new()).await;
+            assert_fault(&report, phase, cause, detail);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_is_down_is_our_own_fault() {
     let settings = behind("http://127.0.0.1:1", Policy::default());
