@@ -153,9 +153,13 @@ pub(super) fn of_lookup(error: &LookupError) -> Finding {
     }
 }
 
-/// Whether an attempt to connect to `dialled` failed on this host.
+/// Whether an attempt to connect to `dialled` failed on this host, if only for want of a route in the address's
+/// family.
 pub(super) fn is_of_this_host(error: &(dyn Error + 'static), dialled: Option<IpAddr>) -> bool {
-    io_error(error).is_some_and(|error| is_local(error, dialled))
+    io_error(error).is_some_and(|error| {
+        let lacks_route = error.kind() == io::ErrorKind::NetworkUnreachable && !has_route(dialled);
+        lacks_route || is_local(error, dialled)
+    })
 }
 
 fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {

@@ -3,6 +3,8 @@
 //!
 //! `network.py` plays both. The namespace and its `resolv.conf` go with the shell that makes them.
 
+mod whose_fault;
+
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -31,6 +33,7 @@ set -e
 ip link set lo up
 mount --bind resolv.conf /etc/resolv.conf
 mount --bind hosts /etc/hosts
+. ./router.sh
 python3 -u network.py &
 until grep -q stands network.said 2>/dev/null; do sleep 0.05; done
 exec "$0" run
@@ -44,8 +47,14 @@ struct World {
 impl World {
     /// `servers` are lines of `resolv.conf`; `zone` is what the name server at 127.0.0.53 knows.
     async fn start(servers: &str, zone: &Value) -> Self {
+        Self::start_as("", "", servers, zone).await
+    }
+
+    /// The same with more settings, which begin in the section `egress`, and beside what `router` sets up.
+    async fn start_as(settings: &str, router: &str, servers: &str, zone: &Value) -> Self {
         let place = Place::new();
-        place.write_settings(SETTINGS);
+        place.write_settings(&SETTINGS.replace("[admin]", &format!("{settings}[admin]")));
+        place.write("router.sh", router);
         place.write_keys(&(key("6", HMAC) + &key("7", HMAC)));
         place.write("resolv.conf", servers);
         place.write("hosts", "127.0.0.10 listed.test\n");

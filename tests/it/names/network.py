@@ -88,6 +88,31 @@ async def serve(address, reader, writer):
         writer.close()
 
 
+async def refuse_credentials(reader, writer):
+    """A proxy that wants others than ours."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def refuse_by_socks(reader, writer):
+    """A SOCKS proxy whose rules allow nothing."""
+    await reader.readexactly(3)
+    writer.write(b"\x05\x00")
+    await reader.read(512)
+    writer.write(b"\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00")
+    await writer.drain()
+    writer.close()
+
+
+async def say_nothing(reader, writer):
+    """A proxy that takes connections, and nothing else."""
+    while await reader.read(512):
+        pass
+    writer.close()
+
+
 async def main():
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.53", 53))
@@ -96,6 +121,9 @@ async def main():
         await asyncio.start_server(
             lambda reader, writer, address=address: serve(address, reader, writer), address, 8080
         )
+    await asyncio.start_server(refuse_credentials, "127.0.0.20", 3128)
+    await asyncio.start_server(refuse_by_socks, "127.0.0.21", 1080)
+    await asyncio.start_server(say_nothing, "127.0.0.22", 3128)
     print("the network stands", flush=True)
     await asyncio.Event().wait()
 
