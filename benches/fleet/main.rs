@@ -20,8 +20,10 @@ mod drain;
 #[path = "../../tests/it/support/postgres/mod.rs"]
 mod postgres;
 mod server;
+mod snapshot;
 mod tables;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -38,7 +40,8 @@ use tables::Round;
 #[derive(Debug, Parser)]
 #[command(name = "fleet")]
 struct Flags {
-    /// Measures only these (instant, slow); may be repeated
+    /// Measures only these (instant, slow, snapshot); may be repeated. The last, ten times 120,000 callbacks
+    /// by default, is measured only if it is named, and takes a quarter of an hour
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Paired rounds of each
@@ -50,6 +53,12 @@ struct Flags {
     /// Attempts in flight of each dispatcher
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
+    /// Callbacks in each of the ten parts of `snapshot`
+    #[arg(long, default_value_t = 120_000)]
+    part: usize,
+    /// Another build of the program, which is measured instead
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// What cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -69,6 +78,14 @@ fn main() -> Result<()> {
 async fn measure(flags: &Flags) -> Result<()> {
     let wanted = |name: &str| flags.only.is_empty() || flags.only.iter().any(|only| only == name);
     let mut figures = Figures::default();
+    common::program::measure(flags.program.clone());
+    if flags.only.iter().any(|only| only == "snapshot") {
+        let size = snapshot::Size {
+            rows: flags.part,
+            parts: 10,
+        };
+        snapshot::measure(size, &mut figures).await?;
+    }
     if wanted("instant") {
         let size = |_| Size {
             rows: flags.rows,

@@ -100,6 +100,11 @@ impl Queue {
              FROM generate_series(1, {rows}) AS n"
         ));
         self.database.sql("CHECKPOINT");
+        self.forget_what_was_asked();
+    }
+
+    /// Only what is asked from here on counts.
+    pub(crate) fn forget_what_was_asked(&self) {
         self.database.sql("SELECT pg_stat_statements_reset()");
     }
 
@@ -109,7 +114,7 @@ impl Queue {
             "SELECT CASE
                  WHEN query LIKE '%picked AS MATERIALIZED%' THEN 'claim'
                  WHEN query LIKE '%ended AS MATERIALIZED%' THEN 'record'
-                 WHEN query LIKE '%AS w (origin, place) ORDER BY place%' THEN 'next due'
+                 WHEN query LIKE '%(app_id, origin, begin_at, place) ORDER BY place%' THEN 'next due'
                  WHEN query LIKE '%RECURSIVE step%' THEN 'survey'
                  WHEN query LIKE '%operator_command WHERE finished_at IS NULL%' THEN 'look'
                  ELSE 'the rest' END AS kind,

@@ -15,7 +15,7 @@ use crate::config::{Inputs, Settings, StoreUrl};
 use crate::domain::{Timestamp, visible};
 use crate::health::{Trouble, TroubleKind, troubles};
 use crate::service;
-use crate::store::{Inspection, MerchantRow, Pause, ShownState};
+use crate::store::{HeldSnapshot, Inspection, MerchantRow, Pause, ShownState};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     watch: WatchArguments,
 }
+
+/// A snapshot that is held for as long is worth a line.
+const SNAPSHOT_TOLD_S: u64 = 10;
 
 #[derive(Serialize)]
 struct Numbers {
@@ -36,6 +39,8 @@ struct Numbers {
     oldest_due: Option<Timestamp>,
     oldest_due_seconds: u64,
     paused: Vec<Pause>,
+    /// The transaction that has kept dead rows from being cleaned up for the longest time.
+    oldest_snapshot: Option<HeldSnapshot>,
     merchants: Vec<MerchantRow>,
 }
 
@@ -85,6 +90,15 @@ fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<
         Some(due) => writeln!(out, "next due: {due}")?,
         None => writeln!(out, "nothing is waiting")?,
     }
+    if let Some(HeldSnapshot { seconds, holder }) = &numbers.oldest_snapshot
+        && *seconds >= SNAPSHOT_TOLD_S
+    {
+        writeln!(
+            out,
+            "oldest snapshot: {seconds} s, held by {}; claims get slower until it ends",
+            visible(holder)
+        )?;
+    }
     let header = [
         "app",
         "pending",
@@ -121,6 +135,7 @@ async fn count(queue: Arc<dyn Inspection>, url: &StoreUrl) -> Result<Numbers, Fa
         oldest_due: stats.oldest_due,
         oldest_due_seconds: stats.oldest_due.map_or(0, |due| now.since(due).as_secs()),
         paused: stats.paused,
+        oldest_snapshot: queue.oldest_snapshot().await?,
         merchants: queue.merchants().await?,
     })
 }

@@ -6,7 +6,7 @@ use crate::admin::{Beat, History};
 use crate::clock::SharedClock;
 use crate::domain::Timestamp;
 use crate::housekeeping::StatsSink;
-use crate::store::{Stats, TroubledEndpoint};
+use crate::store::{HeldSnapshot, Stats, TroubledEndpoint};
 use crate::telemetry::Metrics;
 
 /// Hands each count to the metrics and to the console's plots.
@@ -39,6 +39,11 @@ impl StatsSink for StatsRecipients {
         self.history.displaced_found(displaced);
         let troubles = self.history.troubles(&self.beat, self.clock.now());
         self.metrics.set_troubles(&troubles);
+    }
+
+    fn oldest_snapshot_found(&self, snapshot: Option<&HeldSnapshot>) {
+        self.metrics
+            .set_oldest_snapshot(snapshot.map_or(0, |snapshot| snapshot.seconds));
     }
 
     fn wal_measured(&self, bytes: u64) {

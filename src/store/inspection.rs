@@ -25,6 +25,15 @@ pub struct MerchantRow {
     pub oldest_pending_created_at: Option<String>,
 }
 
+/// A transaction that stays open: what it may still see is not cleaned up, and slows claims down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldSnapshot {
+    /// How long it has been open.
+    pub seconds: u64,
+    /// The session that holds it, for people.
+    pub holder: String,
+}
+
 /// The queue in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -97,6 +106,10 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
     async fn wal_bytes(&self) -> Result<u64, StoreError> {
         Ok(0)
     }
+
+    /// The snapshot that has been held for the longest time. `None`: nobody holds one that this role may see,
+    /// or the store needs not care.
+    async fn oldest_snapshot(&self) -> Result<Option<HeldSnapshot>, StoreError>;
 
     /// The view `merchant_health`.
     async fn merchants(&self) -> Result<Vec<MerchantRow>, StoreError>;

@@ -55,7 +55,7 @@ pub use command::{
 };
 pub use endpoint::{AppId, Endpoint, EndpointDue, Origin};
 pub use error::{EnqueueError, OpenError, StoreError};
-pub use inspection::{Inspection, MerchantRow, Stats};
+pub use inspection::{HeldSnapshot, Inspection, MerchantRow, Stats};
 pub use lease::{Lease, LeaseDeadline, Unrecorded, Unreleased};
 pub use listing::{Cursor, Filter, ListPage, ListedCallback};
 pub use observer::{CommitObserver, Unobserved};

@@ -18,7 +18,7 @@ use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Next, Outcome, Timestamp};
 use crate::health::{Trouble, TroubleKind, troubles};
 use crate::housekeeping::StatsSink;
-use crate::store::{ShownState, Stats, TroubledEndpoint};
+use crate::store::{HeldSnapshot, ShownState, Stats, TroubledEndpoint};
 
 pub use lag::Lag;
 
@@ -285,6 +285,8 @@ impl StatsSink for History {
     fn displaced_found(&self, displaced: Option<String>) {
         self.kept().displaced = displaced;
     }
+
+    fn oldest_snapshot_found(&self, _snapshot: Option<&HeldSnapshot>) {}
 
     fn wal_measured(&self, _bytes: u64) {}
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::HousekeepingJob;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::domain::Timestamp;
-use crate::store::{Inspection, ShownState, Stats, StoreError, TroubledEndpoint};
+use crate::store::{HeldSnapshot, Inspection, ShownState, Stats, StoreError, TroubledEndpoint};
 
 /// Takes the counts.
 pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
@@ -24,6 +24,9 @@ pub trait StatsSink: fmt::Debug + Send + Sync + 'static {
 
     /// Why this is not the queue any more, if it is not.
     fn displaced_found(&self, displaced: Option<String>);
+
+    /// The snapshot that has been held for the longest time.
+    fn oldest_snapshot_found(&self, snapshot: Option<&HeldSnapshot>);
 
     /// The present size of the store's write-ahead log.
     fn wal_measured(&self, bytes: u64);
@@ -182,6 +185,8 @@ impl HousekeepingJob for Statistics {
         self.sink.wal_measured(self.inspection.wal_bytes().await?);
         let oldest_due = self.inspection.oldest_due().await?;
         self.sink.oldest_due_measured(oldest_due);
+        let snapshot = self.inspection.oldest_snapshot().await?;
+        self.sink.oldest_snapshot_found(snapshot.as_ref());
         let displaced = self.inspection.displaced().await?;
         self.sink.displaced_found(displaced);
         let rest = self.known().rest;

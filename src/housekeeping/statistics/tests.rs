@@ -29,6 +29,8 @@ impl StatsSink for Heard {
 
     fn displaced_found(&self, _displaced: Option<String>) {}
 
+    fn oldest_snapshot_found(&self, _snapshot: Option<&HeldSnapshot>) {}
+
     fn wal_measured(&self, _bytes: u64) {
         *self.sizes.lock().expect("no test panics under it") += 1;
     }

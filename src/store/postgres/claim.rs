@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_postgres::Client;
+use futures_util::future::try_join;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::connection::Pool;
 use super::fleet::Fleet;
 use super::rows::ReadRow;
+use super::walks::{Walked, Walks};
+use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
 use crate::store::gateway_row::{GATEWAY_COLUMNS, callback};
@@ -18,7 +23,7 @@ use crate::store::{CLAIM_BYTES_MAX, Claim, ClaimResult, ClaimedCallback, Lease, 
 /// the rows stay locked. What they hold is read afterwards, see [`READ`].
 ///
 /// Takes the earliest due callbacks of each endpoint, by a walk along the index `callback_due` past
-/// those that another claim is just taking. The fence: `picked` is made once, whatever the planner
+/// those that another claim is just taking; for where it begins see `walks`. The fence: `picked` is made once, whatever the planner
 /// thinks of the join, so that no more rows are taken than were asked for.
 ///
 /// Of what was picked, the texts of what is taken come to [`CLAIM_BYTES_MAX`] with the last of them.
@@ -28,7 +33,8 @@ use crate::store::{CLAIM_BYTES_MAX, Claim, ClaimResult, ClaimedCallback, Lease, 
 const CLAIM: &str = "
 WITH picked AS MATERIALIZED (
   SELECT r.place, q.id, sum(q.bytes) OVER (ORDER BY r.place, q.next_attempt_at, q.id) - q.bytes AS bytes_before
-  FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS r (app_id, origin, count, place)
+  FROM unnest($1::text[], $2::text[], $3::bigint[], $8::bigint[]) WITH ORDINALITY
+    AS r (app_id, origin, count, begin_at, place)
   CROSS JOIN LATERAL (
     SELECT id, next_attempt_at, octet_length(app_id) + octet_length(amount) + octet_length(newpay_order_no)
       + octet_length(order_no) + coalesce(octet_length(newpay_refund_order_no), 0)
@@ -36,7 +42,7 @@ WITH picked AS MATERIALIZED (
       + octet_length(trans_info) AS bytes
     FROM callback_queue
     WHERE state = 'pending' AND leased_until IS NULL
-      AND app_id = r.app_id AND origin = r.origin AND next_attempt_at <= $4
+      AND app_id = r.app_id AND origin = r.origin AND next_attempt_at BETWEEN r.begin_at AND $4
     ORDER BY next_attempt_at, id LIMIT r.count
     FOR UPDATE SKIP LOCKED
   ) q
@@ -70,71 +76,47 @@ const GATEWAY_COLUMNS_AT: usize = 6;
 const THEN_DUE: &str = "
 SELECT (SELECT next_attempt_at FROM callback_queue
         WHERE state = 'pending' AND leased_until IS NULL
-          AND app_id = r.app_id AND origin = r.origin
+          AND app_id = r.app_id AND origin = r.origin AND next_attempt_at >= r.begin_at
           AND NOT EXISTS (SELECT 1 FROM paused
             WHERE (scope = 'app' AND name = r.app_id) OR (scope = 'origin' AND name = r.origin))
         ORDER BY next_attempt_at, id LIMIT 1)
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS r (app_id, origin, place) ORDER BY place";
+FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS r (app_id, origin, begin_at, place) ORDER BY place";
 
 pub(super) async fn claim(
     pool: &Pool,
     fleet: &Fleet,
+    walks: &Walks,
     claim: &Claim,
 ) -> Result<Vec<ClaimResult>, StoreError> {
     let client = pool.client().await?;
     // One token per claim is enough: id and token together name a lease.
     let token = fleet.begin_claim()?;
-    let endpoints = claim.requests.iter().map(|request| &request.endpoint);
-    let apps: Vec<_> = endpoints.clone().map(|to| to.app_id.as_text()).collect();
-    let origins: Vec<_> = endpoints.map(|to| to.origin.as_text()).collect();
-    let counts: Vec<i64> = claim
-        .requests
-        .iter()
-        .map(|request| i64::try_from(request.limit).unwrap_or(i64::MAX))
-        .collect();
-    // For people; what decides is the heartbeat.
-    let lease = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
-    let budget = i64::try_from(CLAIM_BYTES_MAX).unwrap_or(i64::MAX);
     let skew = fleet.skew();
     let now = skew.there(claim.now).as_millis();
-    let read = READ.replace("{columns}", GATEWAY_COLUMNS);
-    let asking = async {
-        let claiming = client.prepare_cached(CLAIM).await?;
-        let looking = client.prepare_cached(THEN_DUE).await?;
-        // Both are on their way at once, and the server does one after the other.
-        let (claimed, then_due) = futures_util::future::try_join(
-            client.query_one(
-                &claiming,
-                &[&apps, &origins, &counts, &now, &token, &lease, &budget],
-            ),
-            client.query(&looking, &[&apps, &origins]),
-        )
-        .await?;
-        let ids: Option<Vec<i64>> = claimed.get(0);
-        let places: Option<Vec<i32>> = claimed.get(1);
-        let callbacks = match (ids, places) {
-            (Some(ids), Some(places)) => {
-                let reading = client.prepare_cached(&read).await?;
-                client.query(&reading, &[&ids, &places, &token]).await?
-            }
-            _ => Vec::new(),
-        };
-        Ok((callbacks, then_due))
-    };
-    let asked = client.within::<_, tokio_postgres::Error>(asking).await;
-    let (claimed, then_due) = asked.inspect_err(|_| fleet.claim_failed(token))?;
+    let begun_at = walks.begin(&claim.requests);
+    let asked = client
+        .within(ask(&client, claim, token, now, &begun_at))
+        .await;
+    let asked = asked.inspect_err(|_| fleet.claim_failed(token))?;
     let deadline = fleet.claimed(token);
     failpoint::here!("claim-after-commit");
-    let mut results: Vec<ClaimResult> = then_due
+    let walked = Walked {
+        begun_at: &begun_at,
+        then_due: &asked.then_due,
+        now,
+        took: asked.walk,
+    };
+    let walks_again = walks.end(&claim.requests, &walked);
+    let here = |due: i64| skew.here(Timestamp::from_millis(due));
+    let mut results: Vec<ClaimResult> = asked
+        .then_due
         .iter()
-        .map(|row| ClaimResult {
+        .map(|due| ClaimResult {
             callbacks: Vec::new(),
-            then_due: row
-                .get::<_, Option<i64>>(0)
-                .map(|due| skew.here(Timestamp::from_millis(due))),
+            then_due: due.map(here),
         })
         .collect();
-    for row in &claimed {
+    for row in &asked.claimed {
         let Some(result) = place(row).and_then(|place| results.get_mut(place)) else {
             continue;
         };
@@ -147,17 +129,81 @@ pub(super) async fn claim(
         result.callbacks.push(ClaimedCallback {
             lease: Lease::with_deadline(id, token, seq, Arc::clone(&deadline)),
             attempts: u32::try_from(row.get::<_, i64>(3)).unwrap_or(u32::MAX),
-            created_at: skew.here(Timestamp::from_millis(row.get(4))),
+            created_at: here(row.get(4)),
             callback: callback(&columns, id).map(Box::new),
         });
     }
-    for (request, result) in claim.requests.iter().zip(&mut results) {
+    let each = claim.requests.iter().zip(&mut results).zip(walks_again);
+    for ((request, result), walks_again) in each {
         let is_due = result.then_due.is_some_and(|due| due <= claim.now);
         if is_due && result.callbacks.len() < request.limit {
             result.then_due = Some(claim.now.after(LOCKED_PAUSE));
         }
+        if let Some(pause) = walks_again {
+            let again = claim.now.after(pause);
+            result.then_due = Some(result.then_due.map_or(again, |due| due.min(again)));
+        }
     }
     Ok(results)
+}
+
+/// What the server has answered.
+struct Asked {
+    claimed: Vec<Row>,
+    then_due: Vec<Option<i64>>,
+    /// How long it took to find out what is due then.
+    walk: Duration,
+}
+
+async fn ask(
+    client: &Client,
+    claim: &Claim,
+    token: i64,
+    now: i64,
+    begun_at: &[i64],
+) -> Result<Asked, tokio_postgres::Error> {
+    let endpoints = claim.requests.iter().map(|request| &request.endpoint);
+    let apps: Vec<_> = endpoints.clone().map(|to| to.app_id.as_text()).collect();
+    let origins: Vec<_> = endpoints.map(|to| to.origin.as_text()).collect();
+    let limits = claim.requests.iter().map(|request| request.limit);
+    let counts: Vec<i64> = limits
+        .map(|limit| i64::try_from(limit).unwrap_or(i64::MAX))
+        .collect();
+    // For people; what decides is the heartbeat.
+    let lease = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
+    let budget = i64::try_from(CLAIM_BYTES_MAX).unwrap_or(i64::MAX);
+    let claiming = client.prepare_cached(CLAIM).await?;
+    let looking = client.prepare_cached(THEN_DUE).await?;
+    // Both are on their way at once, and the server does one after the other.
+    let claim = async {
+        let values: [&(dyn ToSql + Sync); 8] = [
+            &apps, &origins, &counts, &now, &token, &lease, &budget, &begun_at,
+        ];
+        let claimed = client.query_one(&claiming, &values).await?;
+        Ok((claimed, Stopwatch::start()))
+    };
+    let look = async {
+        let rows = client
+            .query(&looking, &[&apps, &origins, &begun_at])
+            .await?;
+        Ok((rows, Stopwatch::start()))
+    };
+    let ((claimed, claimed_at), (then_due, looked_at)) = try_join(claim, look).await?;
+    let walk = claimed_at.elapsed().saturating_sub(looked_at.elapsed());
+    let (ids, places): (Option<Vec<i64>>, Option<Vec<i32>>) = (claimed.get(0), claimed.get(1));
+    let claimed = match (ids, places) {
+        (Some(ids), Some(places)) => {
+            let read = READ.replace("{columns}", GATEWAY_COLUMNS);
+            let reading = client.prepare_cached(&read).await?;
+            client.query(&reading, &[&ids, &places, &token]).await?
+        }
+        _ => Vec::new(),
+    };
+    Ok(Asked {
+        claimed,
+        then_due: then_due.iter().map(|row| row.get(0)).collect(),
+        walk,
+    })
 }
 
 /// Which request a claimed row belongs to.

@@ -43,6 +43,7 @@ mod rows;
 mod schema;
 mod session;
 mod transfer;
+mod walks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -72,6 +73,7 @@ use connection::{Pool, User};
 use fleet::Fleet;
 use listener::Listener;
 use record::LockedRows;
+use walks::Walks;
 
 /// With 64 attempts of 50 ms in flight, some twenty-five end within this time.
 const BATCH_DELAY: Duration = Duration::from_millis(20);
@@ -89,6 +91,7 @@ pub struct PostgresQueue {
     /// Why the last record failed, if it did: no commit of ours is worth anything then.
     record_fault: Mutex<Option<StoreError>>,
     locked_rows: LockedRows,
+    walks: Walks,
 }
 
 impl PostgresQueue {
@@ -131,6 +134,7 @@ impl PostgresQueue {
             observer,
             record_fault: Mutex::default(),
             locked_rows: LockedRows::default(),
+            walks: Walks::default(),
         })
     }
 
@@ -247,7 +251,7 @@ impl Queue for PostgresQueue {
 
     async fn claim(&self, claim: Claim) -> Result<Vec<ClaimResult>, StoreError> {
         let since = Stopwatch::start();
-        let results = claim::claim(&self.pool, &self.fleet, &claim).await;
+        let results = claim::claim(&self.pool, &self.fleet, &self.walks, &claim).await;
         self.committed(since, results)
     }
 
@@ -256,11 +260,15 @@ impl Queue for PostgresQueue {
         attempts: Vec<CompletedAttempt>,
     ) -> Result<Vec<RecordedAttempt>, Unrecorded> {
         let since = Stopwatch::start();
+        self.observer.wanted();
         let recorded =
             record::record(&self.pool, &self.locked_rows, &attempts, self.fleet.skew()).await;
         *self.record_fault() = recorded.as_ref().err().cloned();
         let results = match self.committed(since, recorded) {
-            Err(error) => return Err(Unrecorded::all(error, attempts)),
+            Err(error) => {
+                self.observer.failed(false);
+                return Err(Unrecorded::all(error, attempts));
+            }
             Ok(results) => results,
         };
         let (mut recorded, mut locked) = (Vec::with_capacity(attempts.len()), Vec::new());
@@ -281,7 +289,9 @@ impl Queue for PostgresQueue {
     }
 
     async fn release(&self, leases: Vec<Lease>) -> Result<(), Unreleased> {
-        match claim::release(&self.pool, &leases).await {
+        let released = claim::release(&self.pool, &leases).await;
+        self.walks.forget();
+        match released {
             Err(error) => Err(Unreleased { error, leases }),
             Ok(()) => Ok(()),
         }

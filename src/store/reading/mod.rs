@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use super::session::{Row, Session, Value};
 use super::transfer::moved;
 use super::{
-    AttemptRow, CallbackRow, Filter, Inspection, ListPage, MerchantRow, Pause, ShownState,
-    StoreError, TroubledEndpoint,
+    AttemptRow, CallbackRow, Filter, HeldSnapshot, Inspection, ListPage, MerchantRow, Pause,
+    ShownState, StoreError, TroubledEndpoint,
 };
 use crate::domain::{CallbackId, Timestamp};
 
@@ -48,6 +48,13 @@ pub(super) trait Reader: std::fmt::Debug + Send + Sync + 'static {
     /// Whether another file stands where the database was opened.
     fn replaced(&self) -> Option<String> {
         None
+    }
+
+    /// See [`Inspection::oldest_snapshot`].
+    fn oldest_snapshot(
+        &self,
+    ) -> impl Future<Output = Result<Option<HeldSnapshot>, StoreError>> + Send {
+        async { Ok(None) }
     }
 
     /// The earliest moment at which a callback that waits, and is not paused, is due.
@@ -117,6 +124,10 @@ impl<R: Reader> Inspection for R {
 
     async fn troubled(&self, now: Timestamp) -> Result<Vec<TroubledEndpoint>, StoreError> {
         troubled::troubled(self.session(), now).await
+    }
+
+    async fn oldest_snapshot(&self) -> Result<Option<HeldSnapshot>, StoreError> {
+        Reader::oldest_snapshot(self).await
     }
 
     async fn displaced(&self) -> Result<Option<String>, StoreError> {

@@ -301,6 +301,11 @@ impl Metrics {
         self.reload_succeeded.set(0);
     }
 
+    /// Takes over how long the oldest snapshot has been held.
+    pub fn set_oldest_snapshot(&self, seconds: u64) {
+        self.store.set_oldest_snapshot(seconds);
+    }
+
     /// Takes over the size of the store's write-ahead log.
     pub fn set_wal_bytes(&self, bytes: u64) {
         self.store.set_wal_bytes(bytes);

@@ -27,6 +27,7 @@ pub(super) struct StoreSeries {
     waiting: Gauge<f64, AtomicU64>,
     wal_bytes: Gauge,
     clock_skew: Gauge<f64, AtomicU64>,
+    oldest_snapshot: Gauge,
 }
 
 impl StoreSeries {
@@ -63,11 +64,22 @@ impl StoreSeries {
                 "How far the database server's clock is ahead of this host's; 0 with SQLite",
                 Gauge::default(),
             ),
+            oldest_snapshot: registered(
+                into,
+                "oldest_snapshot_seconds",
+                "How long the oldest transaction has been open that keeps dead rows of the database from being cleaned up; 0: none is, or this role may not see it; 0 with SQLite",
+                Gauge::default(),
+            ),
         }
     }
 
     pub(super) fn set_wal_bytes(&self, bytes: u64) {
         self.wal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn set_oldest_snapshot(&self, seconds: u64) {
+        self.oldest_snapshot
+            .set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     /// Ages go by the steady clock until somebody asks.

@@ -41,6 +41,7 @@ fn names_are_the_contracts() {
         "oldest_due_timestamp_seconds",
         "store_wal_bytes",
         "clock_skew_seconds",
+        "oldest_snapshot_seconds",
         "config_last_reload_successful",
         "config_last_reload_success_timestamp_seconds",
         "beat_timestamp_seconds",

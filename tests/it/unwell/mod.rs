@@ -8,5 +8,6 @@ mod clocks;
 mod hosts;
 mod locks;
 mod records;
+mod snapshots;
 mod stalls;
 mod world;
