@@ -102,6 +102,7 @@ fn header_text(text: &str) -> Result<String, Problem> {
 pub(super) fn egress(reader: &mut Reader<'_>) -> Option<EgressSettings> {
     let allow_http = reader.boolean("egress.allow_http");
     let allow_networks = reader.list("egress.allow_networks", network);
+    let deny_networks = reader.list("egress.deny_networks", network);
     let name = "egress.extra_ca_file";
     let extra_roots = reader.path(name).and_then(|path| {
         let roots = path.map_or(Ok(Vec::new()), |path| certificates(&path));
@@ -112,6 +113,7 @@ pub(super) fn egress(reader: &mut Reader<'_>) -> Option<EgressSettings> {
     Some(EgressSettings {
         allow_http: allow_http?,
         allow_networks: allow_networks?,
+        deny_networks: deny_networks?,
         extra_roots: extra_roots?,
         proxy: proxy?,
         resolver: resolver?,

@@ -88,6 +88,8 @@ pub struct EgressSettings {
     pub allow_http: bool,
     /// Networks that may be called although they are not public, without host bits.
     pub allow_networks: Vec<IpNet>,
+    /// Networks that are not called, also where the others would allow it.
+    pub deny_networks: Vec<IpNet>,
     /// The certificates of `egress.extra_ca_file`, trusted in addition to the system's.
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// The proxy for every callback: http, https or socks5, with a host. May hold a password.
@@ -101,6 +103,7 @@ impl fmt::Debug for EgressSettings {
         f.debug_struct("EgressSettings")
             .field("allow_http", &self.allow_http)
             .field("allow_networks", &self.allow_networks)
+            .field("deny_networks", &self.deny_networks)
             .field("extra_roots", &self.extra_roots.len())
             .field("proxy", &self.proxy.as_ref().map(without_password))
             .field("resolver", &self.resolver)

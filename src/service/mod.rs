@@ -360,6 +360,7 @@ pub fn policy(settings: &Settings) -> Policy {
     Policy {
         allow_http: settings.egress.allow_http,
         allow_networks: settings.egress.allow_networks.clone(),
+        deny_networks: settings.egress.deny_networks.clone(),
     }
 }
 

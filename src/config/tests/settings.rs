@@ -79,6 +79,7 @@ fn variables_override_the_file() {
             ("RETRY__SCHEDULE", "5m, 10m,1h 30m"),
             ("EGRESS__ALLOW_HTTP", "true"),
             ("EGRESS__ALLOW_NETWORKS", "10.1.2.3/8,::1"),
+            ("EGRESS__DENY_NETWORKS", "93.184.216.0/24"),
             ("EGRESS__PROXY", "socks5://user:hunter2@proxy:1080"),
             ("DELIVERY__MAX_RESPONSE_BYTES", "1000"),
             ("ADMIN__LISTEN", ""),
@@ -102,6 +103,8 @@ fn variables_override_the_file() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    let denied = ["93.184.216.0/24".parse().expect("a network")];
+    assert_eq!(settings.egress.deny_networks, denied);
     assert_eq!(settings.admin.listen, None);
     assert_eq!(settings.admin.console_names, ["ops.example", "OPS"]);
     assert_eq!(settings.log.format, LogFormat::Journald);

@@ -2,7 +2,7 @@
 //!
 //! A callback URL comes from outside, and this program stands where the payment platform's own
 //! services are in reach. So only globally reachable unicast addresses may be called, unless an
-//! operator lists the network in `egress.allow_networks`.
+//! operator lists the network in `egress.allow_networks`. What `egress.deny_networks` lists is never called.
 //!
 //! The policy is asked at `enqueue`, before each request ([`Policy::check_url`]; a literal address
 //! never reaches a resolver), for every address a resolver answers, and for the address that was
@@ -14,8 +14,8 @@
 //! - IPv6 is denied by default: only `2000::/3` less the special ranges is public.
 //! - An IPv6 address that carries an IPv4 address passes only if that one passes too.
 //!
-//! Absent: I/O, name resolution (`localhost` is refused where it is resolved), and a list of
-//! forbidden ports (the merchant chooses the port).
+//! Absent: I/O, name resolution (`localhost` is refused where it is resolved), which addresses are this host's own
+//! (the transport asks the kernel), and a list of forbidden ports (the merchant chooses the port).
 
 mod ranges;
 #[cfg(test)]
@@ -38,6 +38,8 @@ pub struct Policy {
     pub allow_http: bool,
     /// Networks that may be called although they are not public.
     pub allow_networks: Vec<IpNet>,
+    /// Networks that may not be called, whatever else is said of them.
+    pub deny_networks: Vec<IpNet>,
 }
 
 /// A URL that may be called, as far as the URL alone tells.
@@ -98,6 +100,24 @@ pub enum Forbidden {
         /// The special network it lies in.
         network: IpNet,
     },
+    /// In `egress.deny_networks`.
+    #[error(
+        "{address} is in a network that is not called ({network}){FOR_OPERATOR}egress.deny_networks lists it"
+    )]
+    Denied {
+        /// The address.
+        address: IpAddr,
+        /// The network it lies in.
+        network: IpNet,
+    },
+    /// An address of this host.
+    #[error(
+        "{address} is an address of ours{FOR_OPERATOR}it is this host's; add it to egress.allow_networks to allow it"
+    )]
+    OwnAddress {
+        /// The address.
+        address: IpAddr,
+    },
     /// An IPv6 address with an IPv4 address in it that may not be called.
     #[error("{address} carries {embedded}, and {because}")]
     Embedded {
@@ -154,8 +174,14 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Names the special range the address lies in.
+    /// Names the special range or the listed network that the address lies in.
     pub fn check_address(&self, address: IpAddr) -> Result<(), Forbidden> {
+        if let Some(network) = self.deny_networks.iter().find(|it| it.contains(&address)) {
+            return Err(Forbidden::Denied {
+                address,
+                network: *network,
+            });
+        }
         if let IpAddr::V6(v6) = address
             && let Some(embedded) = embedded_ipv4(v6)
         {
@@ -184,7 +210,8 @@ impl Policy {
         }
     }
 
-    fn is_listed(&self, address: IpAddr) -> bool {
+    /// Whether an operator lists it in `egress.allow_networks`.
+    pub fn is_listed(&self, address: IpAddr) -> bool {
         self.allow_networks
             .iter()
             .any(|network| network.contains(&address))

@@ -2,7 +2,8 @@
 //!
 //! Every range is here, those marked globally reachable too (AS112, AMT, the anycast addresses):
 //! none of them is a merchant's. Multicast and the reserved block E are not in those registries
-//! but are no unicast addresses either. The narrower range stands before the wider one around it,
+//! but are no unicast addresses either, and a cloud's own services stand on one that is public by its
+//! number. The narrower range stands before the wider one around it,
 //! so that the reason names it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,11 +19,13 @@ const fn v6(a: u16, b: u16, c: u16, d: u16, prefix: u8) -> Ipv6Net {
 }
 
 /// What is not public in IPv4.
-pub(super) static IPV4: [(Ipv4Net, &str); 18] = [
+pub(super) static IPV4: [(Ipv4Net, &str); 19] = [
     (v4(0, 0, 0, 0, 8), "this host's own network"),
     (v4(10, 0, 0, 0, 8), "private"),
     (v4(100, 64, 0, 0, 10), "shared address space"),
     (v4(127, 0, 0, 0, 8), "loopback"),
+    // Azure's: DNS, health, and the agent of its machines, with their certificates and settings.
+    (v4(168, 63, 129, 16, 32), "a cloud's own service"),
     (v4(169, 254, 0, 0, 16), "link-local"),
     (v4(172, 16, 0, 0, 12), "private"),
     (v4(192, 0, 0, 0, 24), "reserved for protocols"),

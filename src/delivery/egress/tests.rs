@@ -15,6 +15,7 @@ fn open_policy(networks: &[&str]) -> Policy {
             .iter()
             .map(|network| network.parse().expect("a network"))
             .collect(),
+        ..Policy::default()
     }
 }
 
@@ -24,6 +25,36 @@ fn ip(text: &str) -> IpAddr {
 
 fn is_public(address: impl Into<IpAddr>) -> bool {
     Policy::default().check_address(address.into()).is_ok()
+}
+
+#[test]
+fn what_is_denied_is_denied_whatever_else_allows_it() {
+    let policy = Policy {
+        deny_networks: vec!["93.184.216.0/24".parse().expect("a network")],
+        ..open_policy(&["93.184.216.34/32", "10.0.0.0/8"])
+    };
+    for denied in [
+        "93.184.216.34",
+        "93.184.216.255",
+        "::ffff:93.184.216.34",
+        "2002:5db8:d822::1",
+    ] {
+        let verdict = policy.check_address(ip(denied)).expect_err(denied);
+        assert!(
+            verdict.to_string().contains("egress.deny_networks"),
+            "{verdict}"
+        );
+    }
+    assert_eq!(policy.check_address(ip("93.184.217.0")), Ok(()));
+    assert_eq!(policy.check_address(ip("10.0.0.1")), Ok(()));
+}
+
+#[test]
+fn a_clouds_own_service_is_forbidden_though_its_number_is_public() {
+    assert!(!is_public(ip("168.63.129.16")));
+    assert!(is_public(ip("168.63.129.15")) && is_public(ip("168.63.129.17")));
+    let listed = open_policy(&["168.63.129.16/32"]);
+    assert_eq!(listed.check_address(ip("168.63.129.16")), Ok(()));
 }
 
 #[test]

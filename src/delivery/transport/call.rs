@@ -25,7 +25,7 @@ use super::resolver;
 use super::worker_cache::WorkerCache;
 use super::{Post, PostReport, Requests, Transport};
 use crate::clock::Stopwatch;
-use crate::delivery::egress::{Target, TargetHost};
+use crate::delivery::egress::{Forbidden, Target, TargetHost};
 use crate::domain::{Answer, CappedBody, Cause, Exchange, ExchangeFault, Phase, read_answer};
 
 /// How long a server that leaves a connection open, though its answer ends with it, is waited for once the
@@ -175,7 +175,11 @@ impl Transport {
         let addresses = match (to.target.host, to.target.url.host_str()) {
             // It resolves by itself.
             _ if self.proxy.is_some() => vec![None],
-            (TargetHost::Address(address), _) => vec![Some(address)],
+            (TargetHost::Address(address), _) => {
+                let allowed = resolver::check(self.address_policy(), address);
+                allowed.map_err(|forbidden| blocked(&forbidden))?;
+                vec![Some(address)]
+            }
             (TargetHost::Name, name) => {
                 progress.lookup_begun();
                 let found = self
@@ -185,9 +189,7 @@ impl Transport {
                 let found = found.map_err(|error| failed_lookup(&error))?;
                 progress.lookup_ended(&found);
                 let allowed = resolver::allowed(self.address_policy(), &found);
-                let allowed = allowed.map_err(|forbidden| Exchange::Blocked {
-                    reason: forbidden.to_string(),
-                })?;
+                let allowed = allowed.map_err(|forbidden| blocked(&forbidden))?;
                 allowed.into_iter().map(Some).collect()
             }
         };
@@ -245,8 +247,7 @@ impl Transport {
             Broken::ConnectDeadline => return self.no_connection(progress, target),
         };
         if let Some(forbidden) = fault::forbidden(error) {
-            let reason = forbidden.to_string();
-            return Exchange::Blocked { reason };
+            return blocked(forbidden);
         }
         if error.is_builder() {
             // Before anything was sent: a URL that is none in HTTP's own grammar.
@@ -325,6 +326,12 @@ fn written(body: &Bytes, permit: Option<&Arc<Permit>>) -> Body {
             body: body.clone(),
             permit: Arc::clone(permit),
         }),
+    }
+}
+
+fn blocked(forbidden: &Forbidden) -> Exchange {
+    Exchange::Blocked {
+        reason: forbidden.to_string(),
     }
 }
 

@@ -16,6 +16,7 @@ use tower::util::ServiceExt as _;
 use tower::{Layer, Service};
 
 use super::progress::{self, Ends};
+use super::resolver;
 use crate::delivery::egress::{Forbidden, Policy};
 
 /// Puts a [`Watched`] around a connector.
@@ -100,7 +101,7 @@ where
 
 fn check(policy: Option<&Policy>, ends: Option<Ends>) -> Result<(), Forbidden> {
     match (policy, ends) {
-        (Some(policy), Some(ends)) => policy.check_address(ends.remote.ip()),
+        (Some(policy), Some(ends)) => resolver::check(policy, ends.remote.ip()),
         // No ends are known of a connection that was reset at once: nothing can be sent on it.
         _ => Ok(()),
     }

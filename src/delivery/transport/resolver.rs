@@ -4,7 +4,7 @@
 //! answer differently. Forbidden ones beside them are passed over: many names have an IPv6 address that
 //! leads nowhere beside a good IPv4 one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -25,7 +25,7 @@ pub(super) fn allowed(policy: &Policy, addresses: &[IpAddr]) -> Result<Vec<IpAdd
     let mut first_verdict = Ok(());
     let mut allowed: Vec<IpAddr> = Vec::new();
     for address in addresses {
-        match policy.check_address(*address) {
+        match check(policy, *address) {
             Ok(()) if allowed.contains(address) => {}
             Ok(()) => allowed.push(*address),
             Err(verdict) => first_verdict = first_verdict.and(Err(verdict)),
@@ -47,6 +47,32 @@ pub(super) fn allowed(policy: &Policy, addresses: &[IpAddr]) -> Result<Vec<IpAdd
     }
     by_turns.truncate(ADDRESSES_MAX);
     Ok(by_turns)
+}
+
+/// Whether `address` may be called: neither is it forbidden by its number, nor is it this host's own, unless it is
+/// listed. What listens at an address of this host may be meant for this host alone.
+pub(super) fn check(policy: &Policy, address: IpAddr) -> Result<(), Forbidden> {
+    policy.check_address(address)?;
+    // Whoever lists the one spelling means the other.
+    let is_listed = policy.is_listed(address) || policy.is_listed(address.to_canonical());
+    match is_own(address) && !is_listed {
+        true => Err(Forbidden::OwnAddress { address }),
+        false => Ok(()),
+    }
+}
+
+/// Whether it is an address of this host: the kernel calls it from that address itself. A datagram socket that
+/// connects sends nothing.
+fn is_own(address: IpAddr) -> bool {
+    let from: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let called_from = UdpSocket::bind((from, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    called_from.is_ok_and(|from| from.ip().to_canonical() == address.to_canonical())
 }
 
 /// Answers with the address that a route leads to.

@@ -20,5 +20,6 @@ fn policy(networks: &[&str]) -> Policy {
             .iter()
             .map(|network| network.parse().expect("a network"))
             .collect(),
+        ..Policy::default()
     }
 }

@@ -109,6 +109,7 @@ async fn names_end_as_the_contract_says() {
             policy: Policy {
                 allow_http: true,
                 allow_networks: vec!["127.0.0.1/32".parse().expect("a network")],
+                ..Policy::default()
             },
             ..TransportSettings::default()
         };

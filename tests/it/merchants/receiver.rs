@@ -121,6 +121,7 @@ impl Shop {
         let policy = Policy {
             allow_http: true,
             allow_networks: vec!["127.0.0.1/32".parse().expect("a network")],
+            ..Policy::default()
         };
         let transport = Transport::new(TransportSettings {
             policy,

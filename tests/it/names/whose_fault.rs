@@ -117,3 +117,21 @@ async fn two_thousand_silent_names_of_one_app_are_no_outage_of_our_own() {
     assert_eq!(world.number(excused), 0);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn this_hosts_own_addresses_are_not_called() {
+    let zone = json!({"own.test": {"a": "93.184.216.35"}});
+    let address = "ip address add 93.184.216.35/24 dev lo\n";
+    let world = World::start_as(IMPATIENT, address, "nameserver 127.0.0.53\n", &zone).await;
+    world.enqueue("7", 0, ["own.test", "93.184.216.35", "127.0.0.12"].map(url));
+    let given_up = "SELECT count(*) FROM callback_queue WHERE state = 'exhausted'";
+    until_within(Duration::from_secs(60), "all are given up", async || {
+        world.number(given_up) == 3
+    })
+    .await;
+    let own = attempts(&world, true).into_iter();
+    let own: Vec<_> = own.filter(|attempt| attempt.contains("blocked")).collect();
+    let why = "is an address of ours; operator: it is this host's; add it to egress.allow_networks to allow it";
+    assert_eq!(own, [format!("8 blocked: 93.184.216.35 {why}")]);
+    world.stop().await;
+}

@@ -31,6 +31,7 @@ fn settings() -> TransportSettings {
         policy: Policy {
             allow_http: true,
             allow_networks: vec!["127.0.0.0/8".parse().expect("a network")],
+            ..Policy::default()
         },
         ..TransportSettings::default()
     }

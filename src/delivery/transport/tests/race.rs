@@ -106,6 +106,7 @@ async fn a_family_without_a_route_does_not_speak_for_the_other() {
                 "127.0.0.0/8".parse().expect("a network"),
                 "2001:db8::/32".parse().expect("a network"),
             ],
+            ..Policy::default()
         },
         ..settings()
     };

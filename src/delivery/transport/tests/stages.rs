@@ -89,6 +89,7 @@ async fn a_literal_ipv6_address_is_dialled_as_it_stands() {
         policy: Policy {
             allow_http: true,
             allow_networks: vec!["::1/128".parse().expect("a network")],
+            ..Policy::default()
         },
         ..settings()
     };

@@ -107,6 +107,7 @@ fn check_refusal(text: &str, forbidden: &Forbidden) {
         Forbidden::Embedded { embedded, .. } => {
             assert!(!is_a_merchants((*embedded).into()), "{text:?}: {embedded}");
         }
+        Forbidden::Denied { .. } | Forbidden::OwnAddress { .. } => panic!("{text:?}: {forbidden}"),
         Forbidden::Invalid(_) | Forbidden::Scheme | Forbidden::PortZero | Forbidden::HostName => {}
     }
 }
