@@ -751,6 +751,23 @@ COMMENT ON COLUMN dispatcher.name IS 'Host and process, for people';
 COMMENT ON COLUMN dispatcher.started_at IS 'When it began, in Unix milliseconds';
 COMMENT ON COLUMN dispatcher.seen_at IS 'When it last gave a sign of life, in Unix milliseconds; it does so every two seconds';
 
+-- Origins whose learned limit has fallen: how many callbacks each gets at a time, and why. Written by the
+-- dispatchers every 15 seconds, for people; nothing is decided by it.
+CREATE TABLE learned_limit (
+  origin     TEXT    NOT NULL,
+  dispatcher BIGINT  NOT NULL REFERENCES dispatcher (id) ON DELETE CASCADE,
+  at_most    BIGINT  NOT NULL,
+  fell_at    BIGINT  NOT NULL,
+  reason     TEXT    NOT NULL,
+  PRIMARY KEY (origin, dispatcher)
+);
+COMMENT ON TABLE learned_limit IS 'Origins whose learned limit has fallen';
+COMMENT ON COLUMN learned_limit.origin IS 'Scheme, host and port of the merchant';
+COMMENT ON COLUMN learned_limit.dispatcher IS 'Who has learned it';
+COMMENT ON COLUMN learned_limit.at_most IS 'How many callbacks the origin gets from it at a time';
+COMMENT ON COLUMN learned_limit.fell_at IS 'When that fell last, in Unix milliseconds';
+COMMENT ON COLUMN learned_limit.reason IS 'Why it fell';
+
 -- The mark of a transfer that moves this queue to another database, see docs/transfer.md: at most one
 -- row. With it `transfer` makes triggers that refuse every change of callback_queue and
 -- operator_command; their text tells where the queue has moved.
@@ -957,7 +974,7 @@ COMMIT;
 --   ON callback_queue TO gateway;
 --
 -- GRANT SELECT ON callback_queue, callback_attempt, operator_command, operator_command_item, paused,
---   reconciliation, reconciliation_open, dispatcher, internal_transfer_out, internal_transfer_in, queue_schema,
+--   reconciliation, reconciliation_open, dispatcher, learned_limit, internal_transfer_out, internal_transfer_in, queue_schema,
 --   callback_status, callback_stuck, callback_exhausted, operator_command_status, merchant_health TO operator;
 -- GRANT INSERT (action, callback_id, order_number, app_id, origin, state, since, until,
 --   include_acknowledged, dry_run, rate, actor, reason) ON operator_command TO operator;

@@ -414,6 +414,17 @@ CREATE TABLE paused (
     CHECK (scope IN ('origin', 'app'))
 ) STRICT, WITHOUT ROWID;
 
+-- Origins whose learned limit has fallen: how many callbacks each gets at a time, and why. Written by the
+-- dispatcher every 15 seconds, for people; nothing is decided by it.
+CREATE TABLE learned_limit (
+  origin     TEXT    NOT NULL,
+  dispatcher INTEGER NOT NULL, -- 0: there is one
+  at_most    INTEGER NOT NULL,
+  fell_at    INTEGER NOT NULL,
+  reason     TEXT    NOT NULL,
+  PRIMARY KEY (origin, dispatcher)
+) STRICT, WITHOUT ROWID;
+
 -- The audit chain, by which an auditor checks that no callback was left out or altered; see
 -- docs/reconcile.md. Written by the dispatcher an hour after the end of each day (UTC).
 CREATE TABLE reconciliation (

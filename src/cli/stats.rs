@@ -15,7 +15,10 @@ use crate::config::{Inputs, Settings, StoreUrl};
 use crate::domain::{Timestamp, visible};
 use crate::health::{Trouble, TroubleKind, troubles};
 use crate::service;
-use crate::store::{HeldSnapshot, Inspection, MerchantRow, Pause, ShownState};
+use crate::store::{HeldSnapshot, Inspection, LoweredLimit, MerchantRow, Pause, ShownState};
+
+/// Origins whose lowered limits are printed; `--json` has more.
+const LOWERED_SHOWN_MAX: usize = 20;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -42,6 +45,8 @@ struct Numbers {
     /// The transaction that has kept dead rows from being cleaned up for the longest time.
     oldest_snapshot: Option<HeldSnapshot>,
     merchants: Vec<MerchantRow>,
+    /// Origins that get fewer callbacks at a time than they did.
+    lowered_limits: Vec<LoweredLimit>,
 }
 
 pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
@@ -109,6 +114,18 @@ fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<
         "mean lag",
     ];
     table::print(out, header, numbers.merchants.iter().map(merchant))?;
+    if !numbers.lowered_limits.is_empty() {
+        let header = ["origin", "at a time", "since", "because"];
+        let shown = numbers.lowered_limits.iter().take(LOWERED_SHOWN_MAX);
+        table::print(out, header, shown.map(lowered))?;
+    }
+    if numbers.lowered_limits.len() > LOWERED_SHOWN_MAX {
+        writeln!(
+            out,
+            "and {} more: see the table learned_limit",
+            numbers.lowered_limits.len() - LOWERED_SHOWN_MAX
+        )?;
+    }
     Ok(())
 }
 
@@ -137,7 +154,17 @@ async fn count(queue: Arc<dyn Inspection>, url: &StoreUrl) -> Result<Numbers, Fa
         paused: stats.paused,
         oldest_snapshot: queue.oldest_snapshot().await?,
         merchants: queue.merchants().await?,
+        lowered_limits: queue.lowered_limits().await?,
     })
+}
+
+fn lowered(limit: &LoweredLimit) -> [String; 4] {
+    [
+        visible(&limit.origin.as_text()).to_string(),
+        limit.at_most.to_string(),
+        limit.fell_at.to_string(),
+        limit.reason.clone(),
+    ]
 }
 
 fn merchant(row: &MerchantRow) -> [String; 7] {

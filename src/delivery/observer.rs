@@ -64,6 +64,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// An outage of our own has begun (`true`) or ended.
     fn own_outage(&self, is_on: bool);
 
+    /// How many attempts each origin may have in flight, as far as is learned. Told every 15 seconds.
+    fn learned_limits(&self, _limits: &[usize]) {}
+
     /// The loop is alive. Called at least once a second by a healthy dispatcher.
     fn beat(&self, now: Timestamp);
 }

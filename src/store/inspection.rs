@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    AttemptRow, CallbackRow, Filter, ListPage, Pause, ShownState, StoreError, TroubledEndpoint,
+    AttemptRow, CallbackRow, Filter, ListPage, LoweredLimit, Pause, ShownState, StoreError,
+    TroubledEndpoint,
 };
 use crate::domain::{CallbackId, Timestamp};
 
@@ -87,6 +88,9 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
 
     /// What is paused.
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError>;
+
+    /// The origins whose learned limit has fallen and has not grown back, the lowest first.
+    async fn lowered_limits(&self) -> Result<Vec<LoweredLimit>, StoreError>;
 
     /// Counts by state. Costs a walk over an index: not for every second.
     async fn stats(&self) -> Result<Stats, StoreError> {

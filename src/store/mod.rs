@@ -26,6 +26,7 @@ mod enqueue;
 mod error;
 mod gateway_row;
 mod inspection;
+mod learned_limit;
 mod lease;
 mod listing;
 mod observer;
@@ -56,6 +57,8 @@ pub use command::{
 pub use endpoint::{AppId, Endpoint, EndpointDue, Origin};
 pub use error::{EnqueueError, OpenError, StoreError};
 pub use inspection::{HeldSnapshot, Inspection, MerchantRow, Stats};
+pub(crate) use learned_limit::LOWERED_MAX;
+pub use learned_limit::LoweredLimit;
 pub use lease::{Lease, LeaseDeadline, Unrecorded, Unreleased};
 pub use listing::{Cursor, Filter, ListPage, ListedCallback};
 pub use observer::{CommitObserver, Unobserved};
@@ -364,6 +367,9 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
 
     /// Writes what is kept of a day; see [`AuditChain`].
     async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
+
+    /// Notes for people which learned limits have fallen, in place of what this dispatcher noted before.
+    async fn note_lowered_limits(&self, lowered: Vec<LoweredLimit>) -> Result<(), StoreError>;
 
     /// Gives space back to the file system and keeps the log of recent writes short.
     async fn maintain(&self) -> Result<(), StoreError>;

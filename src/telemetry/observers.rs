@@ -41,6 +41,12 @@ impl Observer for Observers {
         }
     }
 
+    fn learned_limits(&self, limits: &[usize]) {
+        for observer in &self.0 {
+            observer.learned_limits(limits);
+        }
+    }
+
     fn beat(&self, now: Timestamp) {
         for observer in &self.0 {
             observer.beat(now);

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use crate::clock::Stopwatch;
 use crate::domain::Timestamp;
 use crate::health::{Trouble, TroubleKind, troubles};
-use crate::store::{Inspection, MerchantRow, StoreError};
+use crate::store::{Inspection, LoweredLimit, MerchantRow, StoreError};
 
 /// Fresher than this nobody needs it.
 const AGE_MIN: Duration = Duration::from_secs(15);
@@ -32,6 +32,7 @@ pub(super) struct Merchant {
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     pub(super) merchants: Arc<[Merchant]>,
+    pub(super) lowered: Arc<[LoweredLimit]>,
     pub(super) ended_at: Timestamp,
     ended: Stopwatch,
     took: Duration,
@@ -72,6 +73,7 @@ impl Health {
         merchants.sort_by_key(urgency);
         let walk = Walk {
             merchants: merchants.into(),
+            lowered: inspection.lowered_limits().await?.into(),
             ended_at: now(),
             took: stopwatch.elapsed(),
             ended: Stopwatch::start(),

@@ -14,6 +14,7 @@ use super::text::{Moment, Untrusted, duration, number};
 use super::{paths, show};
 use crate::domain::Timestamp;
 use crate::health::TroubleKind;
+use crate::store::LoweredLimit;
 
 pub(super) async fn show(
     State(console): State<Console>,
@@ -36,6 +37,7 @@ pub(super) async fn show(
             } @else {
                 (table(&walk.merchants, context.now))
             }
+            @if !walk.lowered.is_empty() { (lowered_limits(&walk.lowered, context.now)) }
         },
     };
     Ok(page.ok(&context))
@@ -58,6 +60,22 @@ fn table(merchants: &[Merchant], now: Timestamp) -> Markup {
     ];
     let rows = html! { @for merchant in merchants { (row(merchant, now)) } };
     show::table(caption, &headings, &rows)
+}
+
+/// The origins that the dispatcher spares.
+fn lowered_limits(lowered: &[LoweredLimit], now: Timestamp) -> Markup {
+    let caption = "Origins that get fewer callbacks at a time than before; the limit grows again as they answer";
+    let rows = html! {
+        @for limit in lowered {
+            tr {
+                th scope="row" { (Untrusted(&limit.origin.as_text())) }
+                td .number { (number(limit.at_most)) }
+                td .nowrap { (show::away(limit.fell_at, now)) }
+                td { (limit.reason) }
+            }
+        }
+    };
+    show::table(caption, &["Origin", "#At a time", "Fell", "Because"], &rows)
 }
 
 fn row(of: &Merchant, now: Timestamp) -> Markup {

@@ -16,6 +16,7 @@ mod commands;
 mod discovery;
 mod drain;
 mod leaving;
+mod limit_report;
 mod membership;
 mod outage_report;
 mod seeking;
@@ -31,6 +32,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use self::commands::OperatorCommands;
 use self::discovery::Discovery;
 use self::drain::Drain;
+use self::limit_report::LimitReport;
 use self::membership::Membership;
 use self::outage_report::OutageReport;
 use super::context::Context;
@@ -43,7 +45,8 @@ use crate::clock::{SharedClock, Stopwatch, until};
 use crate::domain::{CallbackId, Timestamp};
 use crate::failpoint;
 use crate::store::{
-    Arrivals, CarriedOut, ClaimRequest, ClaimResult, EndpointDue, Queue, StoreError, Survey,
+    Arrivals, CarriedOut, ClaimRequest, ClaimResult, EndpointDue, LoweredLimit, Queue, StoreError,
+    Survey,
 };
 
 /// A poll of the queue that no commit has asked for.
@@ -82,6 +85,7 @@ enum TaskResult {
     /// With what is due again by it.
     Released(Result<(), StoreError>, Vec<EndpointDue>),
     Reclaimed(Result<usize, StoreError>),
+    LimitsNoted(Result<Vec<LoweredLimit>, StoreError>),
     /// A worker has found nothing more to send.
     Worker,
     /// Everything is recorded, or the store is beyond healing.
@@ -150,6 +154,7 @@ struct DispatchLoop {
     commands: OperatorCommands,
     membership: Membership,
     outage_report: OutageReport,
+    limit_report: LimitReport,
     drain: Drain,
     /// Since the store last failed.
     failed: Option<Stopwatch>,
@@ -176,6 +181,7 @@ impl DispatchLoop {
             commands: OperatorCommands::default(),
             membership: Membership::new(),
             outage_report: OutageReport::default(),
+            limit_report: LimitReport::default(),
             drain: Drain::within(drain_timeout),
             failed: None,
         }
@@ -204,6 +210,7 @@ impl DispatchLoop {
                     self.reclaim_expired_leases();
                     self.poll();
                     self.survey_if_due();
+                    self.report_limits();
                 }
                 Event::Reloaded => self.reload(),
                 Event::Stopped => self.begin_drain(),
@@ -256,6 +263,7 @@ impl DispatchLoop {
                     self.discovery.ask_for_survey();
                 }
             }
+            TaskResult::LimitsNoted(noted) => self.on_limits_noted(noted),
             TaskResult::Worker | TaskResult::Recorder(_) => {}
         }
         Ok(())

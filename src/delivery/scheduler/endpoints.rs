@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Limits;
 use super::endpoint_queue::{App, EndpointQueue, Id, OriginId, QueueState};
+use super::fall::Fallen;
 use super::latency_class::LatencyClass;
 use super::numbered::Numbered;
 use super::shares::Load;
@@ -33,6 +34,8 @@ pub(super) struct OriginState {
     pub(super) learned: LearnedLimit,
     /// The highest limit since the log last told of a fall.
     pub(super) peak: usize,
+    /// The last fall that the log told of, until the limit has grown back.
+    pub(super) fallen: Option<Fallen>,
     /// Its entry among the reopenings.
     pub(super) reopens_at: Option<Duration>,
     /// Whether less is held for it than it may have in flight.
@@ -192,11 +195,13 @@ impl<T> Endpoints<T> {
     }
 
     /// How much may be claimed for `id`, as far as its origin is concerned.
-    pub(super) fn room(&self, id: Id, limits: Limits) -> usize {
+    pub(super) fn room(&self, id: Id, whole: &Load, limits: Limits) -> usize {
         let origin = self.origin(self[id].origin);
         let limit = Self::limit(origin, limits);
         let ahead = match origin.class {
-            LatencyClass::Fast if limit > 0 => limits.ahead(self[id].completed),
+            LatencyClass::Fast if limit > 0 => limits
+                .ahead(self[id].completed)
+                .min(whole.left_beyond_origin()),
             LatencyClass::Fast | LatencyClass::Slow | LatencyClass::Unproven => 0,
         };
         (limit + ahead).saturating_sub(origin.load.held())
@@ -211,12 +216,23 @@ impl<T> Endpoints<T> {
         change: impl Fn(&mut Load),
     ) {
         let class = self.class(id);
-        let queue = &mut self[id];
-        let (app, origin) = (queue.app, queue.origin);
-        queue.load.change(class, &change);
-        self.apps.values[app.0].load.change(class, &change);
-        self.origins.values[origin.0].load.change(class, &change);
-        whole.change(class, &change);
+        let (app, origin) = (self[id].app, self[id].origin);
+        let limit = Self::limit(self.origin(origin), limits);
+        let load = &mut self[id].load;
+        load.change(class, &change);
+        let before = load.beyond_origin[class as usize];
+        // What is in flight has its slots, even if the limit has fallen since.
+        let beyond = load.held() - load.held().min(limit.max(load.in_flight));
+        load.beyond_origin[class as usize] = beyond;
+        for sum in [
+            &mut self.origins.values[origin.0].load,
+            &mut self.apps.values[app.0].load,
+            whole,
+        ] {
+            sum.change(class, &change);
+            let of_class = &mut sum.beyond_origin[class as usize];
+            *of_class = *of_class + beyond - before;
+        }
         self.note_free_slot(origin, limits);
     }
 
@@ -282,16 +298,18 @@ impl<T> Endpoints<T> {
                 self.set_state(*id, QueueState::Idle, limits);
             }
         }
-        let origin = &mut self.origins.values[number.0];
-        let from = std::mem::replace(&mut origin.class, class);
-        let held = origin.load.held();
-        origin.load.move_class(held, from, class);
-        whole.move_class(held, from, class);
+        let from = std::mem::replace(&mut self.origins.values[number.0].class, class);
         for id in &endpoints {
             let queue = &mut self[*id];
-            let (app, held) = (queue.app, queue.load.held());
-            queue.load.move_class(held, from, class);
-            self.apps.values[app.0].load.move_class(held, from, class);
+            let (app, load) = (queue.app, queue.load);
+            queue.load.move_class(&load, from, class);
+            for sum in [
+                &mut self.origins.values[number.0].load,
+                &mut self.apps.values[app.0].load,
+                &mut *whole,
+            ] {
+                sum.move_class(&load, from, class);
+            }
         }
         endpoints
     }

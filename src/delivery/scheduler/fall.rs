@@ -1,7 +1,16 @@
-//! A limit that has fallen, for the log.
+//! A limit that has fallen, for the log and for people.
 
 use crate::delivery::congestion::Reason;
+use crate::domain::Timestamp;
 use crate::store::Origin;
+
+/// What is remembered of a fall.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fallen {
+    pub(super) from: usize,
+    pub(super) at: Timestamp,
+    pub(super) reason: Reason,
+}
 
 /// See the module.
 #[derive(Debug, PartialEq, Eq)]

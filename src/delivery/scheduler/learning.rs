@@ -2,13 +2,48 @@
 
 use std::time::Duration;
 
-use super::Limits;
 use super::endpoint_queue::{Id, OriginId};
-use super::endpoints::Endpoints;
-use super::fall::Fall;
+use super::endpoints::{Endpoints, OriginState};
+use super::fall::{Fall, Fallen};
+use super::{Limits, Scheduler};
 #[cfg(test)]
 use crate::delivery::congestion::LearnedLimit;
 use crate::delivery::congestion::{Bounds, Ending, Reason, RoundId};
+use crate::store::{LOWERED_MAX, LoweredLimit};
+
+impl<T> Scheduler<T> {
+    /// The limit of every origin that is known.
+    pub(in crate::delivery) fn learned_limits(&self, limits: Limits) -> Vec<usize> {
+        let origins = self.endpoints.origins.iter();
+        origins
+            .map(|(_, origin)| Self::shown_limit(origin, limits))
+            .collect()
+    }
+
+    /// The limits that have fallen and have not grown back, the lowest first.
+    pub(in crate::delivery) fn lowered_limits(&self, limits: Limits) -> Vec<LoweredLimit> {
+        let origins = self.endpoints.origins.iter();
+        let lowered = origins.filter_map(|(name, origin)| {
+            let fallen = origin.fallen?;
+            Some(LoweredLimit {
+                origin: name.clone(),
+                at_most: Self::shown_limit(origin, limits) as u64,
+                fell_at: fallen.at,
+                reason: fallen.reason.as_str().to_owned(),
+            })
+        });
+        let mut lowered: Vec<_> = lowered.collect();
+        lowered
+            .sort_by(|one, other| (one.at_most, &one.origin).cmp(&(other.at_most, &other.origin)));
+        lowered.truncate(LOWERED_MAX);
+        lowered
+    }
+
+    fn shown_limit(origin: &OriginState, limits: Limits) -> usize {
+        let limit = origin.learned.limit(limits.at.steady);
+        limit.min(limits.in_flight_per_origin)
+    }
+}
 
 impl<T> Endpoints<T> {
     /// Whether the origin of `id` has asked to get nothing for now.
@@ -47,8 +82,16 @@ impl<T> Endpoints<T> {
         let reason = origin.learned.ended(ending, bounds, now);
         let limit = origin.learned.limit(now);
         let is_told = reason.filter(|_| limit * 2 <= origin.peak);
-        let fall = is_told.map(|reason| (std::mem::replace(&mut origin.peak, limit), reason));
-        let fall = fall.map(|(from, reason)| Fall {
+        if origin.fallen.is_some_and(|fallen| limit >= fallen.from) {
+            origin.fallen = None;
+        }
+        let fallen = is_told.map(|reason| Fallen {
+            from: std::mem::replace(&mut origin.peak, limit),
+            at: limits.at.now,
+            reason,
+        });
+        origin.fallen = fallen.or(origin.fallen);
+        let fall = fallen.map(|Fallen { from, reason, .. }| Fall {
             origin: self.name(id).origin.clone(),
             from,
             to: limit,

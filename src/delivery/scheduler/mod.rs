@@ -375,7 +375,7 @@ impl<T> Scheduler<T> {
         let state = match (before, due) {
             (QueueState::Claiming(_), _) => return,
             (_, Some(due)) if due > limits.at.now => QueueState::Waiting(due),
-            (_, Some(_)) if self.endpoints.room(id, limits) > 0 => QueueState::Ready,
+            (_, Some(_)) if self.endpoints.room(id, &self.load, limits) > 0 => QueueState::Ready,
             (_, Some(_)) => QueueState::Blocked,
             (_, None) => QueueState::Idle,
         };

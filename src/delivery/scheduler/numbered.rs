@@ -35,6 +35,12 @@ impl<K: Clone + Eq + Hash, V: Default> Numbered<K, V> {
         number
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let numbers = self.numbers.iter();
+        numbers.map(|(key, number)| (key, &self.values[*number]))
+    }
+
     /// Takes the number of `key` back.
     pub(super) fn remove(&mut self, key: &K) {
         if let Some(number) = self.numbers.remove(key) {

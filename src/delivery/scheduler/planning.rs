@@ -109,7 +109,9 @@ impl<T> Scheduler<T> {
         let app = self.endpoints.app(self.endpoints[id].app);
         let room = self.load.room(class, ahead, limits);
         let room = room.min(app.load.room_of_app(class, ahead, &self.load, limits));
-        let limit = share.min(room).min(self.endpoints.room(id, limits));
+        let limit = share
+            .min(room)
+            .min(self.endpoints.room(id, &self.load, limits));
         if limit == 0 {
             // Its origin has no room: it is blocked from here on.
             self.requeue(id, limits);

@@ -6,13 +6,16 @@
 //! While an outage of our own is probed, only the ceilings hold: few attempts are made, and which
 //! endpoint answers first is what is to be found out.
 //!
+//! What is claimed ahead and waits for its own origin takes no slot from others, so it is no part of
+//! any share. (Else small merchants, for whom much waits, would keep the free slots from large ones.)
+//!
 //! Of these parts one app takes at most [`APP_FACTOR`] times what it leaves free. So however many
 //! endpoints of an app hang, the first endpoint of another app finds a slot, and so does the next
 //! app's after that; an app alone still gets most of the part. (The rule is that of dynamic
 //! thresholds in shared switch buffers.)
 
-use super::Limits;
 use super::latency_class::LatencyClass;
+use super::{Limits, PREFETCHED_MAX};
 
 /// See the module.
 const APP_FACTOR: usize = 3;
@@ -28,6 +31,8 @@ pub(super) struct Load {
     pub(super) reserved: usize,
     /// The three together, by latency class.
     pub(super) by_class: [usize; LatencyClass::ALL.len()],
+    /// Of these, what waits until its own origin has a slot, and so needs none of the others' yet.
+    pub(super) beyond_origin: [usize; LatencyClass::ALL.len()],
 }
 
 impl Load {
@@ -36,6 +41,7 @@ impl Load {
         prefetched: 0,
         reserved: 0,
         by_class: [0; LatencyClass::ALL.len()],
+        beyond_origin: [0; LatencyClass::ALL.len()],
     };
 
     /// All that is held.
@@ -52,15 +58,24 @@ impl Load {
         *of_class = *of_class + after - before;
     }
 
-    /// Counts `held` of one class under another.
-    pub(super) const fn move_class(&mut self, held: usize, from: LatencyClass, to: LatencyClass) {
-        self.by_class[from as usize] -= held;
-        self.by_class[to as usize] += held;
+    /// Counts an endpoint's load of one class under another.
+    pub(super) fn move_class(&mut self, of: &Self, from: LatencyClass, to: LatencyClass) {
+        let (from, to) = (from as usize, to as usize);
+        self.by_class[from] -= of.by_class[from];
+        self.by_class[to] += of.by_class[from];
+        self.beyond_origin[from] -= of.beyond_origin[from];
+        self.beyond_origin[to] += of.beyond_origin[from];
     }
 
     /// Of the whole: what may be claimed, whatever the class.
-    pub(super) const fn left(&self, ahead: usize, limits: Limits) -> usize {
-        (limits.in_flight + ahead).saturating_sub(self.held())
+    pub(super) fn left(&self, ahead: usize, limits: Limits) -> usize {
+        (limits.in_flight + ahead).saturating_sub(self.for_slots())
+    }
+
+    /// What may be claimed for origins whose slots are all taken.
+    pub(super) fn left_beyond_origin(&self) -> usize {
+        let beyond: usize = self.beyond_origin.iter().sum();
+        PREFETCHED_MAX.saturating_sub(beyond)
     }
 
     /// Of the whole: what may be claimed for endpoints of this class together.
@@ -89,7 +104,8 @@ impl Load {
             LatencyClass::Fast => ahead,
             LatencyClass::Slow | LatencyClass::Unproven => 0,
         };
-        let below_ceiling = (limits.in_flight_per_app + ahead_of_app).saturating_sub(self.held());
+        let below_ceiling =
+            (limits.in_flight_per_app + ahead_of_app).saturating_sub(self.for_slots());
         let share = match class {
             _ if limits.is_probing => usize::MAX,
             LatencyClass::Fast => usize::MAX,
@@ -104,7 +120,16 @@ impl Load {
         below_ceiling.min(share)
     }
 
+    /// What has a slot, or takes the next that is free.
+    fn for_slots(&self) -> usize {
+        self.held_by_no_faster_than(LatencyClass::Fast)
+    }
+
     fn held_by_no_faster_than(&self, class: LatencyClass) -> usize {
-        self.by_class[..=class as usize].iter().sum()
+        let of_class = self.by_class.iter().zip(&self.beyond_origin);
+        of_class
+            .take(class as usize + 1)
+            .map(|(held, beyond)| held - beyond)
+            .sum()
     }
 }

@@ -52,10 +52,11 @@ use async_trait::async_trait;
 
 use super::command::carry_out::carry_out;
 use super::enqueue::enqueue;
+use super::learned_limit;
 use super::uncount::uncount;
 use super::{
     Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CommitObserver,
-    CompletedAttempt, Endpoint, EnqueueError, FleetPosition, Lease, OpenError, Queue,
+    CompletedAttempt, Endpoint, EnqueueError, FleetPosition, Lease, LoweredLimit, OpenError, Queue,
     RecordedAttempt, Retention, StoreError, Survey, Uncount, Unrecorded, Unreleased,
 };
 use crate::clock::Stopwatch;
@@ -342,6 +343,17 @@ impl Queue for PostgresQueue {
 
     async fn write_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
         self.closing.write(entry).await
+    }
+
+    async fn note_lowered_limits(&self, lowered: Vec<LoweredLimit>) -> Result<(), StoreError> {
+        let mut client = self.slow_pool.client().await?;
+        let call = client.call();
+        let noting = async {
+            let transaction = client.transaction().await?;
+            learned_limit::note(&transaction, self.fleet.id(), &lowered).await?;
+            Ok::<_, StoreError>(transaction.commit().await?)
+        };
+        call.within(noting).await
     }
 
     /// The server sees to its files itself: autovacuum, as the schema sets it up.

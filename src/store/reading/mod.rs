@@ -15,11 +15,12 @@ use std::path::Path;
 
 use async_trait::async_trait;
 
+use super::learned_limit;
 use super::session::{Row, Session, Value};
 use super::transfer::moved;
 use super::{
-    AttemptRow, CallbackRow, Filter, HeldSnapshot, Inspection, ListPage, MerchantRow, Pause,
-    ShownState, StoreError, TroubledEndpoint,
+    AttemptRow, CallbackRow, Filter, HeldSnapshot, Inspection, ListPage, LoweredLimit, MerchantRow,
+    Pause, ShownState, StoreError, TroubledEndpoint,
 };
 use crate::domain::{CallbackId, Timestamp};
 
@@ -139,6 +140,10 @@ impl<R: Reader> Inspection for R {
 
     async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
         pauses(self.session()).await
+    }
+
+    async fn lowered_limits(&self) -> Result<Vec<LoweredLimit>, StoreError> {
+        learned_limit::lowered(self.session()).await
     }
 
     async fn wal_bytes(&self) -> Result<u64, StoreError> {

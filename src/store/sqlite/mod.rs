@@ -56,13 +56,14 @@ use async_trait::async_trait;
 use super::closing;
 use super::command::carry_out::carry_out;
 use super::enqueue::enqueue;
+use super::learned_limit;
 use super::prune::prune;
 use super::session::at_once;
 use super::uncount::uncount;
 use super::{
     Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CommitObserver,
-    CompletedAttempt, Endpoint, EnqueueError, Lease, OpenError, Queue, RecordedAttempt, Retention,
-    StoreError, Survey, Uncount, Unrecorded, Unreleased,
+    CompletedAttempt, Endpoint, EnqueueError, Lease, LoweredLimit, OpenError, Queue,
+    RecordedAttempt, Retention, StoreError, Survey, Uncount, Unrecorded, Unreleased,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
@@ -306,6 +307,14 @@ impl Queue for SqliteQueue {
         let write =
             |db: &rusqlite::Connection, entry: &AuditEntry| at_once(closing::write(db, entry));
         self.writer.write(entry, write).await.1
+    }
+
+    async fn note_lowered_limits(&self, lowered: Vec<LoweredLimit>) -> Result<(), StoreError> {
+        // The only dispatcher.
+        let note = |db: &rusqlite::Connection, lowered: &Vec<LoweredLimit>| {
+            at_once(learned_limit::note(db, 0, lowered))
+        };
+        self.writer.write(lowered, note).await.1
     }
 
     async fn maintain(&self) -> Result<(), StoreError> {

@@ -47,6 +47,7 @@ fn names_are_the_contracts() {
         "beat_timestamp_seconds",
         "start_timestamp_seconds",
         "paused",
+        "learned_limit_origins",
         "traces_exported_total",
         "traces_dropped_total",
         "build_info",
@@ -59,6 +60,24 @@ fn names_are_the_contracts() {
     .map(|name| format!("callback_dispatcher_{name}"))
     .collect();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn learned_limits_are_counted_in_steps() {
+    let metrics = Metrics::new("3.53.0");
+    metrics.learned_limits(&[1, 1, 3, 64, 1000]);
+    metrics.learned_limits(&[1, 3, 4, 64, 1000]);
+    let samples = samples(&metrics);
+    for (at_most, origins) in [
+        ("1", 1.0),
+        ("2", 0.0),
+        ("4", 2.0),
+        ("64", 1.0),
+        ("more", 1.0),
+    ] {
+        let series = format!("callback_dispatcher_learned_limit_origins{{at_most=\"{at_most}\"}}");
+        assert_eq!(samples.get(&series), Some(&origins), "{series}");
+    }
 }
 
 #[test]

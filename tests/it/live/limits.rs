@@ -1,15 +1,18 @@
-//! What is claimed ahead of its slot is not sent ahead of it.
+//! What is claimed ahead of its slot is not sent ahead of it, and learned limits are shown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use callback_dispatcher::clock::Clock;
 use callback_dispatcher::delivery::DeliveryPolicy;
 use callback_dispatcher::delivery::transport::{Post, PostReport};
+use callback_dispatcher::merchant::Answer;
+use callback_dispatcher::store::Origin;
 
 use super::dispatcher::{Running, acknowledged, policy};
-use super::{Place, StoreKind, clock, on_both, payment};
+use super::{Daemon, Place, StoreKind, clock, on_both, payment, until};
 
 /// Acknowledges everything, and counts the POSTs that were under way at once.
 #[derive(Clone, Debug, Default)]
@@ -59,4 +62,42 @@ async fn a_backlog_is_sent_within_the_limits(store: StoreKind) {
     running.stop().await;
 }
 
-on_both!(a_backlog_is_sent_within_the_limits,);
+async fn an_origin_that_asks_for_less_is_shown_to_people(store: StoreKind) {
+    let place = Place::on(store);
+    let daemon = Daemon::start(&place, &[]).await;
+    let lowered = async |daemon: &Daemon| {
+        let lowered = daemon.service.inspection().lowered_limits().await;
+        lowered.expect("readable")
+    };
+    let merchant = daemon.merchant(&place, Answer::Status(429)).await;
+    daemon.queue(&merchant.url("/callback"), "one").await;
+    daemon.until_attempts("one", 1).await;
+    daemon.advance(Duration::from_secs(15));
+    until("its limit is noted", async || {
+        !lowered(&daemon).await.is_empty()
+    })
+    .await;
+    let [limit] = &lowered(&daemon).await[..] else {
+        panic!("one origin has asked for less");
+    };
+    assert_eq!(
+        limit.origin,
+        Origin::of_url(&merchant.url("/")).expect("one")
+    );
+    assert_eq!(limit.at_most, 1);
+    let said = place.ask(&["stats"]).out;
+    assert!(said.contains("the merchant asks for less (429"), "{said}");
+    daemon.stop().await;
+
+    let next = Daemon::start(&place, &[]).await;
+    until("what the last dispatcher noted is gone", async || {
+        lowered(&next).await.is_empty()
+    })
+    .await;
+    next.stop().await;
+}
+
+on_both!(
+    a_backlog_is_sent_within_the_limits,
+    an_origin_that_asks_for_less_is_shown_to_people,
+);

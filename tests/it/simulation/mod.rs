@@ -9,7 +9,7 @@
 //! | [`run`] | lets it happen, waits until all is quiet, has it checked |
 //! | [`oracle`] | what is right: a model of each row, from the contract alone |
 //! | [`order`] | what is queued, and the body and signature that must come of it |
-//! | [`world`], [`faults`], [`store`] | merchants, faults, and the interface between dispatcher and queue where they enter |
+//! | [`world`], [`capacity`], [`faults`], [`store`] | merchants, faults, and the interface between dispatcher and queue where they enter |
 //! | [`process`] | a dispatcher from its start to its end |
 //! | [`shrink`] | makes a failing list short and prints it as a test |
 //! | [`reproductions`] | lists that once failed |
@@ -19,7 +19,7 @@
 //! exactly the attempts that were made, and what was logged stays; nothing final moves, but by a
 //! resend or pruning; no row is claimed early, twice, or when it is final; each claim sends at most
 //! one POST, and none is sent without; body and signature are those of the row, byte for byte;
-//! limits hold; what was answered is recorded, once the store works. In the end every merchant is
+//! limits hold; a merchant that answers within its capacity exhausts nothing; what was answered is recorded, once the store works. In the end every merchant is
 //! well, and each callback that is not final must be delivered.
 //!
 //! There is no real time in it: tokio's clock is paused and moves on only when no task can run
@@ -30,6 +30,7 @@
 //!
 //! `SIMULATION_SEEDS` says how many seeds; `scripts/simulate N` sets it and prints the counts.
 
+mod capacity;
 mod faults;
 mod operation;
 mod oracle;
@@ -63,7 +64,7 @@ use tally::Tally;
 const START: i64 = 1_800_000_000_000;
 
 /// Seeds in all, unless `SIMULATION_SEEDS` says otherwise.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 400;
 
 /// They are shared out among so many tests, which run side by side.
 const PARTS: u64 = 8;

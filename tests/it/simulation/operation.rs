@@ -62,7 +62,9 @@ pub(super) enum Operation {
         shield: bool,
     },
     /// No merchant can be reached for so long, while callbacks for all of them come in.
-    NetworkLost { minutes: u8 },
+    NetworkLost { minutes: u8, shows_as: Reply },
+    /// Many callbacks are due at once for a small merchant.
+    Crowd(Crowd),
     /// An operator cancels a callback by SQL.
     Cancel { which: u8 },
     /// An operator sends a finished callback again, by SQL.
@@ -76,6 +78,15 @@ pub(super) enum Operation {
         /// Whether the dispatcher is notified.
         notify: bool,
     },
+}
+
+/// A merchant with this many workers, each of which takes this long, and what is due for it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crowd {
+    pub(super) merchant: u8,
+    pub(super) workers: u8,
+    pub(super) seconds: u8,
+    pub(super) count: u8,
 }
 
 /// What an operator asks for.
@@ -116,11 +127,17 @@ pub(super) enum Reply {
     /// Nothing comes until the deadline.
     Hang,
     Dns,
+    /// Its name server is silent until the deadline.
+    DnsSilence,
     Connect,
+    /// Its host is silent until the deadline.
+    ConnectSilence,
     Tls,
     Reset,
     /// Our own host fails.
     Local,
+    /// No resolver of ours is in reach.
+    NoResolver,
     /// The egress policy forbids it.
     Blocked,
     /// The transport panics.
@@ -173,7 +190,7 @@ impl Operation {
     /// Its name, for the counts.
     pub(super) fn kind(&self) -> String {
         let text = format!("{self:?}");
-        text.split(' ').next().unwrap_or_default().to_owned()
+        text.split([' ', '(']).next().unwrap_or_default().to_owned()
     }
 }
 
@@ -234,11 +251,14 @@ fn reply() -> impl Strategy<Value = Reply> {
         Reply::Status(302),
         Reply::Hang,
         Reply::Dns,
+        Reply::DnsSilence,
         Reply::Connect,
+        Reply::ConnectSilence,
         Reply::Tls,
         Reply::Tls,
         Reply::Reset,
         Reply::Local,
+        Reply::NoResolver,
         Reply::Blocked,
         Reply::Panic,
     ])
@@ -246,9 +266,12 @@ fn reply() -> impl Strategy<Value = Reply> {
 
 fn merchants() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        2 => (any::<u8>(), reply()).prop_map(|(which, reply)| Operation::Answer { which, reply }),
-        1 => (0..6_u8, proptest::option::weighted(0.8, reply()))
+        4 => (any::<u8>(), reply()).prop_map(|(which, reply)| Operation::Answer { which, reply }),
+        2 => (0..6_u8, proptest::option::weighted(0.8, reply()))
             .prop_map(|(merchant, mood)| Operation::ChangeMind { merchant, mood }),
+        1 => (0..6_u8, 1..4_u8, 1..5_u8, 5..25_u8).prop_map(|(merchant, workers, seconds, count)| {
+            Operation::Crowd(Crowd { merchant, workers, seconds, count })
+        }),
     ]
 }
 
@@ -281,12 +304,19 @@ fn faults() -> impl Strategy<Value = Operation> {
         CrashPoint::BeforeSend,
         CrashPoint::AfterSend,
     ]);
+    let losses = select(vec![
+        Reply::Connect,
+        Reply::ConnectSilence,
+        Reply::DnsSilence,
+        Reply::NoResolver,
+    ]);
     prop_oneof![
         4 => (calls, faults, 1..5_u8)
             .prop_map(|(call, fault, times)| Operation::StoreFails { call, fault, times }),
         1 => Just(Operation::LockHeld),
         1 => Just(Operation::Crash),
-        1 => select(vec![5_u8, 30]).prop_map(|minutes| Operation::NetworkLost { minutes }),
+        1 => (select(vec![5_u8, 30]), losses)
+            .prop_map(|(minutes, shows_as)| Operation::NetworkLost { minutes, shows_as }),
         4 => points.prop_map(|point| Operation::CrashAt { point }),
         1 => Just(Operation::Stop),
         1 => (0..6_u8).prop_map(|merchant| Operation::StopLoaded { merchant }),

@@ -99,7 +99,10 @@ fn only_callbacks_past_their_retention_are_pruned() {
 fn attempts_are_uncounted_after_an_outage_once_they_are_recorded() {
     holds(&[
         store_fails(Recording, Refused, 4),
-        NetworkLost { minutes: 5 },
+        NetworkLost {
+            minutes: 5,
+            shows_as: Reply::Connect,
+        },
     ]);
 }
 
@@ -146,7 +149,10 @@ fn an_excuse_while_the_store_fails_counts_from_when_it_is_known() {
     holds(&[
         payments(0, 1, false),
         store_fails(Recording, Busy, 5),
-        NetworkLost { minutes: 5 },
+        NetworkLost {
+            minutes: 5,
+            shows_as: Reply::Connect,
+        },
         SetClock { by_seconds: -86400 },
     ]);
 }

@@ -10,8 +10,8 @@ use callback_dispatcher::domain::{CallbackId, NewCallback, Timestamp};
 use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
     Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CompletedAttempt, Endpoint,
-    EnqueueError, Lease, Queue, Recorded, RecordedAttempt, Retention, StoreError, Survey, Uncount,
-    Unobserved, Unrecorded, Unreleased,
+    EnqueueError, Lease, LoweredLimit, Queue, Recorded, RecordedAttempt, Retention, StoreError,
+    Survey, Uncount, Unobserved, Unrecorded, Unreleased,
 };
 use tokio::sync::Notify;
 
@@ -246,6 +246,10 @@ impl Queue for SimulatedQueue {
 
     async fn prune(&self, retention: Retention) -> Result<usize, StoreError> {
         uninterrupted(self.inner.prune(retention)).await
+    }
+
+    async fn note_lowered_limits(&self, lowered: Vec<LoweredLimit>) -> Result<(), StoreError> {
+        uninterrupted(self.inner.note_lowered_limits(lowered)).await
     }
 
     async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {

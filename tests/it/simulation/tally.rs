@@ -50,6 +50,7 @@ const EVERYTHING: &[&str] = &[
     "operation Reload",
     "operation Cancel",
     "operation NetworkLost",
+    "operation Crowd",
     "operation Resend",
     "operation Command",
     "attempts resent by a command",

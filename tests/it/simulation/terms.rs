@@ -43,6 +43,15 @@ impl Generation {
         Self::new(0, 0, None, false, true)
     }
 
+    /// The same, and more at a time.
+    pub(super) fn roomy() -> Self {
+        Self {
+            in_flight_max: 64,
+            in_flight_per_origin_max: 32,
+            ..Self::healthy()
+        }
+    }
+
     pub(super) fn new(
         waits: u8,
         places: u8,

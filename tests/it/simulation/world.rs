@@ -10,6 +10,7 @@ use callback_dispatcher::domain::{CappedBody, Cause, Exchange, ExchangeFault, Ph
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
+use super::capacity::Capacity;
 use super::faults::Faults;
 use super::operation::{CrashPoint, Reply};
 use super::oracle::Oracle;
@@ -27,6 +28,8 @@ pub(super) struct World {
     pub(super) faults: Faults,
     /// What each merchant answers; `None`: it waits for the test.
     pub(super) moods: [Option<Reply>; MERCHANTS as usize],
+    /// The merchant that answers as its workers can, if there is one now.
+    pub(super) capacity: Option<Capacity>,
     waiting: Vec<Waiting>,
     /// Rises with all that the dispatcher does.
     pub(super) activity: u64,
@@ -56,6 +59,7 @@ impl SharedWorld {
             oracle: Oracle::default(),
             faults: Faults::default(),
             moods: [Some(Reply::Acknowledge); MERCHANTS as usize],
+            capacity: None,
             waiting: Vec::new(),
             activity: 0,
             quiet_at: 0,
@@ -136,6 +140,20 @@ impl World {
         self.waiting.iter().map(left).min()
     }
 
+    /// How long until the merchant with workers gives its next answer.
+    pub(super) fn next_answer(&self) -> Option<Duration> {
+        let next = self.capacity.as_ref()?.next_answer()?;
+        Some(next.saturating_sub(self.clock.steady()))
+    }
+
+    /// It has worked until now.
+    pub(super) fn merchant_works(&mut self) {
+        let now = self.clock.steady();
+        if let Some(capacity) = &mut self.capacity {
+            capacity.work(now);
+        }
+    }
+
     fn forget_the_cut(&mut self) {
         self.waiting.retain(|waiting| !waiting.tell.is_closed());
     }
@@ -166,6 +184,10 @@ impl World {
         });
         if self.faults.dies(CrashPoint::AfterSend) {
             return Arrival::Lost(number);
+        }
+        let now = self.clock.steady();
+        if let Some(capacity) = self.capacity.as_mut().filter(|of| of.merchant == merchant) {
+            return Arrival::Waits(number, capacity.arrives(now));
         }
         match self.moods[usize::from(merchant)] {
             None | Some(Reply::Hang) => Arrival::Waits(number, self.wait()),
@@ -288,10 +310,13 @@ fn exchange(reply: Reply) -> Exchange {
         Reply::Status(status) => answered(status, SUCCESS, false),
         Reply::Hang => failed(Phase::Head, Cause::Deadline),
         Reply::Dns => failed(Phase::Dns, Cause::Remote),
+        Reply::DnsSilence => failed(Phase::Dns, Cause::Deadline),
+        Reply::ConnectSilence => failed(Phase::Connect, Cause::Deadline),
         Reply::Connect => failed(Phase::Connect, Cause::Remote),
         Reply::Tls => failed(Phase::Tls, Cause::Remote),
         Reply::Reset => failed(Phase::Head, Cause::Remote),
         Reply::Local => failed(Phase::Connect, Cause::Local),
+        Reply::NoResolver => failed(Phase::Dns, Cause::Local),
         Reply::Blocked => Exchange::Blocked {
             reason: "simulated".to_owned(),
         },

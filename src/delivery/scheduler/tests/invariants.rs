@@ -134,6 +134,16 @@ impl World {
             self.scheduler.load.held(),
             self.scheduler.load.by_class.iter().sum::<usize>()
         );
+        let mut sum = Load::NOTHING;
+        for id in self.scheduler.endpoints.ids() {
+            let load = self.scheduler.endpoints[id].load;
+            for class in LatencyClass::ALL {
+                sum.by_class[class as usize] += load.by_class[class as usize];
+                sum.beyond_origin[class as usize] += load.beyond_origin[class as usize];
+            }
+        }
+        assert_eq!(sum.by_class, self.scheduler.load.by_class);
+        assert_eq!(sum.beyond_origin, self.scheduler.load.beyond_origin);
     }
 
     /// Lets everything be sent.

@@ -33,6 +33,20 @@ fn an_unknown_origin_gets_two_at_a_time_and_more_as_it_answers() {
 }
 
 #[test]
+fn what_waits_for_its_own_origin_takes_no_slot_from_another() {
+    let mut scheduler = proven(&["small@1", "large@2"]);
+    due(&mut scheduler, &["small@1"], at(100));
+    for (_, slot) in saturate(&mut scheduler, at(100)) {
+        answered(&mut scheduler, slot, SOON, at(200));
+    }
+    assert_eq!(claim(&mut scheduler, at(200)), named(&[("small@1", 20)]));
+    assert_eq!(fill(&mut scheduler, at(200)).len(), 4);
+    assert_eq!(scheduler.prefetched(), 16, "more than there are slots");
+    due(&mut scheduler, &["large@2"], at(300));
+    assert_eq!(saturate(&mut scheduler, at(300)).len(), 4);
+}
+
+#[test]
 fn an_origin_that_asks_for_less_gets_nothing_until_it_reopens() {
     let mut scheduler = proven(&["a@1"]);
     due(&mut scheduler, &["a@1"], roomy(100));

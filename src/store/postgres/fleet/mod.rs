@@ -139,6 +139,11 @@ impl Fleet {
         Ok(Self { shared, beating })
     }
 
+    /// The key of this dispatcher's row.
+    pub(super) fn id(&self) -> i64 {
+        self.shared.id
+    }
+
     /// As of the last heartbeat.
     pub(super) fn position(&self) -> FleetPosition {
         FleetPosition {

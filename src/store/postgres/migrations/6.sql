@@ -293,6 +293,21 @@ WHERE what <> 'awaited' AND NOT EXISTS (SELECT 1 FROM callback_queue q WHERE q.i
 DELETE FROM reconciliation_open o
 WHERE NOT EXISTS (SELECT 1 FROM callback_queue q WHERE q.id = o.callback_id);
 
+CREATE TABLE learned_limit (
+  origin     TEXT    NOT NULL,
+  dispatcher BIGINT  NOT NULL REFERENCES dispatcher (id) ON DELETE CASCADE,
+  at_most    BIGINT  NOT NULL,
+  fell_at    BIGINT  NOT NULL,
+  reason     TEXT    NOT NULL,
+  PRIMARY KEY (origin, dispatcher)
+);
+COMMENT ON TABLE learned_limit IS 'Origins whose learned limit has fallen';
+COMMENT ON COLUMN learned_limit.origin IS 'Scheme, host and port of the merchant';
+COMMENT ON COLUMN learned_limit.dispatcher IS 'Who has learned it';
+COMMENT ON COLUMN learned_limit.at_most IS 'How many callbacks the origin gets from it at a time';
+COMMENT ON COLUMN learned_limit.fell_at IS 'When that fell last, in Unix milliseconds';
+COMMENT ON COLUMN learned_limit.reason IS 'Why it fell';
+
 CREATE VIEW operator_command_status AS
 SELECT
   c.id,

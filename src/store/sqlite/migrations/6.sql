@@ -306,6 +306,15 @@ BEGIN
   DELETE FROM reconciliation_open WHERE callback_id = OLD.id;
 END;
 
+CREATE TABLE learned_limit (
+  origin     TEXT    NOT NULL,
+  dispatcher INTEGER NOT NULL, -- 0: there is one
+  at_most    INTEGER NOT NULL,
+  fell_at    INTEGER NOT NULL,
+  reason     TEXT    NOT NULL,
+  PRIMARY KEY (origin, dispatcher)
+) STRICT, WITHOUT ROWID;
+
 CREATE VIEW operator_command_status AS
 SELECT
   c.id,

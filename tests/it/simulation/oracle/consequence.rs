@@ -126,10 +126,12 @@ fn meaning(reply: Reply, shield: bool) -> (&'static str, Option<i64>, bool) {
         Reply::Status(status) => ("http_status", Some(i64::from(status)), true),
         Reply::Hang => ("timeout", None, true),
         Reply::Dns => ("dns", None, true),
+        Reply::DnsSilence | Reply::ConnectSilence => ("timeout", None, true),
         Reply::Connect => ("connect", None, true),
         Reply::Tls => ("tls", None, true),
         Reply::Reset => ("protocol", None, true),
         Reply::Local => ("connect", None, !shield),
+        Reply::NoResolver => ("dns", None, !shield),
         Reply::Blocked => ("blocked", None, true),
         Reply::Panic => ("interrupted", None, false),
     }

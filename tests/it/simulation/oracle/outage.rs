@@ -30,7 +30,12 @@ const fn reach(reply: Reply) -> Reach {
         | Reply::Status(_)
         | Reply::Tls
         | Reply::Reset => Reach::Answered,
-        Reply::Dns | Reply::Connect | Reply::Local => Reach::NoConnection,
+        Reply::Dns
+        | Reply::DnsSilence
+        | Reply::Connect
+        | Reply::ConnectSilence
+        | Reply::Local
+        | Reply::NoResolver => Reach::NoConnection,
         Reply::Hang => Reach::Silent,
         Reply::Blocked | Reply::Panic => Reach::NotTried,
     }

@@ -10,11 +10,11 @@ use super::super::order::Order;
 use super::{OWN_IDS, Run, Violation, nth};
 
 impl Run {
-    pub(super) async fn enqueue(&mut self, way: Way, order: Order) -> Result<(), Violation> {
+    pub(super) async fn enqueue(&mut self, way: Way, order: Order) -> Result<i64, Violation> {
         let id = self.insert(way, &order).await?;
         let now = self.now();
         self.world.lock().oracle.queued(id, order, true, now);
-        Ok(())
+        Ok(id)
     }
 
     async fn insert(&self, way: Way, order: &Order) -> Result<i64, Violation> {

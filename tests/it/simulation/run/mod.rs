@@ -1,5 +1,6 @@
 //! One seed, from the first operation to the day when all merchants are well.
 
+mod crowd;
 mod ending;
 mod gateway;
 mod operators;
@@ -178,7 +179,10 @@ impl Run {
                 rotated,
                 shield,
             )),
-            Operation::NetworkLost { minutes } => self.network_lost(minutes).await?,
+            Operation::NetworkLost { minutes, shows_as } => {
+                self.network_lost(minutes, shows_as).await?;
+            }
+            Operation::Crowd(crowd) => self.crowd(crowd).await?,
             Operation::Cancel { which } => self.by_operator(which, |world, id, now| {
                 let was_pending = world.database.cancel(id, now);
                 world.oracle.cancelled(id, was_pending, now);
@@ -241,12 +245,12 @@ impl Run {
 
     /// The merchants' retries are not used up by an outage of ours. What was exhausted within the
     /// minute before it could be told from one is no sign of that.
-    async fn network_lost(&mut self, minutes: u8) -> Result<(), Violation> {
+    async fn network_lost(&mut self, minutes: u8, shows_as: Reply) -> Result<(), Violation> {
         self.reload(Generation::healthy());
         let moods = {
             let mut world = self.world.lock();
-            world.answer_all(Reply::Connect);
-            std::mem::replace(&mut world.moods, [Some(Reply::Connect); MERCHANTS as usize])
+            world.answer_all(shows_as);
+            std::mem::replace(&mut world.moods, [Some(shows_as); MERCHANTS as usize])
         };
         let has_recovered = self.world.lock().faults.has_recovered(RECOVERY);
         self.advance(Duration::from_secs(61)).await?;

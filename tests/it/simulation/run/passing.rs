@@ -38,10 +38,12 @@ impl Run {
         let timeout = world
             .next_timeout()
             .map(|left| left + Duration::from_millis(1));
+        let answer = world.next_answer();
         let soonest = due
             .map(Duration::from_millis)
             .into_iter()
             .chain(timeout)
+            .chain(answer)
             .min();
         soonest
             .unwrap_or(Duration::MAX)
@@ -51,6 +53,7 @@ impl Run {
     pub(super) async fn pass(&self, hop: Duration) -> Result<(), Violation> {
         self.clock.advance(hop);
         tokio::time::advance(hop).await;
+        self.world.lock().merchant_works();
         self.settle().await
     }
 
