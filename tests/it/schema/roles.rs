@@ -97,7 +97,7 @@ fn an_operator_reads_and_asks_and_no_more() {
     database.psql_as("gateway", &row(&[])).expect("a row");
     let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'queue'";
     let tables = database.psql(tables).expect("names");
-    assert_eq!(tables.len(), 16, "{tables:?}");
+    assert_eq!(tables.len(), 17, "{tables:?}");
     for table in tables {
         let read = format!("SELECT count(*) FROM {}", table[0]);
         database.psql_as("operator", &read).expect("it may read");
