@@ -300,6 +300,18 @@ def upgraded_while_stopped(tree, package):
     equal(tree.unit()["state"], "active", "the service")
 
 
+def upgraded_with_a_fault(tree, package):
+    step("an upgrade that would not start leaves the old process at work")
+    settings = tree.root / ETC / "dispatcher.toml"
+    good = settings.read_text()
+    settings.write_text(good + "\n[log]\nlevle = \"info\"\n")
+    before = tree.unit()["pid"]
+    tree.install(package)
+    after = tree.unit()
+    equal((after["state"], after["pid"]), ("active", before), "the service after an upgrade with a fault")
+    settings.write_text(good)
+
+
 def removed_and_installed_again(tree, package, rows):
     step("removed, the queue, the settings and the keys stay; installed again, it goes on")
     tree.run("dpkg", "--remove", "callback-dispatcher")
@@ -348,6 +360,7 @@ def main():
     started_with_keys(tree)
     rows = upgraded(tree, upgrade)
     upgraded_while_stopped(tree, upgrade)
+    upgraded_with_a_fault(tree, upgrade)
     removed_and_installed_again(tree, upgrade, rows)
     purged_without_a_word(tree, rows)
     installed_where_no_systemd_runs(tree, upgrade, rows)

@@ -156,7 +156,7 @@ fn every_alert_says_how_urgent_it_is_and_what_to_do() {
             "{name} has no severity"
         );
         let runbook = format!(
-            "runbook_url: docs/operations.md#alert-{}",
+            "runbook_url: file:///usr/share/doc/callback-dispatcher/docs/operations.md#alert-{}",
             name.to_lowercase()
         );
         assert!(has(&runbook), "{name}: expected {runbook}");
