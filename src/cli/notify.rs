@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::clock::Stopwatch;
 use crate::domain::visible;
 use crate::health::Trouble;
 
@@ -12,10 +13,31 @@ pub(super) fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("dispatching")]);
 }
 
+/// How long a start may take at all: it may migrate a large queue.
+const START_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// How much longer than a drain a stop may take: for the last commits.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+
+/// Until it is aborted: the start goes on, and takes longer than `TimeoutStartSec` perhaps.
+pub(super) async fn starting() {
+    const EVERY: Duration = Duration::from_secs(20);
+    let start = Stopwatch::start();
+    let mut again = tokio::time::interval(EVERY);
+    while start.elapsed() < START_MAX {
+        again.tick().await;
+        tell(&[extend_timeout(EVERY * 3)]);
+    }
+}
+
+fn extend_timeout(by: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))
+}
+
 /// A reload was refused, and the dispatcher goes on as before.
-pub(super) fn reload_refused() {
-    let status = "dispatching; the last reload was refused, see the log";
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+pub(super) fn reload_refused(fault: &str) {
+    let status = format!("dispatching; the last reload was refused: {fault}");
+    tell(&[NotifyState::Ready, NotifyState::Status(&visible(&status))]);
 }
 
 /// What `systemctl status` says of a dispatcher that runs.
@@ -37,9 +59,13 @@ pub(super) fn reloading() {
     }
 }
 
-/// The drain has begun.
-pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+/// The drain has begun. It may take longer than `TimeoutStopSec`.
+pub(super) fn stopping(drain_timeout: Duration) {
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("draining"),
+        extend_timeout(drain_timeout + STOP_MARGIN),
+    ]);
 }
 
 /// Still alive.

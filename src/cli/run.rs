@@ -58,18 +58,23 @@ async fn serve(configuration: Configuration, inputs: &Inputs, log: &LogHandle) -
     // Before anything is in flight: a signal during the start must drain too.
     let mut events = Events::listen()?;
     let store = configuration.settings.store.url.clone();
-    let mut service = Service::start(configuration, Arc::new(SystemClock)).await?;
+    let drain_timeout = configuration.settings.delivery.drain_timeout;
+    let starting = tokio::spawn(notify::starting());
+    let started = Service::start(configuration, Arc::new(SystemClock)).await;
+    starting.abort();
+    let mut service = started?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), ?store, "dispatching");
     notify::ready();
     loop {
         match events.next(&mut service).await {
             Event::Reload => {
                 notify::reloading();
-                if reload(&mut service, inputs, log).await {
-                    notify::ready();
-                } else {
-                    service.reload_refused();
-                    notify::reload_refused();
+                match reload(&mut service, inputs, log).await {
+                    Ok(()) => notify::ready(),
+                    Err(fault) => {
+                        service.reload_refused(&fault);
+                        notify::reload_refused(&fault);
+                    }
                 }
             }
             Event::Beat => match service.fault() {
@@ -82,7 +87,7 @@ async fn serve(configuration: Configuration, inputs: &Inputs, log: &LogHandle) -
             },
             Event::Stop(signal) => {
                 tracing::info!(signal, "stopping");
-                notify::stopping();
+                notify::stopping(drain_timeout);
                 break;
             }
             Event::Ended => break,
@@ -93,32 +98,45 @@ async fn serve(configuration: Configuration, inputs: &Inputs, log: &LogHandle) -
     Ok(Exit::Done)
 }
 
-/// Returns whether the new configuration is in force.
-async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) -> bool {
+/// An error if the old configuration stays in force: the first fault.
+async fn reload(service: &mut Service, inputs: &Inputs, log: &LogHandle) -> Result<(), String> {
     let configuration = match Configuration::load(inputs) {
         Ok(configuration) => configuration,
         Err(invalid) => {
             for fault in &invalid.faults {
                 tracing::error!(%fault, "not reloaded; the previous configuration stays in force");
             }
-            return false;
+            let first = invalid.faults.first();
+            return Err(first.map_or_else(String::new, ToString::to_string));
         }
     };
+    let directory = inputs.credentials_directory.as_ref();
+    let has_credential = directory.is_some_and(|it| configuration.keys.path.starts_with(it));
     let level = configuration.settings.log.level.clone();
     match service.reload(configuration).await {
-        Ok(fixed) => {
-            for key in fixed {
+        Ok(reloaded) => {
+            for key in &reloaded.needs_restart {
                 tracing::warn!(key, "has changed, but takes effect only with a restart");
             }
             if let Err(error) = log.set_level(level) {
                 tracing::error!(%error, "the log's level stays as it was");
             }
-            tracing::info!("reloaded settings and keys");
-            true
+            tracing::info!(
+                settings = reloaded.settings.join(", "),
+                keys_added = reloaded.keys_added.join(", "),
+                keys_removed = reloaded.keys_removed.join(", "),
+                "reloaded settings and keys"
+            );
+            if has_credential {
+                tracing::info!(
+                    "the keys are those of the start: systemd handed them over then, so changed keys take a restart"
+                );
+            }
+            Ok(())
         }
         Err(error) => {
             tracing::error!(%error, "not reloaded; the previous configuration stays in force");
-            false
+            Err(error.to_string())
         }
     }
 }

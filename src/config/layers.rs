@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{ConfigFault, Place, Problem};
@@ -42,6 +43,17 @@ impl Written {
             Self::Boolean(_) => "a boolean",
             Self::List(_) => "a list",
             Self::Other(name) => name,
+        }
+    }
+
+    /// The same for a value in the file and in a variable.
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) | Self::Variable(text) => text.clone(),
+            Self::Integer(number) => number.to_string(),
+            Self::Boolean(boolean) => boolean.to_string(),
+            Self::List(items) => items.iter().map(Self::text).collect::<Vec<_>>().join(","),
+            Self::Other(name) => (*name).to_owned(),
         }
     }
 
@@ -102,6 +114,15 @@ impl Layers {
         self.entries
             .get(name)
             .expect("the compiled-in dispatcher.toml has every setting, as a test shows")
+    }
+
+    /// A digest of each value, by name: it tells whether a value has changed, and not the value.
+    pub(super) fn digests(&self) -> BTreeMap<String, String> {
+        let digest = |entry: &Entry| hex::encode(Sha256::digest(entry.written.text()));
+        let entries = self.entries.iter();
+        entries
+            .map(|(name, entry)| (name.clone(), digest(entry)))
+            .collect()
     }
 
     /// The names of all settings.

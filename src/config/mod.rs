@@ -35,6 +35,7 @@ mod suggestion;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use fault::{ConfigFault, Invalid, Place, Problem};
@@ -153,6 +154,10 @@ impl Reading {
         }
         let mut reader = Reader::new(&layers, &inputs.working_directory, inputs.file.as_deref());
         let (settings, signing, store) = validate(&mut reader, inputs.file.as_deref());
+        let settings = settings.map(|settings| Settings {
+            digests: layers.digests(),
+            ..settings
+        });
         faults.extend(reader.into_faults());
         faults.sort_by_key(|fault| reading_order(&fault.place));
         Self {
@@ -197,6 +202,7 @@ fn validate(
             admin: admin?,
             log: log?,
             tracing: tracing?,
+            digests: BTreeMap::new(),
         })
     };
     (settings(), for_keys, for_queue)

@@ -4,6 +4,7 @@
 //! to. Deliberately absent: syntax, defaults and layers. A `Debug` of these may be logged; it shows
 //! no password of a URL.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
@@ -44,6 +46,29 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[tracing]`
     pub tracing: TracingSettings,
+    /// A digest of each value as it was written, by `section.key`.
+    pub(super) digests: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// The names of the settings whose values differ from those in `before`.
+    pub fn changed_since(&self, before: &Self) -> Vec<&str> {
+        let digests = self.digests.iter();
+        digests
+            .filter(|(name, digest)| before.digests.get(*name) != Some(digest))
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+
+    /// The same for the same values of all settings but `store.url`, which may hold a password: hosts of a fleet
+    /// can be compared by it.
+    pub fn fingerprint(&self) -> String {
+        let mut sha256 = Sha256::new();
+        for (name, digest) in self.digests.iter().filter(|(name, _)| *name != "store.url") {
+            sha256.update(format!("{name} {digest}\n"));
+        }
+        hex::encode(&sha256.finalize()[..6])
+    }
 }
 
 /// `[store]`: where the queue is.

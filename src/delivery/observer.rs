@@ -14,6 +14,8 @@ pub struct FinishedAttempt<'a> {
     pub kind: Option<Kind>,
     /// The app, if the row could be read.
     pub app_id: &'a str,
+    /// The merchant's number of the payment or refund, if the row could be read.
+    pub order: &'a str,
     /// The merchant's scheme, host and port, never path or query.
     pub origin: &'a Origin,
     /// When the gateway queued it.
@@ -36,6 +38,7 @@ impl<'a> FinishedAttempt<'a> {
             id: recorded.id,
             kind: message.map(Message::kind),
             app_id: message.map_or("", Message::app_id),
+            order: message.map_or("", Message::order),
             origin: &recorded.endpoint.origin,
             created_at: recorded.created_at,
             attempts: recorded.attempts + u32::from(recorded.attempt.verdict.counted),

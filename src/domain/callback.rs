@@ -12,11 +12,18 @@ pub struct Callback {
     pub id: CallbackId,
     /// The merchant's `callBackUrl`, exactly as queued.
     pub callback_url: String,
+    /// Where an operator has it sent instead.
+    pub to_url: Option<String>,
     /// What the merchant is told.
     pub message: Message,
 }
 
 impl Callback {
+    /// Where it goes.
+    pub fn url(&self) -> &str {
+        self.to_url.as_ref().unwrap_or(&self.callback_url)
+    }
+
     /// How long its texts are together, in bytes.
     pub fn text_bytes(&self) -> usize {
         let members = self.message.members("");
@@ -60,6 +67,14 @@ impl Message {
         match self {
             Self::Payment(payment) => &payment.app_id,
             Self::Refund(refund) => &refund.app_id,
+        }
+    }
+
+    /// The merchant's number of what it is about: the refund's if it is one.
+    pub fn order(&self) -> &str {
+        match self {
+            Self::Payment(payment) => &payment.order_no,
+            Self::Refund(refund) => &refund.refund_order_no,
         }
     }
 

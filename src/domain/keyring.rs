@@ -121,6 +121,20 @@ impl Keyring {
     pub fn apps(&self) -> impl Iterator<Item = &str> {
         self.by_app.keys().map(String::as_str)
     }
+
+    /// The names of keys whose secrets have white space around them.
+    pub fn with_stray_white_space(&self) -> impl Iterator<Item = String> {
+        let keys = self.by_app.values().flatten();
+        let stray = keys.filter(|key| key.key.has_stray_white_space());
+        stray.map(|key| format!("{}/{}", key.app_id, key.id))
+    }
+
+    /// The names of all keys, for people: `6/2026-11`.
+    pub fn names(&self) -> BTreeSet<String> {
+        let keys = self.by_app.values().flatten();
+        keys.map(|key| format!("{}/{}", key.app_id, key.id))
+            .collect()
+    }
 }
 
 #[cfg(test)]

@@ -76,7 +76,10 @@ pub enum StartError {
 /// A running daemon.
 #[derive(Debug)]
 pub struct Service {
+    /// Those of the start.
     settings: Settings,
+    /// Those of the last reload, if there was one.
+    in_force: Settings,
     clock: SharedClock,
     queue: Arc<dyn Queue>,
     inspection: Arc<dyn Inspection>,
@@ -116,7 +119,7 @@ impl Service {
         let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring, keys.client_certificates)?;
         let metrics = Arc::new(Metrics::new(sqlite::library_version()));
-        metrics.started(clock.now());
+        metrics.started(&settings.fingerprint(), clock.now());
         let url = &settings.store.url;
         let handles = StoreHandles::open(url, clock.now(), metrics.commit_observer()).await?;
         let StoreHandles {
@@ -187,7 +190,7 @@ impl Service {
             Arc::clone(&metrics) as Arc<dyn Observer>,
             Arc::clone(&beat) as Arc<dyn Observer>,
             Arc::clone(&history) as Arc<dyn Observer>,
-            Arc::new(AttemptLog::new(log_format(&settings))),
+            Arc::new(AttemptLog),
         ];
         let traces = settings.tracing.otlp_endpoint.as_ref().map(|endpoint| {
             let (traces, export) = Traces::start(endpoint, metrics.span_counters());
@@ -198,6 +201,7 @@ impl Service {
         let dispatcher = Dispatcher::new(Arc::clone(&queue), Arc::clone(&clock), observer, under);
         let dispatcher = tokio::spawn(dispatcher.run(stopping, settings.delivery.drain_timeout));
         Ok(Self {
+            in_force: settings.clone(),
             settings,
             clock,
             queue,

@@ -21,35 +21,54 @@ pub enum ReloadError {
     Housekeeping(#[from] HousekeepingError),
 }
 
+/// What a reload has changed, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Settings.
+    pub settings: Vec<String>,
+    /// Keys that sign from now on, or may later: `app/id`.
+    pub keys_added: Vec<String>,
+    /// Keys that are gone.
+    pub keys_removed: Vec<String>,
+    /// Settings that differ from those of the start, and only take effect with a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
 impl Service {
-    /// Takes note of a reload that was refused.
-    pub fn reload_refused(&self) {
+    /// Takes note of a reload that was refused for `fault`.
+    pub fn reload_refused(&self, fault: &str) {
         self.metrics.reload_refused();
-        self.history.reloaded(Some(self.clock.now()));
+        let refused = (self.clock.now(), fault.to_owned());
+        self.history.reloaded(Some(refused));
     }
 
     /// Takes up `configuration`: attempts that begin from now on are made under it, those in
-    /// flight end under the one that they began under. Returns the keys that have changed but
-    /// only take effect with a restart.
+    /// flight end under the one that they began under. Returns what has changed.
     ///
     /// # Errors
     ///
     /// What could not be set up; nothing has changed then.
-    pub async fn reload(
-        &mut self,
-        configuration: Configuration,
-    ) -> Result<Vec<&'static str>, ReloadError> {
+    pub async fn reload(&mut self, configuration: Configuration) -> Result<Reloaded, ReloadError> {
         let Configuration { settings, keys } = configuration;
         let console_token = keys.console_token.as_ref().map(Token::new);
         let terms = terms(&settings, keys.keyring, keys.client_certificates)?;
         let pruning = pruning(&settings, &self.queue, &self.clock);
         self.housekeeping.replace(Arc::new(pruning)).await?;
-        self.terms.send_replace(Arc::new(terms));
+        let new_keys = terms.keyring.names();
+        let old_keys = self.terms.send_replace(Arc::new(terms)).keyring.names();
         self.console_token.send_replace(console_token);
-        self.metrics.configured(self.clock.now());
+        self.metrics
+            .configured(&settings.fingerprint(), self.clock.now());
         self.history.reloaded(None);
-        let unchanged = needs_restart(&self.settings, &settings);
-        Ok(unchanged)
+        let changed = settings.changed_since(&self.in_force);
+        let reloaded = Reloaded {
+            settings: changed.into_iter().map(str::to_owned).collect(),
+            keys_added: new_keys.difference(&old_keys).cloned().collect(),
+            keys_removed: old_keys.difference(&new_keys).cloned().collect(),
+            needs_restart: needs_restart(&self.settings, &settings),
+        };
+        self.in_force = settings;
+        Ok(reloaded)
     }
 }
 

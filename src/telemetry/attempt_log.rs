@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `callback_id` | the row |
 //! | `kind` | `payment`, `refund`, or `unknown` for a row that can't be read |
+//! | `order` | the merchant's number of the payment or refund |
 //! | `app_id`, `origin` | whose and whereto: scheme, host and port only |
 //! | `attempt` | counted attempts in this round, this one included if it counts |
 //! | `outcome`, `counted` | how it ended |
@@ -23,7 +24,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::log::LogFormat;
 use super::stderr::together;
 use crate::delivery::observer::{FinishedAttempt, Observer};
 use crate::domain::{Kind, Next, Outcome, Timestamp, visible};
@@ -33,20 +33,7 @@ pub const ATTEMPT_TARGET: &str = "callback_dispatcher::attempt";
 
 /// Writes one log line per attempt.
 #[derive(Clone, Copy, Debug)]
-pub struct AttemptLog {
-    /// Whether the message is a sentence, because the fields aren't shown beside it.
-    in_words: bool,
-}
-
-impl AttemptLog {
-    /// Lines for a log of this form. The message is `attempt`; for the journal, which shows
-    /// messages without their fields, it is a sentence that begins so.
-    pub const fn new(format: LogFormat) -> Self {
-        Self {
-            in_words: matches!(format, LogFormat::Journald),
-        }
-    }
-}
+pub struct AttemptLog;
 
 impl Observer for AttemptLog {
     fn attempt_finished(&self, finished: &FinishedAttempt<'_>) {
@@ -60,6 +47,7 @@ impl Observer for AttemptLog {
                     callback_id = finished.id.0,
                     kind = finished.kind.map_or("unknown", Kind::as_str),
                     app_id = &*visible(finished.app_id),
+                    order = &*visible(finished.order),
                     origin = &*visible(&finished.origin.as_text()),
                     attempt = finished.attempts,
                     outcome = finished.attempt.verdict.outcome.as_str(),
@@ -69,8 +57,7 @@ impl Observer for AttemptLog {
                     next = %NextWord(finished.next),
                     key_id = key_id(finished).as_deref(),
                     detail = detail(finished).as_deref(),
-                    "{}",
-                    MessageText { finished, in_words: self.in_words },
+                    "attempt",
                 )
             };
         }
@@ -123,34 +110,11 @@ impl fmt::Display for NextWord {
     }
 }
 
-/// The event's message.
-struct MessageText<'a> {
-    finished: &'a FinishedAttempt<'a>,
-    in_words: bool,
-}
-
-impl fmt::Display for MessageText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.in_words {
-            return f.write_str("attempt");
-        }
-        let finished = self.finished;
-        write!(
-            f,
-            "attempt {} of callback {} to {}: {}, next: {}",
-            finished.attempts,
-            finished.id,
-            visible(&finished.origin.as_text()),
-            finished.attempt.verdict.outcome,
-            NextWord(finished.next)
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::log::LogFormat;
     use super::super::log::tests::written;
     use super::super::sample;
     use super::*;
@@ -160,7 +124,7 @@ mod tests {
         written(format, |_| {
             let attempt = sample::attempt(outcome, detail);
             sample::with(&attempt, next, |finished| {
-                AttemptLog::new(format).attempt_finished(finished);
+                AttemptLog.attempt_finished(finished);
             });
         })
     }
@@ -186,6 +150,7 @@ mod tests {
                 "callback_id": 17,
                 "kind": "payment",
                 "app_id": "6",
+                "order": "M17",
                 "origin": "https://merchant.example:443",
                 "attempt": 1,
                 "outcome": "refused",
@@ -252,18 +217,5 @@ mod tests {
                 assert!(!text.contains(absent), "{text}");
             }
         }
-    }
-
-    #[test]
-    fn the_journals_message_is_a_sentence() {
-        sample::with_refused(|finished| {
-            let in_words = AttemptLog::new(LogFormat::Journald).in_words;
-            let message = MessageText { finished, in_words };
-            assert_eq!(
-                message.to_string(),
-                "attempt 1 of callback 17 to https://merchant.example:443: refused, \
-                 next: 2022-09-21T05:41:54.280Z"
-            );
-        });
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | text | one line per event on standard error, for people; coloured on a terminal |
 //! | json | one object per line on standard error, for collectors; times in RFC 3339, UTC |
-//! | journald | entries with fields (`F_OUTCOME=refused`) for `journalctl` |
+//! | journald | entries with fields (`F_OUTCOME=refused`) for `journalctl`; the message is the line of `text` |
 //!
 //! A line is written by the thread that logs it, in one piece, those of attempts that were
 //! recorded together in one piece as well: nothing is lost on exit, and a standard error that
@@ -16,7 +16,6 @@ use std::io::{self, IsTerminal};
 use thiserror::Error;
 use tracing::Subscriber;
 use tracing::field::Field;
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -25,6 +24,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+use super::journal::Journal;
 use super::stderr::Stderr;
 
 /// The form of log lines.
@@ -146,15 +146,7 @@ where
             .with_current_span(false)
             .with_span_list(false)
             .boxed(),
-        LogFormat::Journald => tracing_journald::layer()
-            .map_err(LogError::Journald)?
-            .with_syslog_identifier(env!("CARGO_PKG_NAME").to_owned())
-            .with_priority_mappings(PriorityMappings {
-                info: Priority::Informational,
-                debug: Priority::Debug,
-                ..PriorityMappings::new()
-            })
-            .boxed(),
+        LogFormat::Journald => Journal::open().map_err(LogError::Journald)?.boxed(),
     })
 }
 

@@ -13,6 +13,7 @@
 mod attempt_log;
 mod commits;
 mod histogram;
+mod journal;
 mod log;
 mod metrics;
 mod observers;

@@ -40,6 +40,7 @@ pub(super) fn with(attempt: &Attempt, next: Next, show: impl FnOnce(&FinishedAtt
         id: CallbackId(17),
         kind: Some(Kind::Payment),
         app_id: "6",
+        order: "M17",
         origin: &Origin::new("https://merchant.example:443"),
         created_at: now.before(Duration::from_secs(2)),
         attempts: 1,

@@ -51,7 +51,7 @@ struct Kept {
     troubled: Vec<TroubledEndpoint>,
     displaced: Option<String>,
     /// Since when changed settings or keys are refused.
-    reload_refused: Option<Timestamp>,
+    reload_refused: Option<(Timestamp, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -107,8 +107,8 @@ impl History {
         self.kept().counted.clone()
     }
 
-    /// Takes note of a reload: refused at a moment, or not.
-    pub fn reloaded(&self, refused: Option<Timestamp>) {
+    /// Takes note of a reload: refused at a moment for a fault, or not.
+    pub fn reloaded(&self, refused: Option<(Timestamp, String)>) {
         self.kept().reload_refused = refused;
     }
 
@@ -139,10 +139,10 @@ impl History {
                  not charged to merchants meanwhile; the log says more";
             add(TroubleKind::OwnOutage, text.to_owned());
         }
-        if let Some(since) = kept.reload_refused {
+        if let Some((since, fault)) = &kept.reload_refused {
             let text = format!(
-                "changed settings or keys were refused at {since}; those before stay in force, and the next \
-                 start fails until they are mended (see `callback-dispatcher check`)"
+                "changed settings or keys were refused at {since} ({fault}); those before stay in force, and the \
+                 next start fails until they are mended (see `callback-dispatcher check`)"
             );
             add(TroubleKind::Reload, text);
         }

@@ -31,6 +31,7 @@ fn end(history: &History, outcome: Outcome, now: Timestamp) {
         id: CallbackId(1),
         kind: Some(Kind::Payment),
         app_id: "6",
+        order: "",
         origin: &Origin::new("https://merchant.example"),
         created_at: now.before(seconds(2)),
         attempts: 1,

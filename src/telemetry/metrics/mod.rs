@@ -10,6 +10,8 @@
 //! Deliberately absent: a label with a merchant's value in it, be it app, origin or order. What
 //! merchants send may not multiply series; `merchant_health` answers for single merchants.
 
+mod config;
+mod process;
 mod store;
 
 use std::sync::atomic::AtomicU64;
@@ -23,6 +25,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use self::config::ConfigSeries;
+use self::process::ProcessSeries;
 use self::store::StoreSeries;
 use super::commits::Commits;
 use super::histogram::DurationHistogram;
@@ -101,9 +105,8 @@ pub struct Metrics {
     /// By kind.
     troubles: [Gauge; TroubleKind::ALL.len()],
     spans: SpanCounters,
-    reload_succeeded: Gauge,
-    /// In seconds of Unix time.
-    reload_succeeded_at: Gauge<f64, AtomicU64>,
+    process: ProcessSeries,
+    config: ConfigSeries,
     /// In seconds of Unix time; 0 until the first.
     beat: Gauge<f64, AtomicU64>,
     /// In seconds of Unix time.
@@ -113,8 +116,9 @@ pub struct Metrics {
 impl Metrics {
     /// Registers every metric; `sqlite_version` is shown in `build_info`.
     pub fn new(sqlite_version: &str) -> Self {
-        let mut registry = Registry::with_prefix(PREFIX);
-        let into = &mut registry;
+        let mut registry = Registry::default();
+        let process = ProcessSeries::new(registry.sub_registry_with_prefix("process"));
+        let into = registry.sub_registry_with_prefix(PREFIX);
         let attempts = registered(
             into,
             "attempts",
@@ -234,18 +238,8 @@ impl Metrics {
             store: Arc::new(StoreSeries::new(into)),
             troubles: TroubleKind::ALL
                 .map(|kind| troubles.get_or_create_owned(&[("kind", kind.as_str())])),
-            reload_succeeded: registered(
-                into,
-                "config_last_reload_successful",
-                "1 if the settings and keys in force are those that were last asked for, 0 if the last reload was refused",
-                Gauge::default(),
-            ),
-            reload_succeeded_at: registered(
-                into,
-                "config_last_reload_success_timestamp_seconds",
-                "When the settings and keys in force were read, in Unix time",
-                Gauge::default(),
-            ),
+            process,
+            config: ConfigSeries::new(into),
             beat: registered(
                 into,
                 "beat_timestamp_seconds",
@@ -309,20 +303,20 @@ impl Metrics {
     }
 
     /// The daemon starts at this moment.
-    pub fn started(&self, now: Timestamp) {
+    pub fn started(&self, fingerprint: &str, now: Timestamp) {
         self.start.set(unix_seconds(now));
-        self.configured(now);
+        self.process.started(unix_seconds(now));
+        self.configured(fingerprint, now);
     }
 
-    /// Settings and keys that were read at this moment are in force.
-    pub fn configured(&self, now: Timestamp) {
-        self.reload_succeeded.set(1);
-        self.reload_succeeded_at.set(unix_seconds(now));
+    /// Settings with this fingerprint, and keys, that were read at this moment are in force.
+    pub fn configured(&self, fingerprint: &str, now: Timestamp) {
+        self.config.configured(fingerprint, now);
     }
 
     /// A reload was refused; what was in force stays so.
     pub fn reload_refused(&self) {
-        self.reload_succeeded.set(0);
+        self.config.refused();
     }
 
     /// Takes over how long the oldest snapshot has been held.
@@ -344,6 +338,7 @@ impl Metrics {
         let overdue = due.map_or(Duration::ZERO, |due| now.since(due));
         self.oldest_due_age.set(overdue.as_secs_f64());
         self.store.read(now);
+        self.process.read();
         let mut text = String::with_capacity(16 * 1024);
         encode(&mut text, &self.registry).expect("a String takes every write");
         text

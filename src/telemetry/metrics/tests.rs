@@ -42,6 +42,7 @@ fn names_are_the_contracts() {
         "store_wal_bytes",
         "clock_skew_seconds",
         "oldest_snapshot_seconds",
+        "config_generations_total",
         "config_last_reload_successful",
         "config_last_reload_success_timestamp_seconds",
         "beat_timestamp_seconds",
@@ -58,8 +59,32 @@ fn names_are_the_contracts() {
     .chain(histogram("delivery_lag_seconds"))
     .chain(histogram("store_commit_seconds"))
     .map(|name| format!("callback_dispatcher_{name}"))
+    .chain(
+        [
+            "process_cpu_seconds_total",
+            "process_max_fds",
+            "process_open_fds",
+            "process_resident_memory_bytes",
+            "process_start_time_seconds",
+            "process_threads",
+            "process_virtual_memory_bytes",
+        ]
+        .map(str::to_owned),
+    )
     .collect();
     assert_eq!(names, expected);
+    metrics.configured("ab12", NOW);
+    metrics.configured("cd34", NOW);
+    let samples = samples(&metrics);
+    let fingerprints = samples
+        .keys()
+        .filter(|name| name.contains("config_fingerprint"));
+    let fingerprints: Vec<&String> = fingerprints.collect();
+    assert_eq!(
+        fingerprints,
+        ["callback_dispatcher_config_fingerprint{sha256=\"cd34\"}"]
+    );
+    assert_eq!(samples["callback_dispatcher_config_generations_total"], 2.0);
 }
 
 #[test]
@@ -142,6 +167,7 @@ fn attempts_are_counted_by_kind_and_outcome() {
         let finished = FinishedAttempt {
             kind: None,
             app_id: "",
+            order: "",
             ..*finished
         };
         metrics.attempt_finished(&finished);
@@ -187,12 +213,12 @@ fn gauges_follow_the_queue() {
         assert_eq!(value("oldest_due_seconds"), age, "at 2.5 s");
     }
 
-    metrics.started(NOW);
+    metrics.started("ab12", NOW);
     assert_eq!(value("config_last_reload_successful"), 1.0);
     metrics.reload_refused();
     assert_eq!(value("config_last_reload_successful"), 0.0);
     assert_eq!(value("config_last_reload_success_timestamp_seconds"), 2.5);
-    metrics.configured(Timestamp::from_millis(4_000));
+    metrics.configured("ab12", Timestamp::from_millis(4_000));
     assert_eq!(value("config_last_reload_successful"), 1.0);
     assert_eq!(value("config_last_reload_success_timestamp_seconds"), 4.0);
 
@@ -213,7 +239,7 @@ fn gauges_follow_the_queue() {
 fn moments_are_shown_in_unix_seconds() {
     let metrics = Metrics::new("");
     let value = |series: &str| samples(&metrics)[&format!("callback_dispatcher_{series}")];
-    metrics.started(Timestamp::from_millis(1_663_738_614_000));
+    metrics.started("ab12", Timestamp::from_millis(1_663_738_614_000));
     assert_eq!(value("start_timestamp_seconds"), 1_663_738_614.0);
     assert_eq!(value("beat_timestamp_seconds"), 0.0, "it has not begun");
     metrics.beat(Timestamp::from_millis(1_663_738_614_280));

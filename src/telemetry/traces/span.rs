@@ -16,8 +16,8 @@ use crate::domain::{Kind, Next, Outcome, Phase, Timestamp};
 const KIND_INTERNAL: u8 = 1;
 /// OTLP's SPAN_KIND_CLIENT.
 const KIND_CLIENT: u8 = 3;
-/// OTLP's STATUS_CODE_OK.
-const STATUS_OK: u8 = 1;
+/// OTLP's STATUS_CODE_UNSET: what is well is not for an instrumentation to say.
+const STATUS_UNSET: u8 = 0;
 /// OTLP's STATUS_CODE_ERROR.
 const STATUS_ERROR: u8 = 2;
 
@@ -61,7 +61,7 @@ impl AttemptSpan {
     pub(super) fn spans(&self) -> Vec<Value> {
         let parent = span_id(self.span_number, 0);
         let (code, message) = match self.outcome {
-            Outcome::Acknowledged => (STATUS_OK, ""),
+            Outcome::Acknowledged => (STATUS_UNSET, ""),
             _ => (STATUS_ERROR, self.detail.as_str()),
         };
         let mut spans = vec![json!({
@@ -139,6 +139,7 @@ fn attributes(finished: &FinishedAttempt<'_>) -> Vec<Value> {
     }
     if let Some(address) = attempt.remote_addr {
         attributes.push(text("network.peer.address", address.ip()));
+        attributes.push(number("network.peer.port", i64::from(address.port())));
     }
     if let Some(status) = attempt.http_status {
         attributes.push(number("http.response.status_code", i64::from(status)));
@@ -146,8 +147,10 @@ fn attributes(finished: &FinishedAttempt<'_>) -> Vec<Value> {
     if let Some(sent) = &attempt.sent {
         attributes.push(text("callback.key_id", &sent.key_id));
     }
-    if verdict.outcome != Outcome::Acknowledged {
-        attributes.push(text("error.type", verdict.outcome));
+    match (verdict.outcome, attempt.http_status) {
+        (Outcome::Acknowledged, _) => {}
+        (Outcome::HttpStatus, Some(status)) => attributes.push(text("error.type", status)),
+        (outcome, _) => attributes.push(text("error.type", outcome)),
     }
     attributes
 }

@@ -1,12 +1,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -22,6 +23,8 @@ struct Collector {
     address: SocketAddr,
     requests: mpsc::UnboundedReceiver<Value>,
     answers_partially: Arc<AtomicBool>,
+    /// Requests that are to be answered 503 first.
+    is_busy: Arc<AtomicUsize>,
 }
 
 impl Collector {
@@ -32,6 +35,8 @@ impl Collector {
         let (seen, requests) = mpsc::unbounded_channel();
         let answers_partially = Arc::new(AtomicBool::new(false));
         let partially = Arc::clone(&answers_partially);
+        let is_busy = Arc::new(AtomicUsize::new(0));
+        let busy = Arc::clone(&is_busy);
         let take = post(async move |headers: HeaderMap, body: Bytes| {
             assert_eq!(headers["content-type"], "application/json");
             let request = serde_json::from_slice(&body).expect("JSON");
@@ -40,7 +45,14 @@ impl Collector {
                 true => r#"{"partialSuccess":{"rejectedSpans":"1","errorMessage":"too old"}}"#,
                 false => "{}",
             };
-            (StatusCode::OK, answer)
+            let is_busy = busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+            let status = match is_busy {
+                Ok(_) => StatusCode::SERVICE_UNAVAILABLE,
+                Err(_) => StatusCode::OK,
+            };
+            (status, [("retry-after", "0")], answer)
         });
         let app = Router::new().route("/v1/traces", take);
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -48,6 +60,7 @@ impl Collector {
             address,
             requests,
             answers_partially,
+            is_busy,
         }
     }
 
@@ -58,6 +71,10 @@ impl Collector {
         let name = &resource["resource"]["attributes"][0];
         assert_eq!(name["key"], "service.name");
         assert_eq!(name["value"]["stringValue"], "callback-dispatcher");
+        let instance = &resource["resource"]["attributes"][2];
+        assert_eq!(instance["key"], "service.instance.id");
+        let id = instance["value"]["stringValue"].as_str().expect("a text");
+        assert_eq!((id.len(), id.matches('-').count()), (36, 4), "{id}");
         let spans = resource["scopeSpans"][0]["spans"].as_array();
         spans.expect("an array").clone()
     }
@@ -111,6 +128,36 @@ fn observe(traces: &Traces, outcome: Outcome, detail: &str) {
 }
 
 #[tokio::test]
+async fn what_a_busy_collector_asks_for_again_is_sent_again_within_bounds() {
+    let mut collector = Collector::start().await;
+    let counters = SpanCounters::default();
+    let (traces, export) = Traces::start(&endpoint(collector.address), counters.clone());
+    collector.is_busy.store(2, Ordering::Relaxed);
+    observe(&traces, Outcome::Acknowledged, "");
+    for _ in 0..3 {
+        collector.spans().await;
+    }
+    until_counted(&counters.exported, 1).await;
+    collector.is_busy.store(100, Ordering::Relaxed);
+    observe(&traces, Outcome::Acknowledged, "");
+    for _ in 0..3 {
+        collector.spans().await;
+    }
+    until_counted(&counters.dropped, 1).await;
+    export.stop().await;
+}
+
+async fn until_counted(counter: &Counter, expected: u64) {
+    let counted = async {
+        while counter.get() < expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let counted = tokio::time::timeout(PATIENCE, counted).await;
+    counted.expect("counted in time");
+}
+
+#[tokio::test]
 async fn an_attempt_is_a_span_and_its_phases_are_children() {
     let mut collector = Collector::start().await;
     let counters = SpanCounters::default();
@@ -160,7 +207,7 @@ async fn an_attempt_is_a_span_and_its_phases_are_children() {
         assert_eq!(nanos(phase, "endTimeUnixNano"), from);
     }
     let acknowledged = &spans[4];
-    assert_eq!(acknowledged["status"]["code"], 1);
+    assert_eq!(acknowledged["status"]["code"], 0);
     assert_eq!(attribute(acknowledged, "error.type"), None);
     assert_eq!(
         acknowledged["traceId"], failed["traceId"],

@@ -78,10 +78,17 @@ async fn a_key_added_before_sighup_makes_its_callbacks_deliverable(store: StoreK
     assert_eq!(merchant.count(), 0);
 
     place.write_keys(&(key("6", HMAC) + &key("7", "newpay-demo-secret-7")));
+    place.change_settings("[delivery]", "[delivery]\nmax_in_flight = 7");
     daemon.signal("HUP");
     becomes(&place, "M7", "delivered").await;
     let said = daemon.stops().await;
-    assert!(said.contains("reloaded"), "{said}");
+    for changed in [
+        "reloaded",
+        "settings=\"delivery.max_in_flight\"",
+        "keys_added=\"7/of-7\"",
+    ] {
+        assert!(said.contains(changed), "{changed}: {said}");
+    }
     let delivered = "SELECT attempts FROM callback_queue";
     assert_eq!(place.rows(delivered)[0]["attempts"], 1);
     let key = "SELECT key_id FROM callback_attempt WHERE outcome = 'acknowledged'";

@@ -93,6 +93,7 @@ fn told(history: &History, outcome: Outcome, now: Timestamp, lag: Duration) {
         id: CallbackId(1),
         kind: Some(Kind::Payment),
         app_id: "6",
+        order: "",
         origin: &Origin::new("https://shop.vientiane.example"),
         created_at: now.before(lag),
         attempts: 1,
