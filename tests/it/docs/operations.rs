@@ -140,8 +140,8 @@ fn said(output: Output, script: &str) -> String {
     out
 }
 
-/// A backup; then an acknowledgement and a new result; then the file is lost. What was acknowledged is
-/// not sent again, and nothing is left of the file that was broken.
+/// A backup; then acknowledgements, a new result and a pause; then the file is lost. What was acknowledged is not
+/// sent again, though it was queued a second time; the pause is kept, and nothing else is left of the broken file.
 #[test]
 fn a_backup_is_restored_as_the_document_says() {
     let host = Host::new();
@@ -159,6 +159,22 @@ fn a_backup_is_restored_as_the_document_says() {
          UPDATE callback_queue SET state = 'delivered', next_attempt_at = NULL, finished_at = 1,
            leased_until = NULL, leased_at = NULL, lease_token = NULL WHERE id IN (9, 10);",
     );
+    let queue_new = |id: u32| {
+        format!(
+            "INSERT INTO callback_queue (id, kind, callback_url, app_id, pay_method, amount, currency, newpay_order_no,
+               order_no, result, settlement_status)
+             VALUES ({id}, 'payment', 'https://new.example/', '6', 1, '1', 'LAK', 'new', 'new', 'success', 1);"
+        )
+    };
+    host.ask(&format!(
+        "{} INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted)
+           VALUES (5000, 1, 1, 1, 'acknowledged', 1);
+         UPDATE callback_queue SET state = 'delivered', next_attempt_at = NULL, finished_at = 1 WHERE id = 5000;
+         DELETE FROM paused;
+         INSERT INTO operator_command (id, action, app_id, actor, reason) VALUES (900, 'pause', '6', 'noy', 'they move');
+         INSERT INTO paused VALUES ('app', '6', 900, 1);",
+        queue_new(5000)
+    ));
     assert_eq!(host.run("restore").trim(), "ok");
     assert_eq!(host.ask(all), before, "the queue is what it was");
     assert_eq!(
@@ -170,13 +186,21 @@ fn a_backup_is_restored_as_the_document_says() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o660, "the gateway's group can write");
+    let paused = host.ask("SELECT count(*) FROM paused");
+    assert_eq!(
+        host.run("pauses"),
+        format!("1 pauses are taken over\n{paused} pauses had ended\n")
+    );
+    let asked = "SELECT action, app_id, actor, reason FROM operator_command WHERE status = 'waiting' AND actor = 'noy'";
+    assert_eq!(host.ask(asked), "pause|6|noy|restored: they move");
+    host.ask(&queue_new(6000));
     assert_eq!(
         host.run("spare").trim(),
-        "2 were acknowledged after the backup and are not sent again"
+        "3 were acknowledged after the backup and are not sent again"
     );
     assert_eq!(
         host.ask("SELECT group_concat(id) FROM callback_queue WHERE state = 'cancelled'"),
-        "9,10,11"
+        "9,10,11,6000"
     );
     assert_eq!(
         host.ask("PRAGMA auto_vacuum; PRAGMA application_id"),
