@@ -115,9 +115,12 @@ CREATE TABLE callback_queue (
   last_outcome           TEXT,                      -- a word that the program knows; a newer one may know more
   finished_at            BIGINT,
 
-  -- Whom it goes to: scheme, host and port of callback_url, lower case, without a default port.
+  -- Whom it goes to: scheme, host and port of the URL, lower case, without a default port.
   -- Filled in by a trigger at the INSERT.
   origin                 TEXT   COLLATE "C" NOT NULL DEFAULT '',
+
+  -- Where it goes in place of callback_url, since an operator's `resend --to`; origin is then that of this.
+  to_url                 TEXT   COLLATE "C",
 
   CONSTRAINT kind_is_payment_or_refund
     CHECK (kind IN ('payment', 'refund')),
@@ -195,7 +198,8 @@ COMMENT ON COLUMN callback_queue.lease_token IS 'Internal: whose claim it is';
 COMMENT ON COLUMN callback_queue.attempt_seq IS 'seq of the newest attempt in callback_attempt, over all rounds; 0: none';
 COMMENT ON COLUMN callback_queue.last_outcome IS 'Outcome of the newest attempt';
 COMMENT ON COLUMN callback_queue.finished_at IS 'When it reached a final state, in Unix milliseconds';
-COMMENT ON COLUMN callback_queue.origin IS 'Scheme, host and port of callback_url, lower case, without a default port; set by a trigger';
+COMMENT ON COLUMN callback_queue.origin IS 'Scheme, host and port of the URL, lower case, without a default port; set by a trigger';
+COMMENT ON COLUMN callback_queue.to_url IS 'Where it goes in place of callback_url, since an operator''s resend --to; NULL: there';
 
 -- Every callback is updated two times and more, and deleted in the end. The room in each page takes
 -- the new versions in, and old ones are cleaned up where they stand. What is left is for autovacuum:
@@ -247,7 +251,7 @@ EXECUTE FUNCTION callback_refuse('callback_queue: the gateway''s columns do not 
 CREATE FUNCTION callback_queue_origin() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
-  authority text := lower(substring(NEW.callback_url FROM '^.{8}[^/?#\\]*') COLLATE "C");
+  authority text := lower(substring(coalesce(NEW.to_url, NEW.callback_url) FROM '^.{8}[^/?#\\]*') COLLATE "C");
   origin    text := coalesce(
     regexp_replace(authority, CASE WHEN authority LIKE 'https:%' THEN ':443$' ELSE ':80$' END, ''), '');
 BEGIN
@@ -305,7 +309,7 @@ ALTER TABLE callback_queue ENABLE ALWAYS TRIGGER callback_queue_set_origin;
 
 CREATE TRIGGER callback_queue_keep_origin
 BEFORE UPDATE OF origin ON callback_queue FOR EACH ROW
-WHEN (OLD.origin IS DISTINCT FROM NEW.origin)
+WHEN (OLD.origin IS DISTINCT FROM NEW.origin AND OLD.to_url IS NOT DISTINCT FROM NEW.to_url)
 EXECUTE FUNCTION callback_refuse(
   'callback_queue: the origin is that of callback_url, which does not change after the INSERT');
 
@@ -355,6 +359,7 @@ CREATE TABLE callback_attempt (
   body_sha256      TEXT,
   phase            TEXT,            -- where the exchange broke; NULL when it did not
   phases           TEXT,            -- JSON: milliseconds that each finished phase took
+  to_url           TEXT,            -- where it went in place of callback_url; NULL: there
   PRIMARY KEY (callback_id, seq),
   CONSTRAINT phase_is_known
     CHECK (phase IN ('dns', 'connect', 'tls', 'head', 'body')), -- or NULL
@@ -378,6 +383,7 @@ COMMENT ON COLUMN callback_attempt.key_id IS 'The key that signed';
 COMMENT ON COLUMN callback_attempt.body_sha256 IS 'SHA-256 of the body';
 COMMENT ON COLUMN callback_attempt.phase IS 'Where the exchange broke: dns, connect, tls, head or body; NULL: it did not';
 COMMENT ON COLUMN callback_attempt.phases IS 'JSON: milliseconds that each finished phase took';
+COMMENT ON COLUMN callback_attempt.to_url IS 'Where it went in place of callback_url; NULL: there';
 
 -- The one thing that can become known later: that it was an outage of our own, so that the attempt
 -- does not count. The reason is then put behind the detail.
@@ -386,10 +392,10 @@ BEFORE UPDATE ON callback_attempt FOR EACH ROW
 WHEN (NOT (OLD.counted = 1 AND NEW.counted = 0 AND left(NEW.detail, length(OLD.detail)) = OLD.detail
   AND (OLD.callback_id, OLD.seq, OLD.started_at, OLD.duration_ms, OLD.outcome, OLD.http_status,
       OLD.response_excerpt, OLD.remote_addr, OLD.sent_timestamp, OLD.sign, OLD.key_id, OLD.body_sha256,
-      OLD.phase, OLD.phases)
+      OLD.phase, OLD.phases, OLD.to_url)
     IS NOT DISTINCT FROM (NEW.callback_id, NEW.seq, NEW.started_at, NEW.duration_ms, NEW.outcome, NEW.http_status,
       NEW.response_excerpt, NEW.remote_addr, NEW.sent_timestamp, NEW.sign, NEW.key_id, NEW.body_sha256,
-      NEW.phase, NEW.phases)))
+      NEW.phase, NEW.phases, NEW.to_url)))
 EXECUTE FUNCTION callback_refuse('callback_attempt: what happened does not change');
 
 CREATE TRIGGER callback_attempt_is_not_emptied
@@ -447,11 +453,16 @@ CREATE TABLE operator_command (
   scan_position        BIGINT NOT NULL DEFAULT 0,    -- id up to which callbacks have been scanned
   scan_end             BIGINT,                       -- the highest id when it began
 
+  -- Written by whoever asks, as the others: where a resend of one order goes from now on.
+  to_url               TEXT   COLLATE "C",
+  -- Those that this command has resent, and that wait for their first attempt since.
+  command_id           BIGINT,
+
   CONSTRAINT action_is_known
     CHECK (action IN ('resend', 'cancel', 'pause', 'resume', 'prune')),
   CONSTRAINT a_resend_or_cancel_has_a_selector
     CHECK (action NOT IN ('resend', 'cancel')
-      OR num_nonnulls(callback_id, order_number, app_id, origin, state, since, until) > 0),
+      OR num_nonnulls(callback_id, order_number, app_id, origin, state, since, until, command_id) > 0),
   CONSTRAINT a_pause_or_resume_has_one_origin_or_one_app
     CHECK (action NOT IN ('pause', 'resume')
       OR (num_nonnulls(origin, app_id) = 1
@@ -466,6 +477,13 @@ CREATE TABLE operator_command (
     CHECK (include_acknowledged IN (0, 1) AND dry_run IN (0, 1)),
   CONSTRAINT rate_is_1_to_100000
     CHECK (rate BETWEEN 1 AND 100000), -- or NULL
+  CONSTRAINT command_id_is_for_a_cancel
+    CHECK (command_id IS NULL OR action = 'cancel'),
+  CONSTRAINT to_url_is_for_the_resend_of_one_order
+    CHECK (to_url IS NULL OR (action = 'resend' AND num_nonnulls(callback_id, order_number) > 0)),
+  CONSTRAINT to_url_is_an_absolute_http_or_https_url
+    CHECK (length(to_url) <= 2048 AND to_url ~ '^[Hh][Tt][Tt][Pp][Ss]?://[^/?#\\:@]'
+      AND to_url !~ '[\u0001-\u0020\u007f]'), -- or NULL
   CONSTRAINT actor_is_not_empty
     CHECK (trim(actor) <> ''),
   CONSTRAINT reason_is_not_empty
@@ -501,6 +519,8 @@ COMMENT ON COLUMN operator_command.started_at IS 'When it was begun, in Unix mil
 COMMENT ON COLUMN operator_command.finished_at IS 'When it was answered, in Unix milliseconds';
 COMMENT ON COLUMN operator_command.scan_position IS 'Internal: id up to which callbacks have been scanned';
 COMMENT ON COLUMN operator_command.scan_end IS 'Internal: the highest id when it began';
+COMMENT ON COLUMN operator_command.to_url IS 'Where a resend of one order goes in place of callback_url; written by the operator, once';
+COMMENT ON COLUMN operator_command.command_id IS 'Selects, for a cancel, what this command has resent and what was not tried since';
 
 -- What is still to be carried out.
 CREATE INDEX operator_command_open ON operator_command (id) WHERE finished_at IS NULL;
@@ -515,9 +535,11 @@ CREATE TRIGGER operator_command_is_immutable
 BEFORE UPDATE ON operator_command FOR EACH ROW
 WHEN (OLD.finished_at IS NOT NULL
   OR (OLD.id, OLD.action, OLD.callback_id, OLD.order_number, OLD.app_id, OLD.origin, OLD.state, OLD.since,
-      OLD.until, OLD.include_acknowledged, OLD.dry_run, OLD.rate, OLD.actor, OLD.reason, OLD.created_at)
+      OLD.until, OLD.include_acknowledged, OLD.dry_run, OLD.rate, OLD.actor, OLD.reason, OLD.created_at, OLD.to_url,
+      OLD.command_id)
     IS DISTINCT FROM (NEW.id, NEW.action, NEW.callback_id, NEW.order_number, NEW.app_id, NEW.origin, NEW.state,
-      NEW.since, NEW.until, NEW.include_acknowledged, NEW.dry_run, NEW.rate, NEW.actor, NEW.reason, NEW.created_at))
+      NEW.since, NEW.until, NEW.include_acknowledged, NEW.dry_run, NEW.rate, NEW.actor, NEW.reason, NEW.created_at, NEW.to_url,
+      NEW.command_id))
 EXECUTE FUNCTION callback_refuse('operator_command: neither a request nor a given answer changes; insert another one');
 
 CREATE TRIGGER operator_command_is_kept
@@ -836,7 +858,8 @@ SELECT
   callback_time(q.created_at)                                                               AS created_at,
   callback_time(q.next_attempt_at)                                                          AS next_attempt_at,
   callback_time(q.finished_at)                                                              AS finished_at,
-  q.callback_url
+  q.callback_url,
+  q.to_url
 FROM callback_queue q;
 
 -- Pending, and a minute or more behind: paused, waiting for a dispatcher, a free slot, a key, or
@@ -898,7 +921,8 @@ SELECT
   (SELECT a.detail FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq)
                                                                                             AS last_detail,
   callback_time(q.finished_at)                                                              AS exhausted_at,
-  q.callback_url
+  q.callback_url,
+  q.to_url
 FROM callback_queue q
 WHERE q.state = 'exhausted' AND q.finished_at IS NOT NULL;
 
@@ -925,7 +949,9 @@ SELECT
   c.answer,
   callback_time(c.created_at)                                                                 AS created_at,
   callback_time(c.started_at)                                                                 AS started_at,
-  callback_time(c.finished_at)                                                                AS finished_at
+  callback_time(c.finished_at)                                                                AS finished_at,
+  c.to_url,
+  c.command_id
 FROM operator_command c;
 
 -- Per app: what is waiting now, and what ended in the last 24 hours.
@@ -977,4 +1003,4 @@ COMMIT;
 --   reconciliation, reconciliation_open, dispatcher, learned_limit, internal_transfer_out, internal_transfer_in, queue_schema,
 --   callback_status, callback_stuck, callback_exhausted, operator_command_status, merchant_health TO operator;
 -- GRANT INSERT (action, callback_id, order_number, app_id, origin, state, since, until,
---   include_acknowledged, dry_run, rate, actor, reason) ON operator_command TO operator;
+--   include_acknowledged, dry_run, rate, actor, reason, to_url, command_id) ON operator_command TO operator;

@@ -64,10 +64,13 @@ CREATE TABLE callback_queue (
   last_outcome           TEXT,                       -- a word that the program knows; a newer one may know more
   finished_at            INTEGER,
 
-  -- Whom it goes to: scheme, host and port of callback_url, lower case, without a default port.
+  -- Whom it goes to: scheme, host and port of the URL, lower case, without a default port.
   -- Filled in by a trigger at the INSERT. A generated column would be worked out anew by each
   -- UPDATE, at a third of what the dispatcher's writes cost.
   origin                 TEXT    NOT NULL DEFAULT '',
+
+  -- Where it goes in place of callback_url, since an operator's `resend --to`; origin is then that of this.
+  to_url                 TEXT,
 
   CONSTRAINT kind_is_payment_or_refund
     CHECK (kind IN ('payment', 'refund')),
@@ -172,13 +175,15 @@ BEGIN
   UPDATE callback_queue
   SET origin = (
     SELECT rtrim(replace(authority || '/', CASE WHEN authority LIKE 'https:%' THEN ':443/' ELSE ':80/' END, '/'), '/')
-    FROM (SELECT lower(substr(NEW.callback_url, 1, 7 + instr(
-      replace(replace(replace(substr(NEW.callback_url, 9), '?', '/'), '#', '/'), '\', '/') || '/', '/'))) AS authority))
+    FROM (SELECT lower(substr(url, 1, 7 + instr(
+      replace(replace(replace(substr(url, 9), '?', '/'), '#', '/'), '\', '/') || '/', '/'))) AS authority
+      FROM (SELECT coalesce(NEW.to_url, NEW.callback_url) AS url)))
   WHERE id = NEW.id;
 END;
 
 CREATE TRIGGER callback_queue_keep_origin
-BEFORE UPDATE OF origin ON callback_queue WHEN OLD.origin <> '' AND OLD.origin IS NOT NEW.origin
+BEFORE UPDATE OF origin ON callback_queue
+WHEN OLD.origin <> '' AND OLD.origin IS NOT NEW.origin AND OLD.to_url IS NEW.to_url
 BEGIN
   SELECT RAISE(ABORT, 'callback_queue: the origin is that of callback_url, which does not change after the INSERT');
 END;
@@ -240,6 +245,7 @@ CREATE TABLE callback_attempt (
     CHECK (phase IS NULL OR CASE phase WHEN 'dns' THEN 1 WHEN 'connect' THEN 1 WHEN 'tls' THEN 1
       WHEN 'head' THEN 1 WHEN 'body' THEN 1 ELSE 0 END),
   phases           TEXT,             -- JSON: milliseconds that each finished phase took
+  to_url           TEXT,             -- where it went in place of callback_url; NULL: there
   PRIMARY KEY (callback_id, seq),
   CONSTRAINT counted_is_0_or_1
     CHECK (counted IN (0, 1))
@@ -254,7 +260,8 @@ WHEN NOT (OLD.counted = 1 AND NEW.counted = 0 AND substr(NEW.detail, 1, length(O
   AND OLD.duration_ms IS NEW.duration_ms AND OLD.outcome IS NEW.outcome AND OLD.http_status IS NEW.http_status
   AND OLD.response_excerpt IS NEW.response_excerpt AND OLD.remote_addr IS NEW.remote_addr
   AND OLD.sent_timestamp IS NEW.sent_timestamp AND OLD.sign IS NEW.sign AND OLD.key_id IS NEW.key_id
-  AND OLD.body_sha256 IS NEW.body_sha256 AND OLD.phase IS NEW.phase AND OLD.phases IS NEW.phases)
+  AND OLD.body_sha256 IS NEW.body_sha256 AND OLD.phase IS NEW.phase AND OLD.phases IS NEW.phases
+  AND OLD.to_url IS NEW.to_url)
 BEGIN
   SELECT RAISE(ABORT, 'callback_attempt: what happened does not change');
 END;
@@ -305,12 +312,17 @@ CREATE TABLE operator_command (
   scan_position        INTEGER NOT NULL DEFAULT 0,    -- id up to which callbacks have been scanned
   scan_end             INTEGER,                       -- the highest id when it began
 
+  -- Written by whoever asks, as the others: where a resend of one order goes from now on.
+  to_url               TEXT,
+  -- Those that this command has resent, and that wait for their first attempt since.
+  command_id           INTEGER,
+
   CONSTRAINT action_is_known
     CHECK (CASE action WHEN 'resend' THEN 1 WHEN 'cancel' THEN 1 WHEN 'pause' THEN 1 WHEN 'resume' THEN 1
       WHEN 'prune' THEN 1 ELSE 0 END),
   CONSTRAINT a_resend_or_cancel_has_a_selector
     CHECK (action IN ('pause', 'resume')
-      OR coalesce(callback_id, order_number, app_id, origin, state, since, until) IS NOT NULL),
+      OR coalesce(callback_id, order_number, app_id, origin, state, since, until, command_id) IS NOT NULL),
   CONSTRAINT a_pause_or_resume_has_one_origin_or_one_app
     CHECK (action IN ('resend', 'cancel', 'prune')
       OR ((origin IS NULL) <> (app_id IS NULL)
@@ -326,6 +338,15 @@ CREATE TABLE operator_command (
     CHECK (include_acknowledged IN (0, 1) AND dry_run IN (0, 1)),
   CONSTRAINT rate_is_1_to_100000
     CHECK (rate IS NULL OR rate BETWEEN 1 AND 100000),
+  CONSTRAINT command_id_is_for_a_cancel
+    CHECK (command_id IS NULL OR action = 'cancel'),
+  CONSTRAINT to_url_is_for_the_resend_of_one_order
+    CHECK (to_url IS NULL OR (action = 'resend' AND coalesce(callback_id, order_number) IS NOT NULL)),
+  CONSTRAINT to_url_is_an_absolute_http_or_https_url
+    CHECK (to_url IS NULL OR (length(to_url) <= 2048
+      AND (lower(substr(to_url, 1, 8)) = 'https://' OR lower(substr(to_url, 1, 7)) = 'http://')
+      AND instr('/?#\:@', substr(to_url, instr(to_url, '://') + 3, 1)) = 0
+      AND to_url NOT GLOB ('*[' || char(1) || '-' || char(32) || char(127) || ']*') AND instr(to_url, char(0)) = 0)),
   CONSTRAINT actor_is_not_empty
     CHECK (trim(actor) <> ''),
   CONSTRAINT reason_is_not_empty
@@ -355,7 +376,8 @@ WHEN OLD.finished_at IS NOT NULL
   OR OLD.state IS NOT NEW.state OR OLD.since IS NOT NEW.since OR OLD.until IS NOT NEW.until
   OR OLD.include_acknowledged IS NOT NEW.include_acknowledged OR OLD.dry_run IS NOT NEW.dry_run
   OR OLD.rate IS NOT NEW.rate OR OLD.actor IS NOT NEW.actor OR OLD.reason IS NOT NEW.reason
-  OR OLD.created_at IS NOT NEW.created_at
+  OR OLD.created_at IS NOT NEW.created_at OR OLD.to_url IS NOT NEW.to_url
+  OR OLD.command_id IS NOT NEW.command_id
 BEGIN
   SELECT RAISE(ABORT, 'operator_command: neither a request nor a given answer changes; insert another one');
 END;
@@ -558,7 +580,8 @@ SELECT
   strftime('%Y-%m-%dT%H:%M:%fZ', q.created_at / 1000.0, 'unixepoch')                        AS created_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.next_attempt_at / 1000.0, 'unixepoch')                   AS next_attempt_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.finished_at / 1000.0, 'unixepoch')                       AS finished_at,
-  q.callback_url
+  q.callback_url,
+  q.to_url
 FROM callback_queue q;
 
 -- Pending, and a minute or more behind: paused, waiting for a dispatcher, a free slot, a key, or
@@ -620,7 +643,8 @@ SELECT
   (SELECT a.detail FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq)
                                                                                             AS last_detail,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.finished_at / 1000.0, 'unixepoch')                       AS exhausted_at,
-  q.callback_url
+  q.callback_url,
+  q.to_url
 FROM callback_queue q
 WHERE q.state = 'exhausted' AND q.finished_at IS NOT NULL;
 
@@ -647,7 +671,9 @@ SELECT
   c.answer,
   strftime('%Y-%m-%dT%H:%M:%fZ', c.created_at / 1000.0, 'unixepoch')                          AS created_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', c.started_at / 1000.0, 'unixepoch')                          AS started_at,
-  strftime('%Y-%m-%dT%H:%M:%fZ', c.finished_at / 1000.0, 'unixepoch')                         AS finished_at
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.finished_at / 1000.0, 'unixepoch')                         AS finished_at,
+  c.to_url,
+  c.command_id
 FROM operator_command c;
 
 -- Per app: what is waiting now, and what ended in the last 24 hours.

@@ -10,10 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::exit::{CommandResult, Exit, Failure};
 use super::queue::runtime;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Inputs, Settings};
+use crate::config::{Inputs, Settings, StoreUrl};
 use crate::delivery::egress::Policy;
-use crate::domain::{Ambiguity, Convention, NewCallback};
-use crate::service::{Producer, policy};
+use crate::domain::{Ambiguity, Convention, Kind, Message, NewCallback};
+use crate::service::{self, Producer, policy};
 use crate::store::EnqueueError;
 
 /// Faults that are listed before the rest is only counted.
@@ -55,7 +55,9 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         .map_err(|error| match error {
             EnqueueError::Row { position, source } => {
                 let line = batch.lines.get(position).copied().unwrap_or_default();
-                anyhow!("{name}, line {line}: {source}; nothing was queued")
+                let known = runtime.block_on(batch.known(position, &settings.store.url));
+                let why = known.unwrap_or_else(|| source.to_string());
+                anyhow!("{name}, line {line}: {why}; nothing was queued")
             }
             EnqueueError::Batch(error) => anyhow!("{error}; nothing was queued"),
         })?;
@@ -115,6 +117,33 @@ impl Batch {
             }
         }
         Ok(batch)
+    }
+
+    /// Where the result at `position` is queued already: what makes most rows be refused.
+    async fn known(&self, position: usize, url: &StoreUrl) -> Option<String> {
+        let key = |callback: &NewCallback| match &callback.message {
+            Message::Payment(payment) => (Kind::Payment, payment.newpay_order_no.clone()),
+            Message::Refund(refund) => (Kind::Refund, refund.newpay_refund_order_no.clone()),
+        };
+        let (kind, number) = key(self.callbacks.get(position)?);
+        let before = self.callbacks.iter().take(position);
+        let mut before = before.zip(&self.lines);
+        if let Some((_, line)) = before.find(|(other, _)| key(other) == (kind, number.clone())) {
+            return Some(format!("the result of {number} is in line {line} already"));
+        }
+        let inspection = service::inspection(url).await.ok()?;
+        let found = inspection.find(&number).await.ok()?;
+        let row = found.iter().find(|row| {
+            let its_number = match kind {
+                Kind::Payment => Some(&row.newpay_order_no),
+                Kind::Refund => row.newpay_refund_order_no.as_ref(),
+            };
+            row.kind == kind.as_str() && its_number == Some(&number)
+        })?;
+        Some(format!(
+            "the result of {number} is queued already: callback {}, {}, since {}",
+            row.id, row.state, row.created_at
+        ))
     }
 
     fn require_faultless(&self, name: &str) -> Result<(), Failure> {

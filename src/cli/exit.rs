@@ -50,6 +50,11 @@ impl Failure {
         }
     }
 
+    /// Why the queue could not be opened, if it is that.
+    pub(super) fn open_error(&self) -> Option<&OpenError> {
+        self.error.downcast_ref()
+    }
+
     pub(super) fn is_broken_pipe(&self) -> bool {
         let io = self.error.downcast_ref::<io::Error>().map(io::Error::kind);
         let json = self.error.downcast_ref::<serde_json::Error>();

@@ -13,10 +13,10 @@ use crate::config::Inputs;
 use crate::domain::{Outcome, Timestamp};
 use crate::store::{Cursor, Filter, Inspection, ListPage, ListedCallback, ShownState};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Arguments {
     /// pending, in_flight, delivered, exhausted or cancelled
-    #[arg(long)]
+    #[arg(long, value_parser = given::word::<ShownState>(ShownState::ALL.map(ShownState::as_str)))]
     state: Option<ShownState>,
     /// Only this app's
     #[arg(long, value_name = "APP_ID")]
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = moment::parse)]
     until: Option<Timestamp>,
     /// Whose newest attempt ended so, for instance timeout
-    #[arg(long)]
+    #[arg(long, value_parser = given::word::<Outcome>(Outcome::ALL.map(Outcome::as_str)))]
     outcome: Option<Outcome>,
     /// Whose newest attempt was answered with this HTTP status
     #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(100..=599))]
@@ -58,7 +58,22 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         .run(out, |out| print(arguments, inputs, out))
 }
 
-fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<(), Failure> {
+impl Arguments {
+    /// The newest of what was given up.
+    pub(super) fn given_up(limit: usize) -> Self {
+        Self {
+            state: Some(ShownState::Exhausted),
+            limit,
+            ..Self::default()
+        }
+    }
+}
+
+pub(super) fn print(
+    arguments: &Arguments,
+    inputs: &Inputs,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let filter = Filter {
         state: arguments.state,
         app_id: arguments.app.clone(),

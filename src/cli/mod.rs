@@ -26,6 +26,7 @@ mod run;
 mod show;
 mod stats;
 mod table;
+mod top;
 mod transfer;
 mod verify;
 mod waiting;
@@ -66,6 +67,8 @@ enum Command {
     List(list::Arguments),
     /// Count callbacks by state and merchant
     Stats(stats::Arguments),
+    /// Watch the queue: what needs a person, counts, apps and what was given up last, until Ctrl-C
+    Top,
     #[command(flatten)]
     Operate(operate::Operation),
     /// Remove finished callbacks past their retention, as the daemon does by itself every night
@@ -94,6 +97,11 @@ pub fn main() -> ExitCode {
     // clap itself ends with 2 for wrong usage and with 0 for --help and --version.
     let arguments = Arguments::parse();
     let inputs = Inputs::of_process(arguments.config.as_deref());
+    for (name, meant) in &inputs.mistaken {
+        let warning = format!("warning: {name} is no setting and is not read; is {meant} meant?");
+        // Nobody is left to tell if this fails.
+        let _ = writeln!(anstream::stderr(), "{warning}");
+    }
     let mut out = anstream::stdout().lock();
     let done = dispatch(arguments.command, &inputs, &mut out);
     let done = done.and_then(|exit| Ok(out.flush().map(|()| exit)?));
@@ -119,6 +127,7 @@ fn dispatch(command: Command, inputs: &Inputs, out: &mut dyn Write) -> CommandRe
         Command::Show(arguments) => show::run(&arguments, inputs, out),
         Command::List(arguments) => list::run(&arguments, inputs, out),
         Command::Stats(arguments) => stats::run(&arguments, inputs, out),
+        Command::Top => top::run(inputs, out),
         Command::Operate(operation) => operate::run(operation, inputs, out),
         Command::Prune(arguments) => prune::run(&arguments, inputs, out),
         Command::Reconcile(arguments) => reconcile::run(&arguments, inputs, out),

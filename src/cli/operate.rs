@@ -21,7 +21,8 @@ use crate::config::{Inputs, Settings};
 use crate::domain::{Timestamp, visible};
 use crate::service;
 use crate::store::{
-    Action, CallbackRow, CommandStatus, Filter, Inspection, NewCommand, Selectors, StoredState,
+    Action, CallbackRow, CommandId, CommandStatus, Filter, Inspection, NewCommand, Selectors,
+    StoredState,
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +31,8 @@ pub(super) enum Operation {
     Resend(ResendArguments),
     /// Call off pending callbacks, for good
     Cancel(CancelArguments),
+    /// Stop a paced resend: call off what it has queued and what was not tried yet
+    Stop(StopArguments),
     /// Send nothing more of an app, or to an origin, until it is resumed
     Pause(PauseArguments),
     /// End a pause
@@ -46,6 +49,15 @@ pub(super) struct ResendArguments {
     /// Callbacks per second [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: Option<u32>,
+    /// Send it to this URL from now on; the one that the gateway queued stays on record
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "orders",
+        conflicts_with_all = ["app", "origin", "state", "since", "until"],
+        value_parser = given::parse
+    )]
+    to: Option<String>,
     #[command(flatten)]
     asking: Asking,
 }
@@ -54,6 +66,15 @@ pub(super) struct ResendArguments {
 pub(super) struct CancelArguments {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StopArguments {
+    /// The resend's number, as it was answered
+    #[arg(value_name = "COMMAND")]
+    command: i64,
     #[command(flatten)]
     asking: Asking,
 }
@@ -83,7 +104,7 @@ pub(super) struct Which {
     #[arg(long, value_name = "URL", value_parser = given::parse)]
     origin: Option<String>,
     /// pending (in flight, too), delivered, exhausted or cancelled
-    #[arg(long)]
+    #[arg(long, value_parser = given::word::<StoredState>(StoredState::ALL.iter().map(|it| it.as_str())))]
     state: Option<StoredState>,
     /// Queued since then: a date, a moment (2026-11-01T00:00:00Z) or an age (2h, 3d)
     #[arg(long, value_parser = moment::parse)]
@@ -127,6 +148,7 @@ pub(super) fn run(operation: Operation, inputs: &Inputs, out: &mut dyn Write) ->
             let command = NewCommand {
                 include_acknowledged: asked.include_acknowledged,
                 rate: asked.rate,
+                to_url: asked.to,
                 ..asked.asking.command(Action::Resend)
             };
             (command, asked.which, asked.asking.json)
@@ -134,6 +156,11 @@ pub(super) fn run(operation: Operation, inputs: &Inputs, out: &mut dyn Write) ->
         Operation::Cancel(asked) => {
             let command = asked.asking.command(Action::Cancel);
             (command, asked.which, asked.asking.json)
+        }
+        Operation::Stop(asked) => {
+            let mut command = asked.asking.command(Action::Cancel);
+            command.selectors.command_id = Some(CommandId(asked.command));
+            return operate(command, None, asked.asking.json, inputs, out);
         }
         Operation::Pause(asked) => asked.command(Action::Pause),
         Operation::Resume(asked) => asked.command(Action::Resume),

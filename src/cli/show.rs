@@ -31,7 +31,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     let order = &arguments.order;
     let settings = Settings::load(inputs)?;
-    let reports = queue::block_on(async {
+    let (reports, near) = queue::block_on(async {
         let inspection = service::inspection(&settings.store.url).await?;
         let commands = service::commands(&settings.store.url).await?;
         let convention = &settings.signing.convention;
@@ -39,9 +39,18 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         let now = SystemClock.now();
         let reports = CallbackReport::find(inspection, commands, order, convention, now).await?;
         queue::say_if_nothing_is_sent(&settings.store.url, inspection).await;
-        Ok(reports)
+        // A shorter one is the beginning of too many.
+        let near = match reports.is_empty() && order.len() >= PREFIX_BYTES_MIN {
+            true => inspection.beginning(order).await?,
+            false => Vec::new(),
+        };
+        Ok((reports, near))
     })?;
     if reports.is_empty() {
+        for row in &near {
+            let hint = format!("{} callback {}: {}", row.kind, row.id, numbers(row));
+            writeln!(anstream::stderr(), "begins so: {}", visible(&hint))?;
+        }
         return Err(no_callback(order));
     }
     if arguments.json {
@@ -52,6 +61,19 @@ pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -
         }
     }
     Ok(Exit::Done)
+}
+
+/// Of the beginning of a number.
+const PREFIX_BYTES_MIN: usize = 4;
+
+fn numbers(row: &CallbackRow) -> String {
+    let refund = [&row.refund_order_no, &row.newpay_refund_order_no];
+    let numbers = [&row.order_no, &row.newpay_order_no].into_iter();
+    let numbers: Vec<&str> = numbers
+        .chain(refund.into_iter().flatten())
+        .map(String::as_str)
+        .collect();
+    numbers.join(", ")
 }
 
 fn print(report: &CallbackReport, is_full: bool, out: &mut dyn Write) -> io::Result<()> {
@@ -87,6 +109,7 @@ fn print_facts(row: &CallbackRow, out: &mut dyn Write) -> io::Result<()> {
         ("result", row.result.clone()),
         ("reason", row.trans_info.clone()),
         ("callBackUrl", row.callback_url.clone()),
+        ("sent to instead", text(&row.to_url)),
         ("queued", row.created_at.to_string()),
         ("counted attempts", row.attempts.to_string()),
         ("finished", text(&finished)),
@@ -138,6 +161,7 @@ fn ends_alike(one: &AttemptRow, other: &AttemptRow) -> bool {
             row.remote_addr.clone(),
             row.key_id.clone(),
             row.detail.clone(),
+            row.to_url.clone(),
         )
     };
     ending(one) == ending(other)
@@ -172,6 +196,7 @@ fn print_attempt(attempt: &AttemptReport, out: &mut dyn Write) -> io::Result<()>
     let row = &attempt.row;
     writeln!(out, "\nattempt {}", row.seq)?;
     print_field(out, "phases", &attempt.timeline)?;
+    print_field(out, "went to", row.to_url.as_deref().unwrap_or_default())?;
     if let Some(sent) = &attempt.sent {
         let label = if attempt.was_sent { "sent" } else { "not sent" };
         print_field(out, label, &sent.body)?;

@@ -52,13 +52,13 @@ struct Numbers {
 pub(super) fn run(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
     arguments
         .watch
-        .run(out, |out| print(arguments, inputs, out))
+        .run(out, |out| print(arguments.json, inputs, out))
 }
 
-fn print(arguments: &Arguments, inputs: &Inputs, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn print(is_json: bool, inputs: &Inputs, out: &mut dyn Write) -> Result<(), Failure> {
     let url = Settings::load(inputs)?.store.url;
     let numbers = inspect(inputs, async move |queue| count(queue, &url).await)?;
-    if arguments.json {
+    if is_json {
         json::print(out, &numbers)?;
         return Ok(());
     }

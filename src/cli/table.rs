@@ -47,6 +47,12 @@ pub(super) fn paragraph(out: &mut dyn Write, text: &str) -> io::Result<()> {
     }
 }
 
+/// The rows of the terminal that standard output is; `None` if it is none.
+pub(super) fn height() -> Option<usize> {
+    let (_, height) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(height.0))
+}
+
 /// The columns of the terminal that standard output is; `None` if it is none.
 fn width() -> Option<u16> {
     let (width, _) = terminal_size::terminal_size_of(io::stdout())?;

@@ -55,15 +55,28 @@ impl<'a> Waiting<'a> {
                 && let Some(queue) =
                     service::hold(&settings.store.url, "an operator's command").await?
             {
-                return self.carry_out(queue.as_ref()).await;
+                return self.carry_out(queue.as_ref(), settings).await;
             }
             looks = looks.wrapping_add(1);
         }
     }
 
     /// Does itself what a dispatcher would do.
-    async fn carry_out(&mut self, queue: &dyn Queue) -> Result<Operated, Failure> {
-        while queue.carry_out(SystemClock.now()).await?.remaining == Remaining::Work {
+    async fn carry_out(
+        &mut self,
+        queue: &dyn Queue,
+        settings: &Settings,
+    ) -> Result<Operated, Failure> {
+        let policy = service::policy(settings);
+        let check_url = |url: &str| match policy.check_url(url) {
+            Ok(_) => Ok(()),
+            Err(forbidden) => Err(forbidden.to_string()),
+        };
+        loop {
+            let carried_out = queue.carry_out(SystemClock.now(), &check_url).await?;
+            if carried_out.remaining != Remaining::Work {
+                break;
+            }
             self.command().await?;
         }
         queue.close().await;

@@ -8,11 +8,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{CommandResult, Exit, Failure};
 use super::queue;
+use super::table;
 
 /// Clears a terminal and begins at its top.
 const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct WatchArguments {
     /// Ask again every so many seconds, until Ctrl-C
     #[arg(
@@ -27,6 +28,9 @@ pub(super) struct WatchArguments {
 }
 
 impl WatchArguments {
+    /// As `--watch` alone says.
+    pub(super) const OFTEN: Self = Self { watch: Some(2) };
+
     /// Lets `draw` write its answer: once, or until Ctrl-C. Each answer is written in one piece,
     /// so that a terminal does not flicker.
     pub(super) fn run(
@@ -46,7 +50,11 @@ impl WatchArguments {
             if is_terminal {
                 out.write_all(CLEAR)?;
             }
-            out.write_all(&answer)?;
+            // What is below the screen's end would push the beginning out at its top.
+            let rows = table::height().unwrap_or(usize::MAX).saturating_sub(1);
+            for line in answer.split_inclusive(|byte| *byte == b'\n').take(rows) {
+                out.write_all(line)?;
+            }
             out.flush()?;
             if interrupt.comes_within(Duration::from_secs(seconds)) {
                 return Ok(Exit::Done);

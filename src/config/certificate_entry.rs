@@ -74,7 +74,8 @@ fn certified(
     let (chain_path, _) = file.private_key(chain);
     let pem = std::fs::read(&chain_path)
         .map_err(|error| format!("{}: {error}; name a PEM file", chain_path.display()))?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(secret_file::without_mark(&pem)).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| {
         let shown = chain_path.display();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::layers::PREFIX;
+use super::layers::{Layers, PREFIX, variable_name};
 
 /// The name of the file in the working directory and in [`SYSTEM_DIRECTORY`].
 pub const FILE_NAME: &str = "dispatcher.toml";
@@ -23,6 +23,8 @@ pub struct Inputs {
     /// What relative paths in variables, and that of the SQLite file, are relative to. An empty
     /// path is the process's own.
     pub working_directory: PathBuf,
+    /// Names of variables that look like settings and are none, with those that may be meant.
+    pub mistaken: Vec<(String, String)>,
     /// `$CREDENTIALS_DIRECTORY`, set by systemd for a unit with credentials.
     pub credentials_directory: Option<PathBuf>,
 }
@@ -45,20 +47,38 @@ impl Inputs {
         // Without a working directory relative names stay as they are, and fail when opened.
         let working_directory = std::env::current_dir().unwrap_or_default();
         // Not `vars()`, which panics when any variable of whatever program is not Unicode.
-        let environment = std::env::vars_os()
+        let variables: BTreeMap<String, String> = std::env::vars_os()
             .map(|(name, value)| {
                 let name = name.to_string_lossy().into_owned();
                 (name, value.to_string_lossy().into_owned())
             })
-            .filter(|(name, _)| name.starts_with(PREFIX))
             .collect();
+        let (environment, others): (BTreeMap<_, _>, BTreeMap<_, _>) = variables
+            .into_iter()
+            .partition(|(name, _)| name.starts_with(PREFIX));
         Self {
+            mistaken: mistaken(others.into_keys()),
             file: locate(explicit, &working_directory),
             environment,
             credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             working_directory,
         }
     }
+}
+
+/// Those of `names` that would be a setting's if single underscores were double ones.
+fn mistaken(names: impl Iterator<Item = String>) -> Vec<(String, String)> {
+    let plain = |name: &str| name.replace("__", "_");
+    let layers = Layers::defaults();
+    let known: BTreeMap<String, String> = layers
+        .names()
+        .map(variable_name)
+        .map(|name| (plain(&name), name))
+        .collect();
+    names
+        .filter_map(|name| Some((known.get(&plain(&name))?.clone(), name)))
+        .map(|(meant, name)| (name, meant))
+        .collect()
 }
 
 /// Which settings file to read: `explicit`, whether it exists or not, else the first that exists
@@ -83,6 +103,24 @@ fn first_existing(directories: &[&Path]) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_with_single_underscores_is_noticed() {
+        let names = [
+            "DISPATCHER_STORE_URL",
+            "DISPATCHER_HOME",
+            "DISPATCHER_STORE__URL",
+            "PATH",
+        ];
+        let meant = "DISPATCHER__STORE__URL".to_owned();
+        assert_eq!(
+            mistaken(names.map(str::to_owned).into_iter()),
+            [
+                (names[0].to_owned(), meant.clone()),
+                (names[2].to_owned(), meant)
+            ]
+        );
+    }
 
     #[test]
     fn takes_the_explicit_file_then_the_working_directory_then_the_system() {

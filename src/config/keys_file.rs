@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::fault::{ConfigFault, Invalid, Place, Problem};
-use super::secret_file::Access;
+use super::secret_file::{Access, CHECK_THE_PATH};
 use super::settings::SigningSettings;
 
 /// Its name in the credentials directory.
@@ -75,6 +75,7 @@ impl KeysFile {
     pub(super) fn invalid(&self, mut faults: Vec<ConfigFault>) -> Invalid {
         for fault in &mut faults {
             if let Problem::Unreadable { remedy, .. } = &mut fault.problem
+                && remedy == CHECK_THE_PATH
                 && fault.place == Place::file(&self.path)
             {
                 "create it with a [[key]] for each app, or set signing.keys_file"

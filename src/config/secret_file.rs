@@ -1,7 +1,7 @@
 //! Reads files that hold secrets: only if nobody else can, and into memory that is wiped.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -11,6 +11,9 @@ use super::fault::Problem;
 
 /// A keys file with thousands of apps is smaller by far.
 const BYTES_MAX: usize = 4 << 20;
+
+/// What to do about a file that is not there, perhaps.
+pub(super) const CHECK_THE_PATH: &str = "check the path and its owner";
 
 /// Who may have access besides the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +41,23 @@ impl Access {
     }
 }
 
+/// What some editors put before a text; a PEM file with it would have no line that begins one.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// `pem` without a byte order mark.
+pub(super) fn without_mark(pem: &[u8]) -> &[u8] {
+    pem.strip_prefix(BYTE_ORDER_MARK).unwrap_or(pem)
+}
+
 /// Reads `path` if `access` allows its mode. The mode is that of the opened file, so it can't be
 /// exchanged in between.
 pub(super) fn read(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let unreadable = |error: std::io::Error| Problem::Unreadable {
+        remedy: match error.kind() {
+            ErrorKind::PermissionDenied => "read it as its owner, or as root".to_owned(),
+            _ => CHECK_THE_PATH.to_owned(),
+        },
         error: error.to_string(),
-        remedy: "check the path and its owner".to_owned(),
     };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -62,6 +76,9 @@ pub(super) fn read(path: &Path, access: Access) -> Result<Zeroizing<Vec<u8>>, Pr
         return Err(Problem::Invalid(format!(
             "larger than {BYTES_MAX} bytes; this is not a file of keys"
         )));
+    }
+    if content.starts_with(BYTE_ORDER_MARK) {
+        content.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(content)
 }

@@ -18,6 +18,7 @@ use url::Url;
 use super::fault::Problem;
 use super::log_level;
 use super::reader::{Reader, positive_duration};
+use super::secret_file::without_mark;
 use super::settings::{
     AdminSettings, DeliverySettings, EgressSettings, HousekeepingSettings, LogSettings,
     RetrySettings, ShieldSettings, SigningSettings, StoreSettings, TracingSettings,
@@ -140,7 +141,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
         Problem::Invalid(format!("{shown} can't be read ({error}); name a PEM file"))
     })?;
     let mut roots = Vec::new();
-    for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
+    for (index, certificate) in CertificateDer::pem_slice_iter(without_mark(&pem)).enumerate() {
         let is_root =
             |root: &CertificateDer<'static>| RootCertStore::empty().add(root.clone()).is_ok();
         let Some(root) = certificate.ok().filter(is_root) else {

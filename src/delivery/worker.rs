@@ -135,10 +135,9 @@ async fn attempt(
         permit: permit.cloned(),
     };
     failpoint::here!("send-before-first-byte");
-    let posting =
-        policy
-            .post
-            .post_with_cache(cache, message.app_id(), &callback.callback_url, requests);
+    let posting = policy
+        .post
+        .post_with_cache(cache, message.app_id(), callback.url(), requests);
     let report = posting.await;
     failpoint::here!("send-after-answer");
     match permit.and_then(|permit| permit.refusal()) {

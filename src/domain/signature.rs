@@ -216,6 +216,14 @@ impl SigningKey {
         Ok(Self::Hmac { secret, keyed })
     }
 
+    /// Whether it is a secret with white space around it, which somebody may have copied along.
+    pub fn has_stray_white_space(&self) -> bool {
+        match self {
+            Self::Hmac { secret, .. } => secret.expose().trim() != secret.expose(),
+            Self::Rsa(_) => false,
+        }
+    }
+
     /// An RSA key from PEM, PKCS#8 (`BEGIN PRIVATE KEY`) or PKCS#1 (`BEGIN RSA PRIVATE KEY`).
     ///
     /// # Errors

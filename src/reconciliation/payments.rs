@@ -87,6 +87,15 @@ pub fn csv_payments(path: &Path) -> Result<Payments, PaymentsError> {
         .headers()
         .map_err(|error| csv_fault(&books, &error))?;
     let names: Vec<&str> = names.iter().collect();
+    if let [only] = names[..]
+        && let Some(separator) = only.chars().find(|it| matches!(it, ';' | '\t' | '|'))
+    {
+        return Err(PaymentsError::Csv {
+            books,
+            place: Place::Line(1).to_string(),
+            fault: format!("the columns are separated by {separator:?}; save the file with commas"),
+        });
+    }
     let columns = Columns::find(&books, &names)?;
     let rows = reader.into_records().map(move |record| {
         let record = record.map_err(|error| csv_fault(&books, &error))?;

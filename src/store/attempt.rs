@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::ClaimedCallback;
 use crate::domain::{Phase, PhaseTimes, Timestamp, Verdict};
 
 /// How much of an answer's body the log keeps.
@@ -42,6 +43,13 @@ pub struct Sent {
     pub key_id: String,
     /// SHA-256 of the whole body, in lower-case hex.
     pub body_sha256: String,
+}
+
+impl ClaimedCallback {
+    /// Where it goes in place of its `callback_url`.
+    pub(super) fn to_url(&self) -> Option<&str> {
+        self.callback.as_ref().ok()?.to_url.as_deref()
+    }
 }
 
 /// The first 2 KiB of a body as text; bytes that are no UTF-8 become U+FFFD, and a character is

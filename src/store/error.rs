@@ -17,7 +17,9 @@ pub enum OpenError {
         holder: String,
     },
     /// There is no such database.
-    #[error("{database} does not exist; create it with `callback-dispatcher init`")]
+    #[error(
+        "{database} does not exist; check store.url, and the working directory if it is relative"
+    )]
     Missing {
         /// The database.
         database: String,

@@ -7,7 +7,6 @@ use crate::domain::{
     Callback, CallbackId, InvalidValue, Kind, Message, NewCallback, PayMethod, Payment, Refund,
     Settlement,
 };
-use crate::store::Malformed;
 use crate::store::session::Value;
 
 macro_rules! gateway_columns {
@@ -37,6 +36,20 @@ gateway_columns! {
     "settlement_status",
 }
 
+/// A row that the schema should have refused, for instance a text that is not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "callback_queue row {id}, column {column}: {fault}; cancel it, delete it and queue a corrected one"
+)]
+pub struct Malformed {
+    /// The row.
+    pub id: CallbackId,
+    /// The column.
+    pub column: &'static str,
+    /// What is wrong.
+    pub fault: String,
+}
+
 /// A row as a database gives it; `index` counts within [`GATEWAY_COLUMNS`].
 pub(super) trait GatewayRow {
     /// A column of text, or what is there instead.
@@ -46,8 +59,12 @@ pub(super) trait GatewayRow {
     fn integer(&self, index: usize) -> Result<i64, String>;
 }
 
-/// Reads callback `id`.
-pub(super) fn callback(row: &impl GatewayRow, id: CallbackId) -> Result<Callback, Malformed> {
+/// Reads callback `id`, which goes to `to_url` if there is one.
+pub(super) fn callback(
+    row: &impl GatewayRow,
+    id: CallbackId,
+    to_url: Option<String>,
+) -> Result<Callback, Malformed> {
     let columns = Columns { row, id };
     let message = match columns.parsed::<Kind>("kind")? {
         Kind::Payment => Message::Payment(columns.payment()?),
@@ -56,6 +73,7 @@ pub(super) fn callback(row: &impl GatewayRow, id: CallbackId) -> Result<Callback
     Ok(Callback {
         id,
         callback_url: columns.text("callback_url")?.to_owned(),
+        to_url,
         message,
     })
 }

@@ -53,6 +53,9 @@ pub trait Inspection: fmt::Debug + Send + Sync + 'static {
     /// most 100.
     async fn find(&self, order: &str) -> Result<Vec<CallbackRow>, StoreError>;
 
+    /// Callbacks with a number of either side that begins so; newest first, at most 20.
+    async fn beginning(&self, prefix: &str) -> Result<Vec<CallbackRow>, StoreError>;
+
     /// The callback with this id.
     async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError>;
 

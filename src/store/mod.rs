@@ -52,10 +52,11 @@ pub use audit::{AuditChain, AuditEntry, AuditPage, LeftOpen};
 pub use command::{
     Action, CallbackSnapshot, CarriedOut, Command, CommandId, CommandNote, CommandStatus, Commands,
     DEFAULT_RATE, Disposition, ItemEffect, NewCommand, Pause, PauseScope, Progress, Remaining,
-    Selectors, StoredState, disposition,
+    Selectors, StoredState, UrlCheck, disposition,
 };
 pub use endpoint::{AppId, Endpoint, EndpointDue, Origin};
 pub use error::{EnqueueError, OpenError, StoreError};
+pub use gateway_row::Malformed;
 pub use inspection::{HeldSnapshot, Inspection, MerchantRow, Stats};
 pub(crate) use learned_limit::LOWERED_MAX;
 pub use learned_limit::LoweredLimit;
@@ -140,18 +141,6 @@ pub struct ClaimedCallback {
     pub attempts: u32,
     /// When the gateway queued it.
     pub created_at: Timestamp,
-}
-
-/// A row that the schema should have refused, for instance a text that is not UTF-8.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("callback_queue row {id}, column {column}: {fault}; cancel it and queue a corrected one")]
-pub struct Malformed {
-    /// The row.
-    pub id: CallbackId,
-    /// The column.
-    pub column: &'static str,
-    /// What is wrong.
-    pub fault: String,
 }
 
 /// An attempt to be recorded.
@@ -352,8 +341,13 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     async fn interrupt_in_flight(&self, now: Timestamp) -> Result<usize, StoreError>;
 
     /// Does the next batches of what operators have asked for, as of `now`: pauses and resumes
-    /// first, then the oldest command. Where several dispatchers ask, one of them does it.
-    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError>;
+    /// first, then the oldest command. Where several dispatchers ask, one of them does it. A resend to a
+    /// URL that `check_url` forbids is refused.
+    async fn carry_out(
+        &self,
+        now: Timestamp,
+        check_url: UrlCheck<'_>,
+    ) -> Result<CarriedOut, StoreError>;
 
     /// Queues all of `callbacks` or none, as of `now`; returns their ids in order.
     async fn enqueue(

@@ -100,9 +100,15 @@ pub struct CallbackRow {
     pub last_outcome: Option<String>,
     pub finished_at: Option<Timestamp>,
     pub origin: Origin,
+    pub to_url: Option<String>,
 }
 
 impl CallbackRow {
+    /// Where it goes.
+    pub fn url(&self) -> &str {
+        self.to_url.as_ref().unwrap_or(&self.callback_url)
+    }
+
     /// Reads a row of `callback_queue`.
     pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
         let id = row.get("id")?;
@@ -140,6 +146,7 @@ impl CallbackRow {
             last_outcome: row.get("last_outcome")?,
             finished_at: row.get("finished_at")?,
             origin: row.get("origin")?,
+            to_url: row.get("to_url")?,
         })
     }
 }
@@ -164,4 +171,5 @@ pub struct AttemptRow {
     pub body_sha256: Option<String>,
     pub phase: Option<String>,
     pub phases: BTreeMap<String, u64>,
+    pub to_url: Option<String>,
 }

@@ -59,11 +59,12 @@ pub(super) async fn show(
         searched: "",
         body: html! {
             (answer(&command))
-            @if progress != Progress::default() { (since_then(&progress)) }
-            (facts(&command, context.now))
+            @if progress != Progress::default() { (since_then(&command, &progress)) }
+            (facts(&command, &context))
         },
     };
-    Ok(page.ok(&context))
+    let goes_on = !command.is_answered() || progress.to_come > 0;
+    Ok(show::asked_again(page.ok(&context), goes_on.then_some(5)))
 }
 
 /// The pauses, and how to end them.
@@ -109,7 +110,7 @@ fn answer(command: &Command) -> Markup {
 }
 
 /// How the callbacks fare that were resent.
-fn since_then(progress: &Progress) -> Markup {
+fn since_then(command: &Command, progress: &Progress) -> Markup {
     let counts = [
         ("Acknowledged", progress.acknowledged),
         ("Given up again", progress.exhausted),
@@ -123,12 +124,19 @@ fn since_then(progress: &Progress) -> Markup {
             dl .cards {
                 @for (name, count) in counts { div { dt { (name) } dd { (number(count)) } } }
             }
+            @if progress.to_come > 0 {
+                p .actions {
+                    a .button .quiet href=(paths::act("cancel", &[("command", &command.id.to_string())])) {
+                        "Stop: cancel what is still to come…"
+                    }
+                }
+            }
         }
     }
 }
 
-fn facts(command: &Command, now: Timestamp) -> Markup {
-    let request = &command.request;
+fn facts(command: &Command, context: &RequestContext) -> Markup {
+    let (request, now) = (&command.request, context.now);
     let is_selection = request.selectors.callback_id.is_none();
     html! {
         section aria-labelledby="asked" {
@@ -140,6 +148,7 @@ fn facts(command: &Command, now: Timestamp) -> Markup {
                 (show::fact("Asked", show::moment(Some(command.created_at), now)))
                 (show::fact("Begun", show::moment(command.started_at, now)))
                 (show::fact("Answered", show::moment(command.finished_at, now)))
+                (show::fact("Goes to", request.to_url.as_deref().map(|url| show::url(url, context))))
                 (show::fact("Dry run", request.dry_run.then(|| html! { "yes: nothing was changed" })))
                 (show::fact("Acknowledged ones too", request.include_acknowledged.then(|| html! { "yes" })))
                 (show::fact("Callbacks per second", request.rate.filter(|_| is_selection).map(|rate| html! { (rate) })))

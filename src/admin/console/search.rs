@@ -36,21 +36,35 @@ pub(super) async fn show(
     if let [only] = found.as_slice() {
         return Ok(see_other(&format!("{PATH}/callbacks/{}", only.id)));
     }
+    let is_exact = !found.is_empty();
+    let found = match is_exact {
+        true => found,
+        false => {
+            let near = console.inspection.beginning(wanted).await;
+            near.map_err(|error| ErrorPage::from(error).answer(&context))?
+        }
+    };
     let caption = format!(
-        "{} with this number",
-        count(found.len() as u64, "callback", "callbacks")
+        "{} with {} this number",
+        count(found.len() as u64, "callback", "callbacks"),
+        if is_exact {
+            ""
+        } else {
+            "a number that begins with"
+        }
     );
     let page = Page {
         section: Section::Elsewhere,
         title: "Search",
         searched: wanted,
         body: html! {
-            @if found.is_empty() {
+            @if !is_exact {
                 p .notice role="status" {
                     "No callback has the number " strong { (Untrusted(wanted)) }
                     ". It was never queued, or it was removed after its retention."
                 }
-            } @else {
+            }
+            @if !found.is_empty() {
                 @let found: Vec<_> = found.into_iter().map(ListedCallback::from).collect();
                 (show::callback_table(&caption, &found, context.now, |_| None))
             }

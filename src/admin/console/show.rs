@@ -1,11 +1,22 @@
 //! What several pages show in the same way: states, outcomes, callbacks in a table.
 
+use axum::http::header::REFRESH;
+use axum::response::Response;
 use maud::{Markup, html};
 
 use super::paths::PATH;
+use super::state::RequestContext;
 use super::text::{Moment, Untrusted, relative};
 use crate::domain::{CallbackId, Outcome, Timestamp};
 use crate::store::{CallbackRow, ListedCallback, PauseScope, Selectors, ShownState};
+
+/// Has the browser ask for the page again after so many seconds, without a script.
+pub(super) fn asked_again(mut answer: Response, seconds: Option<u16>) -> Response {
+    if let Some(seconds) = seconds {
+        answer.headers_mut().insert(REFRESH, seconds.into());
+    }
+    answer
+}
 
 /// A state in the colour of what it means.
 pub(super) fn state(state: ShownState) -> Markup {
@@ -161,6 +172,16 @@ pub(super) fn untrusted(text: &str) -> Option<Markup> {
     (!text.is_empty()).then(|| html! { (Untrusted(text)) })
 }
 
+/// A URL; its query, where some merchants keep a secret, is only for who has shown the token.
+pub(super) fn url(url: &str, context: &RequestContext) -> Markup {
+    match url.split_once('?') {
+        Some((address, _)) if context.operator.is_none() => html! {
+            (Untrusted(address)) span .soft { " (what follows the ? is shown to who has signed in)" }
+        },
+        _ => html! { (Untrusted(url)) },
+    }
+}
+
 /// A moment as the value of a [`fact`], with how far it is away.
 pub(super) fn moment(moment: Option<Timestamp>, now: Timestamp) -> Option<Markup> {
     moment.map(|moment| html! { (Moment(moment)) " (" (relative(moment, now)) ")" })
@@ -179,6 +200,7 @@ pub(super) fn chosen(selectors: &Selectors) -> Markup {
             (fact("State", selectors.state.map(|state| html! { (state.as_str()) })))
             (fact("Queued since", moment(selectors.since)))
             (fact("Queued before", moment(selectors.until)))
+            (fact("Queued by command", selectors.command_id.map(|id| html! { (id.0) })))
         }
     }
 }

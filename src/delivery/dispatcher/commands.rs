@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Stopwatch;
 use crate::delivery::context::Context;
+use crate::delivery::transport::Post;
 use crate::store::{CarriedOut, Command, Remaining, StoreError};
 
 /// How long to leave commands alone after one has failed.
@@ -23,8 +24,10 @@ pub(super) struct OperatorCommands {
 }
 
 /// Carries out the first part of what has gathered while no dispatcher ran.
-pub(super) async fn carry_out_first(context: &Context) {
-    match context.queue.carry_out(context.clock.now()).await {
+pub(super) async fn carry_out_first(context: &Context, post: &dyn Post) {
+    let check_url = |url: &str| post.check_url(url);
+    let carrying_out = context.queue.carry_out(context.clock.now(), &check_url);
+    match carrying_out.await {
         Ok(carried_out) => carried_out.answered.iter().for_each(tell),
         Err(error) => complain(&error),
     }

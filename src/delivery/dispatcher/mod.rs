@@ -132,7 +132,10 @@ impl Dispatcher {
             );
         }
         // So that a pause asked for meanwhile holds from the first claim on.
-        commands::carry_out_first(&self.context).await;
+        {
+            let post = Arc::clone(&self.policies.borrow().post);
+            commands::carry_out_first(&self.context, &*post).await;
+        }
         // The newest id before the survey: both see what comes between.
         let newest = queue.newest().await?;
         let mut dispatch_loop = DispatchLoop::new(self, newest, drain_timeout);

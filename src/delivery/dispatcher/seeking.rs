@@ -85,8 +85,11 @@ impl DispatchLoop {
         }
         let queue = Arc::clone(&self.context.queue);
         let now = self.context.clock.now();
-        self.tasks
-            .spawn(async move { TaskResult::CarriedOut(queue.carry_out(now).await) });
+        let post = Arc::clone(&self.policies.borrow().post);
+        self.tasks.spawn(async move {
+            let check_url = |url: &str| post.check_url(url);
+            TaskResult::CarriedOut(queue.carry_out(now, &check_url).await)
+        });
     }
 
     pub(super) fn on_carried_out(&mut self, carried_out: Result<CarriedOut, StoreError>) {

@@ -52,6 +52,10 @@ impl Post for Transport {
             .await
     }
 
+    fn check_url(&self, url: &str) -> Result<(), String> {
+        self.judge(url).map(drop)
+    }
+
     async fn post_with_cache(
         &self,
         cache: &mut WorkerCache,

@@ -82,6 +82,11 @@ pub trait Post: Debug + Send + Sync + 'static {
     /// an `Err`: how it went is data.
     async fn post(&self, url: &str, body: Vec<u8>) -> PostReport;
 
+    /// Why nothing would be sent to `url`, as far as that is known before names are resolved.
+    fn check_url(&self, _url: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The same for a worker that keeps `cache`, on behalf of `app_id`: no connection is shared between
     /// apps. An implementation without a network may ignore these, and send once.
     async fn post_with_cache(

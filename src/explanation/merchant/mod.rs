@@ -6,7 +6,7 @@
 
 use super::attempt::was_sent;
 use crate::domain::{Outcome, Phase, Timestamp, reason};
-use crate::store::{AttemptRow, CallbackRow, Pause, ShownState};
+use crate::store::{AttemptRow, CallbackRow, Origin, Pause, ShownState};
 
 /// What to tell the merchant `now`, as one paragraph.
 pub fn for_merchant(
@@ -77,7 +77,7 @@ fn delivered(what: &str, row: &CallbackRow, attempts: &[AttemptRow]) -> String {
     format!(
         "{what} was sent to {} and acknowledged: on {} your server{from} answered HTTP {} with \
          transResult SUCCESS to the message with timestamp {}.",
-        row.origin,
+        went_to(row, last),
         ended_at(last),
         last.http_status.unwrap_or_default(),
         last.sent_timestamp.unwrap_or_default(),
@@ -86,8 +86,13 @@ fn delivered(what: &str, row: &CallbackRow, attempts: &[AttemptRow]) -> String {
 
 /// How often it was tried, and how often it came as far as being sent.
 fn tries(what: &str, row: &CallbackRow, attempts: &[AttemptRow]) -> String {
-    let to = &row.origin;
     let counted = || attempts.iter().filter(|attempt| attempt.counted);
+    let mut to: Vec<String> = counted().map(|attempt| went_to(row, attempt)).collect();
+    to.dedup();
+    let to = match to.is_empty() {
+        true => row.origin.to_string(),
+        false => to.join(" and "),
+    };
     let (tried, sent) = (
         counted().count(),
         counted().filter(|it| was_sent(it)).count(),
@@ -111,6 +116,12 @@ fn tries(what: &str, row: &CallbackRow, attempts: &[AttemptRow]) -> String {
             times(sent),
         ),
     }
+}
+
+/// The origin that an attempt went to: an operator may have named another one since.
+fn went_to(row: &CallbackRow, attempt: &AttemptRow) -> String {
+    let url = attempt.to_url.as_ref().unwrap_or(&row.callback_url);
+    Origin::of_url(url).map_or_else(|| row.origin.to_string(), |origin| origin.to_string())
 }
 
 fn last_failure(attempts: &[AttemptRow]) -> String {
@@ -200,15 +211,26 @@ impl std::fmt::Display for Seconds {
     }
 }
 
+/// The settings whose names have no underscore.
+const SETTINGS: [&str; 9] = [
+    "egress.",
+    "delivery.",
+    "signing.",
+    "store.url",
+    "retry.schedule",
+    "shield.enabled",
+    "admin.listen",
+    "log.level",
+    "log.format",
+];
+
 /// `: ` and the reason that the log gives, or nothing if it is not in plain words. Programs of
 /// another version may have written settings and library errors there.
 fn quotable(detail: &str) -> String {
     let reason = reason(detail);
     let is_technical = reason.contains(['{', '}', '_'])
         || reason.contains("::")
-        || ["egress.", "delivery.", "signing."]
-            .iter()
-            .any(|section| reason.contains(section))
+        || SETTINGS.iter().any(|name| reason.contains(name))
         || reason
             .split(|c: char| !c.is_alphanumeric())
             .any(is_type_name)

@@ -12,7 +12,7 @@ use super::scan::{Found, snapshot};
 use super::{BatchSession, Command, CommandId, CommandStatus, Due, ItemEffect};
 use crate::domain::{CallbackId, Timestamp};
 use crate::store::session::{Dialect, Row, Session, Value};
-use crate::store::{Endpoint, EndpointDue, StoreError};
+use crate::store::{Endpoint, EndpointDue, Origin, StoreError};
 
 /// Callbacks that one transaction decides again because their attempts have ended.
 const AWAITED_MAX: u64 = 500;
@@ -195,20 +195,28 @@ async fn apply<S: BatchSession>(
     let rows: BTreeMap<CallbackId, Row> = (rows.into_iter())
         .map(|row| Ok((row.get("id")?, row)))
         .collect::<Result<_, StoreError>>()?;
+    let to_url = command.request.to_url.clone();
+    let to_url = to_url.and_then(|url| Some((Origin::of_url(&url)?, url)));
     let mut changes: BTreeMap<&str, Vec<Vec<Value>>> = BTreeMap::new();
     let mut decisions = Vec::with_capacity(ids.len());
     for id in ids {
         let row = rows.get(id);
         let callback = row.map(|row| snapshot(row, acknowledged.contains(id)));
         let decision = decide(command, callback.transpose()?, now);
-        if let Some((sql, moment)) = decision.change(now) {
-            let values = vec![Value::from(*id), moment.into()];
+        if let Some((sql, moment)) = decision.change(to_url.is_some(), now) {
+            let mut values = vec![Value::from(*id), moment.into()];
+            if let Some((origin, url)) = &to_url {
+                values.extend([url.as_str().into(), origin.as_text().into_owned().into()]);
+            }
             changes.entry(sql).or_default().push(values);
         }
         if let (ItemDecision::Resend(at), Some(row)) = (decision, row) {
             let endpoint = Endpoint {
                 app_id: row.get("app_id")?,
-                origin: row.get("origin")?,
+                origin: match &to_url {
+                    Some((origin, _)) => origin.clone(),
+                    None => row.get("origin")?,
+                },
             };
             let earliest = due.entry(endpoint).or_insert(at);
             *earliest = at.min(*earliest);

@@ -42,15 +42,19 @@ pub(in crate::store) trait CommandStore: Sync {
     ) -> impl Future<Output = Result<Option<BatchResult>, StoreError>> + Send;
 }
 
+/// Why nothing may be sent to a URL, if that is so.
+pub type UrlCheck<'a> = &'a (dyn Fn(&str) -> Result<(), String> + Send + Sync);
+
 /// Does the next batches; see [`Queue::carry_out`](crate::store::Queue::carry_out).
 pub(in crate::store) async fn carry_out(
     store: &impl CommandStore,
     now: Timestamp,
+    check_url: UrlCheck<'_>,
 ) -> Result<CarriedOut, StoreError> {
     let mut carried_out = CarriedOut::default();
     let mut is_scanning = false;
     for command in open(store.reader(), OPEN_MAX).await? {
-        let Some(step) = Step::of(&command, is_scanning) else {
+        let Some(step) = Step::of(&command, is_scanning, check_url) else {
             continue;
         };
         let step = match step {
@@ -120,8 +124,8 @@ enum Step {
 impl Step {
     /// The next step of `command`. `None`: it waits until an older one has found all its callbacks, so
     /// that the younger command reaches each callback later.
-    fn of(command: &Command, is_scanning: bool) -> Option<Self> {
-        match (command.request.action, refusal(command)) {
+    fn of(command: &Command, is_scanning: bool, check_url: UrlCheck<'_>) -> Option<Self> {
+        match (command.request.action, refusal(command, check_url)) {
             (_, Some(why)) => Some(Self::Refuse(why)),
             (action, None) if !action.selects_callbacks() => Some(Self::Pause),
             (_, None) if command.has_scanned() => Some(Self::Settle),
@@ -163,8 +167,11 @@ async fn not_closed(
 }
 
 /// Why a command can't be carried out at all.
-fn refusal(command: &Command) -> Option<String> {
+fn refusal(command: &Command, check_url: UrlCheck<'_>) -> Option<String> {
     let selectors = &command.request.selectors;
+    if let Some(Err(why)) = command.request.to_url.as_deref().map(check_url) {
+        return Some(why);
+    }
     if let Some(origin) = &selectors.origin
         && Origin::of_url(origin).is_none()
     {

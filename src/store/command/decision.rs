@@ -51,12 +51,17 @@ pub fn disposition(
             return Disposition::Skip("acknowledged");
         }
     }
+    if command.selectors.command_id.is_some() && (callback.in_flight || callback.attempts > 0) {
+        return Disposition::Skip("tried already");
+    }
     if callback.in_flight {
         return Disposition::Await;
     }
     match (command.action, callback.state) {
         (Action::Resend, StoredState::Pending)
-            if callback.attempts == 0 && callback.next_attempt_at.is_some_and(|at| at <= due) =>
+            if command.to_url.is_none()
+                && callback.attempts == 0
+                && callback.next_attempt_at.is_some_and(|at| at <= due) =>
         {
             Disposition::Skip("due already")
         }
@@ -100,6 +105,15 @@ SET state = 'pending', attempts = 0, finished_at = NULL,
 {|FROM jsonb_array_elements(CAST(?1 AS text)::jsonb)}
 WHERE id = {?1|CAST(value->>0 AS bigint)} AND leased_until IS NULL";
 
+/// The same to another URL. What it was told to go to before is forgotten, but for the log.
+const RESEND_TO: &str = "
+UPDATE callback_queue
+SET state = 'pending', attempts = 0, finished_at = NULL,
+  next_attempt_at = {?2|CAST(value->>1 AS bigint)},
+  to_url = nullif({?3|value->>2}, callback_url), origin = {?4|value->>3}
+{|FROM jsonb_array_elements(CAST(?1 AS text)::jsonb)}
+WHERE id = {?1|CAST(value->>0 AS bigint)} AND leased_until IS NULL";
+
 /// The row is locked, and its state was read. Were the state asked for here, PostgreSQL's planner might
 /// go along all that waits, by the index `callback_due`.
 const CANCEL: &str = "
@@ -116,9 +130,15 @@ DELETE FROM callback_queue
 WHERE id = {?1|CAST(value->>0 AS bigint)} AND finished_at <= {?2|CAST(value->>1 AS bigint)}";
 
 impl ItemDecision {
-    /// The statement that changes the callback's row, with the moment that is its second value.
-    pub(super) const fn change(self, now: Timestamp) -> Option<(&'static str, Timestamp)> {
+    /// The statement that changes the callback's row, with the moment that is its second value; `to` is
+    /// whether it goes to another URL, which is the third, and its origin the fourth.
+    pub(super) const fn change(
+        self,
+        to: bool,
+        now: Timestamp,
+    ) -> Option<(&'static str, Timestamp)> {
         match self {
+            Self::Resend(due) if to => Some((RESEND_TO, due)),
             Self::Resend(due) => Some((RESEND, due)),
             Self::Cancel => Some((CANCEL, now)),
             Self::Prune => Some((PRUNE, now)),

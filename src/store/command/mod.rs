@@ -39,7 +39,7 @@ use super::{Endpoint, EndpointDue, StoreError};
 use crate::domain::{CallbackId, Timestamp};
 
 pub use batch::Remaining;
-pub use carry_out::CarriedOut;
+pub use carry_out::{CarriedOut, UrlCheck};
 pub use decision::{CallbackSnapshot, Disposition, disposition};
 pub use value::{Action, CommandStatus, ItemEffect, PauseScope, StoredState};
 
@@ -74,6 +74,8 @@ pub struct Selectors {
     pub since: Option<Timestamp>,
     /// Those queued before this moment.
     pub until: Option<Timestamp>,
+    /// Those that this command has resent, and that wait for their first attempt since.
+    pub command_id: Option<CommandId>,
 }
 
 /// What somebody asks for. The database refuses one without an actor, a reason or a selector.
@@ -90,6 +92,8 @@ pub struct NewCommand {
     pub dry_run: bool,
     /// Resends per second; `None`: [`DEFAULT_RATE`].
     pub rate: Option<u32>,
+    /// Where a resend of one order goes from now on; `None`: where it went before.
+    pub to_url: Option<String>,
     /// Who asks.
     pub actor: String,
     /// Why.
@@ -105,6 +109,7 @@ impl NewCommand {
             include_acknowledged: false,
             dry_run: false,
             rate: None,
+            to_url: None,
             actor: actor.into(),
             reason: reason.into(),
         }

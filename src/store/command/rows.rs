@@ -14,7 +14,8 @@ use crate::store::session::{Dialect, Row, Session};
 
 const COLUMNS: &str = "id, action, callback_id, order_number, app_id, origin, state, since, until, \
      include_acknowledged, dry_run, rate, actor, reason, created_at, status, selected, done, \
-     skipped, skipped_why, answer, started_at, finished_at, scan_position, scan_end";
+     skipped, skipped_why, answer, started_at, finished_at, scan_position, scan_end, to_url, \
+     command_id";
 
 /// A database's connection for operators' commands.
 pub(in crate::store) trait CommandConnection:
@@ -81,8 +82,9 @@ async fn insert<S: Session>(
     now: Timestamp,
 ) -> Result<CommandId, StoreError> {
     let sql = "INSERT INTO operator_command (action, callback_id, order_number, app_id, origin,
-           state, since, until, include_acknowledged, dry_run, rate, actor, reason{, created_at|})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13{, ?14|}) RETURNING id";
+           state, since, until, include_acknowledged, dry_run, rate, actor, reason, to_url,
+           command_id{, created_at|})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15{, ?16|}) RETURNING id";
     let selectors = &command.selectors;
     let mut values = vec![
         command.action.as_str().into(),
@@ -98,6 +100,8 @@ async fn insert<S: Session>(
         command.rate.map(i64::from).into(),
         command.actor.as_str().into(),
         command.reason.as_str().into(),
+        command.to_url.as_deref().into(),
+        selectors.command_id.map(|id| id.0).into(),
     ];
     if S::DIALECT == Dialect::Sqlite {
         values.push(now.into());
@@ -191,10 +195,12 @@ fn read(row: &Row) -> Result<Command, StoreError> {
                 },
                 since: row.get("since")?,
                 until: row.get("until")?,
+                command_id: row.get::<Option<i64>>("command_id")?.map(CommandId),
             },
             include_acknowledged: row.get("include_acknowledged")?,
             dry_run: row.get("dry_run")?,
             rate: row.get("rate")?,
+            to_url: row.get("to_url")?,
             actor: row.get("actor")?,
             reason: row.get("reason")?,
         },

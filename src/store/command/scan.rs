@@ -178,6 +178,13 @@ const AMONG_FOUND: &str =
 pub(in crate::store) fn candidates(selectors: &Selectors) -> (String, Option<Value>) {
     let (found, rows, selector) = if let Some(id) = selectors.callback_id {
         ("", "{NOT INDEXED|} WHERE id = ?3 AND", Some(id.into()))
+    } else if let Some(command) = selectors.command_id {
+        (
+            "WITH found AS MATERIALIZED (
+               SELECT callback_id AS id FROM operator_command_item WHERE command_id = ?3 AND what = 'resent')",
+            AMONG_FOUND,
+            Some(command.0.into()),
+        )
     } else if let Some(number) = &selectors.order_number {
         (
             "WITH found AS MATERIALIZED (

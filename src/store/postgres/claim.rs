@@ -59,7 +59,7 @@ SELECT array_agg(id), array_agg(place::integer) FROM claimed";
 
 /// What was claimed.
 const READ: &str = "
-SELECT r.place, q.next_attempt_at, q.id, attempts, created_at, attempt_seq, {columns}
+SELECT r.place, q.next_attempt_at, q.id, attempts, created_at, attempt_seq, to_url, {columns}
 FROM unnest($1::bigint[], $2::integer[]) AS r (id, place)
 JOIN callback_queue q ON q.id = r.id
 WHERE q.lease_token = $3
@@ -70,7 +70,7 @@ const LOCKED_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where `id` stands in the answer, and where the gateway's columns begin.
 const ID_AT: usize = 2;
-const GATEWAY_COLUMNS_AT: usize = 6;
+const GATEWAY_COLUMNS_AT: usize = 7;
 
 /// When the next callback of each endpoint is due.
 const THEN_DUE: &str = "
@@ -130,7 +130,7 @@ pub(super) async fn claim(
             lease: Lease::with_deadline(id, token, seq, Arc::clone(&deadline)),
             attempts: u32::try_from(row.get::<_, i64>(3)).unwrap_or(u32::MAX),
             created_at: here(row.get(4)),
-            callback: callback(&columns, id).map(Box::new),
+            callback: callback(&columns, id, row.get(6)).map(Box::new),
         });
     }
     let each = claim.requests.iter().zip(&mut results).zip(walks_again);

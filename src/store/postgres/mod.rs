@@ -57,7 +57,7 @@ use super::uncount::uncount;
 use super::{
     Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CommitObserver,
     CompletedAttempt, Endpoint, EnqueueError, FleetPosition, Lease, LoweredLimit, OpenError, Queue,
-    RecordedAttempt, Retention, StoreError, Survey, Uncount, Unrecorded, Unreleased,
+    RecordedAttempt, Retention, StoreError, Survey, Uncount, Unrecorded, Unreleased, UrlCheck,
 };
 use crate::clock::Stopwatch;
 use crate::domain::{CallbackId, NewCallback, Timestamp};
@@ -320,9 +320,13 @@ impl Queue for PostgresQueue {
         reclaim::reclaim(&self.pool, &self.fleet, now).await
     }
 
-    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
+    async fn carry_out(
+        &self,
+        now: Timestamp,
+        check_url: UrlCheck<'_>,
+    ) -> Result<CarriedOut, StoreError> {
         let skew = self.fleet.skew();
-        let mut carried_out = carry_out(self, skew.there(now)).await?;
+        let mut carried_out = carry_out(self, skew.there(now), check_url).await?;
         for endpoint in &mut carried_out.due {
             endpoint.due = skew.here(endpoint.due);
         }

@@ -24,10 +24,10 @@ LIMIT $4";
 /// Two dispatchers that do so at once pass each other's rows over.
 const INTERRUPT: &str = "
 WITH held AS MATERIALIZED (
-  SELECT q.id, q.attempt_seq + 1 AS seq, q.leased_at
+  SELECT q.id, q.attempt_seq + 1 AS seq, q.leased_at, q.to_url
   FROM unnest($1::bigint[], $2::bigint[]) AS lease (id, token)
   CROSS JOIN LATERAL (
-    SELECT id, attempt_seq, leased_at FROM callback_queue
+    SELECT id, attempt_seq, leased_at, to_url FROM callback_queue
     WHERE id = lease.id AND lease_token = lease.token FOR UPDATE SKIP LOCKED
   ) q
 ), moved AS (
@@ -36,8 +36,8 @@ WITH held AS MATERIALIZED (
       leased_until = NULL, leased_at = NULL, lease_token = NULL
   FROM held WHERE q.id = held.id
 )
-INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail)
-SELECT id, seq, leased_at, 0, $4, 0, $5
+INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail, to_url)
+SELECT id, seq, leased_at, 0, $4, 0, $5, to_url
 FROM held";
 
 /// What is looked for: leases that are in flight.

@@ -25,10 +25,10 @@ WITH ended AS MATERIALIZED (
   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[],
       $6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
       $12::text[], $13::text[], $14::text[], $15::bigint[], $16::text[], $17::text[], $18::text[],
-      $19::text[], $20::text[])
+      $19::text[], $20::text[], $21::text[])
     AS e (callback_id, token, seq, state, counted, next_attempt_at, finished_at, outcome, started_at,
       duration_ms, http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id,
-      body_sha256, phase, phases)
+      body_sha256, phase, phases, to_url)
   {past_locked}
   ORDER BY callback_id
 ), moved AS (
@@ -44,9 +44,9 @@ WITH ended AS MATERIALIZED (
 ), logged AS (
   INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
     http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256,
-    phase, phases)
+    phase, phases, to_url)
   SELECT callback_id, attempt_seq, started_at, duration_ms, outcome, counted, http_status, detail,
-    response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256, phase, phases
+    response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256, phase, phases, to_url
   FROM moved
 )
 SELECT callback_id, token FROM moved";
@@ -105,6 +105,7 @@ struct Columns<'a> {
     body_sha256: Vec<Option<&'a str>>,
     phase: Vec<Option<&'static str>>,
     phases: Vec<Option<String>>,
+    to_url: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -141,6 +142,7 @@ impl<'a> Columns<'a> {
             .push(sent.map(|sent| sent.body_sha256.as_str()));
         self.phase.push(attempt.phase.map(Phase::as_str));
         self.phases.push(attempt.phases.to_json());
+        self.to_url.push(ended.claimed.to_url());
     }
 }
 
@@ -236,6 +238,7 @@ async fn record_columns(
                     &columns.body_sha256,
                     &columns.phase,
                     &columns.phases,
+                    &columns.to_url,
                 ],
             )
             .await

@@ -34,6 +34,9 @@ pub(super) use pauses::pauses;
 
 use callbacks::in_state;
 
+/// As many suggestions as are read.
+const BEGINNING_MAX: usize = 20;
+
 /// More than this many callbacks with one order number are not worth a page.
 const FOUND_MAX: usize = 100;
 
@@ -83,6 +86,37 @@ impl<R: Reader> Inspection for R {
         rows(self, &sql, &[order.into(), id.into()], CallbackRow::read).await
     }
 
+    async fn beginning(&self, prefix: &str) -> Result<Vec<CallbackRow>, StoreError> {
+        if !R::Session::DIALECT.can_hold(prefix) {
+            return Ok(Vec::new());
+        }
+        let numbers = [
+            "order_no",
+            "newpay_order_no",
+            "refund_order_no",
+            "newpay_refund_order_no",
+        ];
+        let searches = numbers.map(|number| {
+            format!(
+                "SELECT id FROM (SELECT id FROM callback_queue
+                   WHERE {number} >= ?1 AND {number} < ?2 AND {number} IS NOT NULL
+                   {} ORDER BY {number} LIMIT {BEGINNING_MAX}) found",
+                // The words of the partial index.
+                if number == "newpay_refund_order_no" {
+                    "AND kind = 'refund'"
+                } else {
+                    ""
+                }
+            )
+        });
+        let sql = format!(
+            "SELECT * FROM callback_queue WHERE id IN ({}) ORDER BY id DESC LIMIT {BEGINNING_MAX}",
+            searches.join(" UNION ")
+        );
+        let end = format!("{prefix}\u{10ffff}");
+        rows(self, &sql, &[prefix.into(), end.into()], CallbackRow::read).await
+    }
+
     async fn callback(&self, id: CallbackId) -> Result<Option<CallbackRow>, StoreError> {
         let sql = "SELECT * FROM callback_queue WHERE id = ?1";
         Ok(rows(self, sql, &[id.into()], CallbackRow::read)
@@ -93,7 +127,7 @@ impl<R: Reader> Inspection for R {
     async fn attempts(&self, id: CallbackId) -> Result<Vec<AttemptRow>, StoreError> {
         let sql = "SELECT callback_id, seq, started_at, duration_ms, outcome, counted, \
                      http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, \
-                     key_id, body_sha256, phase, phases \
+                     key_id, body_sha256, phase, phases, to_url \
                    FROM callback_attempt WHERE callback_id = ?1 ORDER BY seq";
         rows(self, sql, &[id.into()], attempt).await
     }
@@ -207,6 +241,7 @@ fn attempt(row: &Row) -> Result<AttemptRow, StoreError> {
         phases: phases
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default(),
+        to_url: row.get("to_url")?,
     })
 }
 

@@ -34,7 +34,7 @@ WHERE state = 'pending' AND leased_until IS NULL
 ORDER BY next_attempt_at LIMIT 1";
 
 /// Where the gateway's columns begin in the answer.
-const GATEWAY_COLUMNS_AT: usize = 4;
+const GATEWAY_COLUMNS_AT: usize = 5;
 
 pub(super) fn claim(db: &Connection, claim: &Claim) -> Result<Vec<ClaimResult>, StoreError> {
     // One token per claim is enough: id and token together name a lease.
@@ -83,7 +83,7 @@ fn due(
     budget: &mut usize,
 ) -> rusqlite::Result<Vec<ClaimedCallback>> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT id, attempts, created_at, attempt_seq, {GATEWAY_COLUMNS}{DUE}"
+        "SELECT id, attempts, created_at, attempt_seq, to_url, {GATEWAY_COLUMNS}{DUE}"
     ))?;
     let Endpoint { app_id, origin } = &request.endpoint;
     let mut found = statement.query((
@@ -102,7 +102,7 @@ fn due(
             row,
             first: GATEWAY_COLUMNS_AT,
         };
-        let callback = callback(&columns, id).map(Box::new);
+        let callback = callback(&columns, id, row.get(4)?).map(Box::new);
         let bytes = callback
             .as_ref()
             .map_or(0, |callback| callback.text_bytes());

@@ -63,7 +63,7 @@ use super::uncount::uncount;
 use super::{
     Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CommitObserver,
     CompletedAttempt, Endpoint, EnqueueError, Lease, LoweredLimit, OpenError, Queue,
-    RecordedAttempt, Retention, StoreError, Survey, Uncount, Unrecorded, Unreleased,
+    RecordedAttempt, Retention, StoreError, Survey, Uncount, Unrecorded, Unreleased, UrlCheck,
 };
 use crate::domain::{CallbackId, NewCallback, Timestamp};
 
@@ -277,8 +277,12 @@ impl Queue for SqliteQueue {
         self.writer.write(now, record::interrupt_in_flight).await.1
     }
 
-    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
-        carry_out(self, now).await
+    async fn carry_out(
+        &self,
+        now: Timestamp,
+        check_url: UrlCheck<'_>,
+    ) -> Result<CarriedOut, StoreError> {
+        carry_out(self, now, check_url).await
     }
 
     async fn enqueue(

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Statement};
 use super::connection::store_error;
 use crate::domain::{Outcome, Phase, Timestamp};
 use crate::failpoint;
-use crate::store::{Attempt, CompletedAttempt, INTERRUPTED, Lease, Recorded, StoreError};
+use crate::store::{CompletedAttempt, INTERRUPTED, Recorded, StoreError};
 
 /// Only the holder of the lease moves the row on, and only while it is still pending.
 pub(super) const MOVE_ON: &str = "
@@ -19,8 +19,8 @@ WHERE id = ?7 AND state = 'pending' AND lease_token = ?8";
 const LOG: &str = "
 INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted,
   http_status, detail, response_excerpt, remote_addr, sent_timestamp, sign, key_id, body_sha256,
-  phase, phases)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+  phase, phases, to_url)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 
 pub(super) fn record(
     db: &Connection,
@@ -37,13 +37,7 @@ pub(super) fn record(
                     return Ok(Recorded::LeaseLost);
                 }
                 failpoint::here!("record-before-log");
-                log(
-                    &mut log_entry,
-                    &ended.claimed.lease,
-                    &ended.attempt,
-                    &mut address,
-                )
-                .map(|()| Recorded::Applied)
+                log(&mut log_entry, ended, &mut address).map(|()| Recorded::Applied)
             })
             .collect::<rusqlite::Result<_>>()
     };
@@ -82,10 +76,10 @@ impl AddressText {
 
 fn log(
     statement: &mut Statement<'_>,
-    lease: &Lease,
-    attempt: &Attempt,
+    ended: &CompletedAttempt,
     address: &mut AddressText,
 ) -> rusqlite::Result<()> {
+    let (lease, attempt) = (&ended.claimed.lease, &ended.attempt);
     let sent = attempt.sent.as_ref();
     statement
         .execute(rusqlite::params![
@@ -105,13 +99,14 @@ fn log(
             sent.map(|sent| &sent.body_sha256),
             attempt.phase.map(Phase::as_str),
             attempt.phases.to_json(),
+            ended.claimed.to_url(),
         ])
         .map(|_| ())
 }
 
 pub(super) const LOG_INTERRUPTED: &str = "
-INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail)
-SELECT id, attempt_seq + 1, leased_at, 0, ?1, 0, ?2
+INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, detail, to_url)
+SELECT id, attempt_seq + 1, leased_at, 0, ?1, 0, ?2, to_url
 FROM callback_queue INDEXED BY callback_in_flight WHERE leased_until IS NOT NULL";
 
 pub(super) const RELEASE_INTERRUPTED: &str = "

@@ -95,6 +95,35 @@ async fn a_running_dispatcher_carries_out_a_command_and_reports_it(store: StoreK
     daemon.stops().await;
 }
 
+/// The gateway had queued a wrong URL.
+async fn a_callback_is_sent_to_another_url_that_the_policy_allows(store: StoreKind) {
+    let place = Place::on(store);
+    let merchant = place.merchant(Answer::Ack).await;
+    place.enqueue(&[payment(URL, 1)]);
+    finish(&place, 1, "exhausted", SystemClock.now());
+    let resend = |to: &str| place.ask(&["resend", "M1", "--to", to, "--reason", "a slip"]);
+    let forbidden = "https://10.0.0.1/cb";
+    resend(forbidden).failed(1, &["command 1 is refused", "10.0.0.1"]);
+    let daemon = place.run().ready().await;
+    resend(forbidden).failed(1, &["command 2 is refused", "10.0.0.1"]);
+    resend(&merchant.url("/new?token=x")).done();
+    place.all_finished().await;
+    assert_eq!(merchant.count(), 1);
+    let shown = place.ask(&["show", "M1"]).done();
+    let flat: Vec<&str> = shown.split_whitespace().collect();
+    let flat = flat.join(" ");
+    let new = merchant.url("/new?token=x");
+    for words in [
+        format!("callBackUrl {URL}"),
+        format!("sent to instead {new}"),
+        format!("went to {new}"),
+        format!("was sent to {} and acknowledged", merchant.url("")),
+    ] {
+        assert!(flat.contains(&words), "{words}: {shown}");
+    }
+    daemon.stops().await;
+}
+
 /// Whoever stops the daemon to call something off wants it called off before the next start.
 fn without_a_dispatcher_the_command_is_carried_out_at_once(store: StoreKind) {
     let place = Place::on(store);
@@ -287,6 +316,40 @@ fn an_app_that_the_queue_does_not_know_is_warned_of(store: StoreKind) {
 }
 
 /// Standard output is no terminal here, so there is nothing to clear, and nothing coloured.
+/// Paced, so that most of it is still to come.
+fn a_paced_resend_is_stopped(store: StoreKind) {
+    let place = Place::on(store);
+    place.enqueue(&[payment(URL, 1), payment(URL, 2), payment(URL, 3)]);
+    for id in 1..=3 {
+        finish(&place, id, "exhausted", SystemClock.now());
+    }
+    let resend = ["resend", "--app", "6", "--rate", "1", "--reason", "r"];
+    let said = place.ask(&resend).done();
+    assert!(
+        said.contains("resent 3 of 3 callbacks; queued, the last at"),
+        "{said}"
+    );
+    let said = place.ask(&["stop", "1", "--reason", "too early"]).done();
+    assert_eq!(said, "command 2: cancelled 3 of 3 callbacks\n");
+    assert_eq!(
+        states(&place),
+        json!(["cancelled", "cancelled", "cancelled"])
+    );
+}
+
+async fn top_shows_the_queue_again_and_again(store: StoreKind) {
+    let place = Place::on(store);
+    place.enqueue(&[payment(URL, 1), payment(URL, 2)]);
+    finish(&place, 1, "exhausted", SystemClock.now());
+    let mut top = Process::spawn(place.command(&["top"]));
+    top.says("no dispatcher works on this queue").await;
+    top.says("M1").await;
+    finish(&place, 2, "exhausted", SystemClock.now());
+    top.says("M2").await;
+    top.signal("INT");
+    assert_eq!(top.ends().await.code(), Some(0));
+}
+
 async fn a_watch_asks_again_until_it_is_interrupted(store: StoreKind) {
     let place = Place::on(store);
     place.enqueue(&[payment(URL, 1)]);
@@ -302,8 +365,10 @@ async fn a_watch_asks_again_until_it_is_interrupted(store: StoreKind) {
 }
 
 on_both!(
+    a_callback_is_sent_to_another_url_that_the_policy_allows,
     a_running_dispatcher_carries_out_a_command_and_reports_it,
     a_watch_asks_again_until_it_is_interrupted,
+    top_shows_the_queue_again_and_again,
     prune_leaves_a_trace_and_the_days_that_are_not_closed,
 );
 
@@ -313,5 +378,6 @@ on_both!(
     callbacks_in_flight_of_a_dead_dispatcher_are_left_and_reported,
     wrong_requests_are_refused_before_anything_is_written,
     several_orders_are_acted_on_one_by_one,
+    a_paced_resend_is_stopped,
     an_app_that_the_queue_does_not_know_is_warned_of,
 );

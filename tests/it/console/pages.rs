@@ -210,6 +210,11 @@ async fn plots_have_words_and_numbers(store: StoreKind) {
         assert!(page.contains("The plots in numbers"));
         assert!(!page.contains("NaN"), "{page}");
     }
+    // The browser asks again by itself if somebody wants that.
+    assert_eq!(client.get("/console").await.header("refresh"), "");
+    let again = client.get("/console?every=15").await;
+    assert_eq!(again.header("refresh"), "15");
+    assert!(again.body.contains("Stand still"), "{}", again.body);
     showcase.stop().await;
 }
 

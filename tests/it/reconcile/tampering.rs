@@ -3,7 +3,7 @@
 use callback_dispatcher::domain::Day;
 use callback_dispatcher::reconciliation::ChainFault;
 
-use super::{Archive, StoreKind, days, millis, on_both};
+use super::{Archive, StoreKind, closing_time, days, millis, on_both};
 
 const SEED: u32 = 7;
 
@@ -162,7 +162,36 @@ async fn a_day_goes_after_the_newest_only(store: StoreKind) {
     assert_eq!(archive.faults().await, []);
 }
 
+/// The log says where the attempts went, and the day holds the URL that the gateway wrote.
+async fn a_resend_to_another_url_leaves_the_chain_whole(store: StoreKind) {
+    let archive = Archive::four_days(store, SEED).await;
+    let resend = "INSERT INTO operator_command (action, callback_id, to_url, include_acknowledged, actor, reason) \
+                  SELECT 'resend', callback, 'https://new.example/', 1, 'noy', 'r' FROM (SELECT CALLBACK AS callback) c";
+    let [acknowledged, open] = [ACKNOWLEDGED, LEFT_OPEN].map(|callback| {
+        let callback = (callback.replace("SECOND_DAY", &millis("2026-11-22", 0).to_string()))
+            .replace("THIRD_DAY", &millis("2026-11-23", 0).to_string());
+        resend.replace("CALLBACK", &callback)
+    });
+    archive.sql(&acknowledged).expect("asked for");
+    archive.sql(&open).expect("asked for");
+    let queue = archive.store.open("this test").await.expect("free");
+    let now = closing_time(days(4)[3]);
+    queue
+        .carry_out(now, &|_| Ok(()))
+        .await
+        .expect("carried out");
+    queue.close().await;
+    let attempts = "INSERT INTO callback_attempt (callback_id, seq, started_at, duration_ms, outcome, counted, to_url) \
+                    SELECT id, attempt_seq + 1, 1, 1, 'acknowledged', 1, to_url FROM callback_queue \
+                    WHERE to_url IS NOT NULL";
+    archive.sql(attempts).expect("logged");
+    let elsewhere = "SELECT count(*) FROM callback_attempt WHERE to_url = 'https://new.example/'";
+    assert_eq!(archive.sql(elsewhere), Ok("2".to_owned()));
+    assert_eq!(archive.faults().await, []);
+}
+
 on_both!(
+    a_resend_to_another_url_leaves_the_chain_whole,
     each_forgery_is_found_on_its_day,
     a_day_goes_after_the_newest_only,
 );

@@ -22,6 +22,12 @@ action, order_number | 'resend', '' | no_selector_is_empty
 action, state | 'resend', 'in_flight' | command_state_is_known
 action, since, until | 'resend', 2, 2 | since_is_before_until
 action, app_id, rate | 'resend', '6', 0 | rate_is_1_to_100000
+action, command_id | 'resend', 1 | command_id_is_for_a_cancel
+action, app_id, to_url | 'resend', '6', 'https://m' | to_url_is_for_the_resend_of_one_order
+action, order_number, to_url | 'cancel', 'M1', 'https://m' | to_url_is_for_the_resend_of_one_order
+action, order_number, to_url | 'resend', 'M1', 'ftp://m' | to_url_is_an_absolute_http_or_https_url
+action, order_number, to_url | 'resend', 'M1', 'https:///' | to_url_is_an_absolute_http_or_https_url
+action, order_number, to_url | 'resend', 'M1', 'https://m/ x' | to_url_is_an_absolute_http_or_https_url
 action, app_id, dry_run | 'resend', '6', 2 | flags_are_0_or_1
 action | 'pause' | a_pause_or_resume_has_one_origin_or_one_app
 action, app_id, origin | 'pause', '6', 'https://m' | a_pause_or_resume_has_one_origin_or_one_app

@@ -170,7 +170,9 @@ FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
 UNION ALL SELECT 'function', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 UNION ALL SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
-UNION ALL SELECT 'comment', relname || objsubid, description FROM pg_description JOIN pg_class c ON c.oid = objoid
+UNION ALL SELECT 'comment', relname || coalesce('.' || attname, ''), description
+FROM pg_description JOIN pg_class c ON c.oid = objoid
+LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid AND objsubid > 0
 WHERE relnamespace = 'public'::regnamespace
 ORDER BY 1, 2";
 

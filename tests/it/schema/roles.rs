@@ -140,6 +140,7 @@ async fn an_operator_can_ask_for_every_command() {
             include_acknowledged: false,
             dry_run: false,
             rate: None,
+            to_url: None,
             actor: "a".to_owned(),
             reason: "r".to_owned(),
         };

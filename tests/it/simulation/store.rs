@@ -11,7 +11,7 @@ use callback_dispatcher::store::sqlite::SqliteQueue;
 use callback_dispatcher::store::{
     Arrivals, AttemptKey, AuditEntry, CarriedOut, Claim, ClaimResult, CompletedAttempt, Endpoint,
     EnqueueError, Lease, LoweredLimit, Queue, Recorded, RecordedAttempt, Retention, StoreError,
-    Survey, Uncount, Unobserved, Unrecorded, Unreleased,
+    Survey, Uncount, Unobserved, Unrecorded, Unreleased, UrlCheck,
 };
 use tokio::sync::Notify;
 
@@ -252,11 +252,15 @@ impl Queue for SimulatedQueue {
         uninterrupted(self.inner.note_lowered_limits(lowered)).await
     }
 
-    async fn carry_out(&self, now: Timestamp) -> Result<CarriedOut, StoreError> {
+    async fn carry_out(
+        &self,
+        now: Timestamp,
+        _check_url: UrlCheck<'_>,
+    ) -> Result<CarriedOut, StoreError> {
         let dies_after = self.meets(StoreCall::CarryingOut, &[]).await?;
         let (inner, world) = (Arc::clone(&self.inner), self.world.clone());
         let carried_out = to_its_end(async move {
-            let carried_out = uninterrupted(inner.carry_out(now)).await?;
+            let carried_out = uninterrupted(inner.carry_out(now, &|_| Ok(()))).await?;
             world.lock().absorb_commands();
             Ok::<_, StoreError>(carried_out)
         })

@@ -22,7 +22,9 @@ pub(super) async fn count(
     selectors: &Selectors,
     action: Action,
 ) -> Result<Markup, StoreError> {
-    let is_one = selectors.callback_id.is_some() || selectors.order_number.is_some();
+    let is_one = selectors.callback_id.is_some()
+        || selectors.order_number.is_some()
+        || selectors.command_id.is_some();
     if is_one {
         return Ok(html! {});
     }

@@ -17,7 +17,7 @@ use super::session::Operator;
 use super::show;
 use super::state::{Console, RequestContext};
 use crate::domain::{CallbackId, Timestamp, read_moment};
-use crate::store::{Action, DEFAULT_RATE, NewCommand, Selectors};
+use crate::store::{Action, CommandId, DEFAULT_RATE, NewCommand, Selectors};
 
 /// The longest reason.
 const REASON_CHARACTERS_MAX: usize = 500;
@@ -34,6 +34,7 @@ pub(super) struct Choice {
     state: String,
     since: String,
     until: String,
+    command: String,
 }
 
 /// What the form adds.
@@ -46,6 +47,8 @@ pub(super) struct Order {
     reason: String,
     #[serde(default)]
     rate: String,
+    #[serde(default)]
+    to: String,
     /// There if its box is ticked.
     dry_run: Option<String>,
     /// There if its box is ticked.
@@ -77,6 +80,7 @@ impl Choice {
             state,
             since: moment("since", &self.since, now)?,
             until: moment("until", &self.until, now)?,
+            command_id: self.command.trim().parse().ok().map(CommandId),
         };
         Ok((action, selectors))
     }
@@ -90,6 +94,7 @@ impl Choice {
             ("app", &self.app),
             ("origin", &self.origin),
             ("state", &self.state),
+            ("command", &self.command),
         ];
         fields
             .into_iter()
@@ -185,6 +190,7 @@ pub(super) async fn submit(
         dry_run: order.dry_run.is_some(),
         include_acknowledged: order.include_acknowledged.is_some(),
         rate,
+        to_url: Some(order.to.trim().to_owned()).filter(|to| !to.is_empty()),
         ..NewCommand::new(action, format!("{} (console)", operator.name), reason)
     };
     let id = console.commands.submit(command, context.now).await;
@@ -262,6 +268,13 @@ fn options(action: Action, selectors: &Selectors) -> Markup {
                     "Also what the merchant has acknowledged "
                     small { "It gets a second notice of the same result." }
                 }
+            }
+        }
+        @if action == Action::Resend && (!many || selectors.order_number.is_some()) {
+            div .field {
+                label for="to" { "To another URL" }
+                input #to name="to" inputmode="url" maxlength="2048" autocomplete="off" aria-describedby="to-hint";
+                small #to-hint { "Empty: to where it goes now. The URL that the gateway queued stays on record." }
             }
         }
         @if action == Action::Resend && many {

@@ -79,17 +79,6 @@ fn for_merchant(report: &CallbackReport) -> Markup {
     }
 }
 
-/// The URL; its query, where some merchants keep a secret, is only for who has shown the token.
-fn destination(row: &CallbackRow, context: &RequestContext) -> Markup {
-    let url = row.callback_url.as_str();
-    match url.split_once('?') {
-        Some((address, _)) if context.operator.is_none() => html! {
-            (Untrusted(address)) span .soft { " (what follows the ? is shown to who has signed in)" }
-        },
-        _ => html! { (Untrusted(url)) },
-    }
-}
-
 fn facts(row: &CallbackRow, context: &RequestContext) -> Markup {
     let now = context.now;
     let or_none = |text: &Option<String>| text.as_deref().and_then(show::untrusted);
@@ -108,7 +97,8 @@ fn facts(row: &CallbackRow, context: &RequestContext) -> Markup {
                 (show::fact("Subject", show::untrusted(&row.subject)))
                 (show::fact("Reason", show::untrusted(&row.trans_info)))
                 (show::fact("Extra", show::untrusted(&row.extra)))
-                (show::fact("Goes to", Some(destination(row, context))))
+                (show::fact("Goes to", Some(show::url(row.url(), context))))
+                (show::fact("Was queued for", row.to_url.is_some().then(|| show::url(&row.callback_url, context))))
                 (show::fact("Queued", show::moment(Some(row.created_at), now)))
                 (show::fact("Attempts that count", Some(attempts)))
                 (show::fact("Next attempt", show::moment(row.next_attempt_at.filter(|_| waits), now)))

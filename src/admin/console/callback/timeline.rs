@@ -8,7 +8,7 @@ use crate::admin::console::text::{Moment, Untrusted, duration, relative};
 use crate::admin::console::{paths, show};
 use crate::domain::{Outcome, Timestamp, visible_lines};
 use crate::explanation::{AttemptReport, CallbackReport, SentMessage};
-use crate::store::{AttemptRow, CallbackRow, CommandNote, ShownState};
+use crate::store::{AttemptRow, CallbackRow, CommandNote, Origin, ShownState};
 
 /// Attempts shown on the page; a merchant that was resent to for weeks has more.
 const ATTEMPTS_MAX: usize = 200;
@@ -88,6 +88,9 @@ fn attempt_item(report: &AttemptReport) -> Markup {
                     "took " (duration(took))
                     @if !attempt.counted { ", does not count" }
                 }
+            }
+            @if let Some(origin) = attempt.to_url.as_deref().and_then(Origin::of_url) {
+                p .soft { "Went to " (Untrusted(origin.as_text())) " instead of the URL that was queued." }
             }
             @if !attempt.detail.is_empty() { p { (Untrusted(&attempt.detail)) } }
             @if !report.timeline.is_empty() { p .soft { (Untrusted(&report.timeline)) } }

@@ -54,6 +54,9 @@ impl Range {
 pub(super) struct Wanted {
     #[serde(default)]
     range: Range,
+    /// Whether the browser is to ask again by itself.
+    #[serde(default)]
+    every: Option<u16>,
 }
 
 pub(super) async fn show(
@@ -71,7 +74,7 @@ pub(super) async fn show(
             (pulse(&console, context.now))
             (depths(&console.history, context.now))
             h2 { "How it goes" }
-            (ranges(wanted.range))
+            (ranges(wanted.range, wanted.every))
             p .soft {
                 "Counted since this process started, on " (Moment(console.history.started_at()))
                 ", and for 24 hours at most. Each step is " (count(minutes.unsigned_abs(), "minute", "minutes"))
@@ -82,8 +85,11 @@ pub(super) async fn show(
             (tables::of_periods(&periods))
         },
     };
-    page.ok(&context)
+    show::asked_again(page.ok(&context), wanted.every.map(|_| EVERY_SECONDS))
 }
+
+/// As often as the counts are made.
+const EVERY_SECONDS: u16 = 15;
 
 /// Everything that needs a person, or that nothing does.
 fn pulse(console: &Console, now: Timestamp) -> Markup {
@@ -165,14 +171,24 @@ fn overdue(stats: &Stats, now: Timestamp) -> Markup {
     }
 }
 
-fn ranges(chosen: Range) -> Markup {
+fn ranges(chosen: Range, every: Option<u16>) -> Markup {
+    let again = every.map_or("", |_| "&every=15");
     html! {
         nav aria-label="Time shown" {
             ul .range {
                 @for (range, word, name) in Range::ALL {
                     li {
-                        a href={ (PATH) "?range=" (word) }
+                        a href={ (PATH) "?range=" (word) (again) }
                             aria-current=[(range == chosen).then_some("true")] { (name) }
+                    }
+                }
+                @for (range, word, _) in Range::ALL {
+                    @if range == chosen {
+                        li { @if every.is_some() {
+                            a href={ (PATH) "?range=" (word) } { "Stand still" }
+                        } @else {
+                            a href={ (PATH) "?range=" (word) "&every=15" } { "Every 15 seconds" }
+                        } }
                     }
                 }
             }

@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 
 use rustls::CertificateError;
 
 use crate::delivery::egress::Forbidden;
 use crate::delivery::transport::fault::{self, Circumstances, Finding, classify};
-use crate::domain::{Cause, Phase};
+use crate::domain::{Cause, Phase, reason};
 
 const AROUND: Circumstances = Circumstances {
     phase: Phase::Connect,
@@ -86,6 +87,52 @@ fn what_an_io_error_wraps_is_found() {
     assert!(finding.detail.contains("xpired"), "{}", finding.detail);
     let forbidden = io::Error::other(Forbidden::PlainHttp);
     assert_eq!(fault::forbidden(&forbidden), Some(&Forbidden::PlainHttp));
+}
+
+/// Merchants are told the part before what is for the operator.
+#[test]
+fn no_fault_of_tls_is_told_in_rusts_words() {
+    use rustls::{AlertDescription, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+    let name = || rustls::pki_types::ServerName::try_from("other.example").expect("a name");
+    let certificates = [
+        CertificateError::BadEncoding,
+        CertificateError::Expired,
+        CertificateError::NotValidYet,
+        CertificateError::Revoked,
+        CertificateError::UnknownIssuer,
+        CertificateError::BadSignature,
+        CertificateError::UnhandledCriticalExtension,
+        CertificateError::NotValidForName,
+        CertificateError::NotValidForNameContext {
+            expected: name(),
+            presented: vec!["DnsName(\"shop.example\")".to_owned()],
+        },
+        CertificateError::InvalidPurpose,
+        CertificateError::ApplicationVerificationFailure,
+        CertificateError::Other(rustls::OtherError(Arc::new(io::Error::other(
+            "Other(OtherError(CaUsedAsEndEntity))",
+        )))),
+    ];
+    let mut errors: Vec<rustls::Error> = certificates.map(rustls::Error::InvalidCertificate).into();
+    errors.extend([
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType),
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure),
+        rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13),
+        rustls::Error::PeerMisbehaved(PeerMisbehaved::TooMuchEarlyDataReceived),
+        rustls::Error::NoCertificatesPresented,
+        rustls::Error::NoApplicationProtocol,
+        rustls::Error::PeerSentOversizedRecord,
+        rustls::Error::DecryptError,
+        rustls::Error::HandshakeNotComplete,
+        rustls::Error::General("a::b { c: Some(1) }".to_owned()),
+    ]);
+    for error in errors {
+        let detail = fault::tls_detail(&error);
+        let reason = reason(&detail);
+        for word in ["::", "{", "(", "\"", "_", "egress"] {
+            assert!(!reason.contains(word), "{word} in {reason:?} of {error:?}");
+        }
+    }
 }
 
 #[test]

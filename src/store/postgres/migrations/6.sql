@@ -94,6 +94,20 @@ GROUP BY c.app_id;
 DROP INDEX callback_due;
 DROP INDEX callback_held;
 ALTER TABLE callback_queue DROP COLUMN held;
+ALTER TABLE callback_queue ADD COLUMN to_url TEXT COLLATE "C";
+ALTER TABLE callback_attempt ADD COLUMN to_url TEXT;
+ALTER TABLE operator_command ADD COLUMN to_url TEXT COLLATE "C", ADD COLUMN command_id BIGINT,
+  DROP CONSTRAINT a_resend_or_cancel_has_a_selector,
+  ADD CONSTRAINT a_resend_or_cancel_has_a_selector
+    CHECK (action NOT IN ('resend', 'cancel')
+      OR num_nonnulls(callback_id, order_number, app_id, origin, state, since, until, command_id) > 0),
+  ADD CONSTRAINT command_id_is_for_a_cancel
+    CHECK (command_id IS NULL OR action = 'cancel'),
+  ADD CONSTRAINT to_url_is_for_the_resend_of_one_order
+    CHECK (to_url IS NULL OR (action = 'resend' AND num_nonnulls(callback_id, order_number) > 0)),
+  ADD CONSTRAINT to_url_is_an_absolute_http_or_https_url
+    CHECK (length(to_url) <= 2048 AND to_url ~ '^[Hh][Tt][Tt][Pp][Ss]?://[^/?#\\:@]'
+      AND to_url !~ '[\u0001-\u0020\u007f]');
 CREATE INDEX callback_due ON callback_queue (app_id, origin, next_attempt_at, id)
   WHERE state = 'pending' AND leased_until IS NULL;
 
@@ -117,7 +131,8 @@ SELECT
   callback_time(q.created_at)                                                               AS created_at,
   callback_time(q.next_attempt_at)                                                          AS next_attempt_at,
   callback_time(q.finished_at)                                                              AS finished_at,
-  q.callback_url
+  q.callback_url,
+  q.to_url
 FROM callback_queue q;
 
 CREATE OR REPLACE VIEW callback_exhausted AS
@@ -136,7 +151,8 @@ SELECT
   (SELECT a.detail FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq)
                                                                                             AS last_detail,
   callback_time(q.finished_at)                                                              AS exhausted_at,
-  q.callback_url
+  q.callback_url,
+  q.to_url
 FROM callback_queue q
 WHERE q.state = 'exhausted' AND q.finished_at IS NOT NULL;
 
@@ -155,7 +171,50 @@ END $$;
 ALTER TRIGGER callback_queue_fills_in_whom_it_goes_to ON callback_queue RENAME TO callback_queue_set_origin;
 -- Also for rows that logical replication brings, which would have no origin and never be sent.
 ALTER TABLE callback_queue ENABLE ALWAYS TRIGGER callback_queue_set_origin;
-ALTER TRIGGER callback_queue_keeps_whom_it_goes_to ON callback_queue RENAME TO callback_queue_keep_origin;
+CREATE OR REPLACE FUNCTION callback_queue_origin() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+  authority text := lower(substring(coalesce(NEW.to_url, NEW.callback_url) FROM '^.{8}[^/?#\\]*') COLLATE "C");
+  origin    text := coalesce(
+    regexp_replace(authority, CASE WHEN authority LIKE 'https:%' THEN ':443$' ELSE ':80$' END, ''), '');
+BEGIN
+  IF NEW.origin <> '' AND NEW.origin <> origin THEN
+    RAISE EXCEPTION USING
+      MESSAGE = 'callback_queue: the origin is that of callback_url, which does not change after the INSERT',
+      ERRCODE = 'integrity_constraint_violation',
+      SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+  END IF;
+  NEW.origin := origin;
+  RETURN NEW;
+END $$;
+DROP TRIGGER callback_queue_keeps_whom_it_goes_to ON callback_queue;
+CREATE TRIGGER callback_queue_keep_origin
+BEFORE UPDATE OF origin ON callback_queue FOR EACH ROW
+WHEN (OLD.origin IS DISTINCT FROM NEW.origin AND OLD.to_url IS NOT DISTINCT FROM NEW.to_url)
+EXECUTE FUNCTION callback_refuse(
+  'callback_queue: the origin is that of callback_url, which does not change after the INSERT');
+DROP TRIGGER callback_attempt_is_append_only ON callback_attempt;
+CREATE TRIGGER callback_attempt_is_append_only
+BEFORE UPDATE ON callback_attempt FOR EACH ROW
+WHEN (NOT (OLD.counted = 1 AND NEW.counted = 0 AND left(NEW.detail, length(OLD.detail)) = OLD.detail
+  AND (OLD.callback_id, OLD.seq, OLD.started_at, OLD.duration_ms, OLD.outcome, OLD.http_status,
+      OLD.response_excerpt, OLD.remote_addr, OLD.sent_timestamp, OLD.sign, OLD.key_id, OLD.body_sha256,
+      OLD.phase, OLD.phases, OLD.to_url)
+    IS NOT DISTINCT FROM (NEW.callback_id, NEW.seq, NEW.started_at, NEW.duration_ms, NEW.outcome, NEW.http_status,
+      NEW.response_excerpt, NEW.remote_addr, NEW.sent_timestamp, NEW.sign, NEW.key_id, NEW.body_sha256,
+      NEW.phase, NEW.phases, NEW.to_url)))
+EXECUTE FUNCTION callback_refuse('callback_attempt: what happened does not change');
+DROP TRIGGER operator_command_is_immutable ON operator_command;
+CREATE TRIGGER operator_command_is_immutable
+BEFORE UPDATE ON operator_command FOR EACH ROW
+WHEN (OLD.finished_at IS NOT NULL
+  OR (OLD.id, OLD.action, OLD.callback_id, OLD.order_number, OLD.app_id, OLD.origin, OLD.state, OLD.since,
+      OLD.until, OLD.include_acknowledged, OLD.dry_run, OLD.rate, OLD.actor, OLD.reason, OLD.created_at, OLD.to_url,
+      OLD.command_id)
+    IS DISTINCT FROM (NEW.id, NEW.action, NEW.callback_id, NEW.order_number, NEW.app_id, NEW.origin, NEW.state,
+      NEW.since, NEW.until, NEW.include_acknowledged, NEW.dry_run, NEW.rate, NEW.actor, NEW.reason, NEW.created_at, NEW.to_url,
+      NEW.command_id))
+EXECUTE FUNCTION callback_refuse('operator_command: neither a request nor a given answer changes; insert another one');
 CREATE TRIGGER callback_queue_id_is_positive
 BEFORE INSERT ON callback_queue FOR EACH ROW
 WHEN (NEW.id <= 0)
@@ -330,7 +389,9 @@ SELECT
   c.answer,
   callback_time(c.created_at)                                                                 AS created_at,
   callback_time(c.started_at)                                                                 AS started_at,
-  callback_time(c.finished_at)                                                                AS finished_at
+  callback_time(c.finished_at)                                                                AS finished_at,
+  c.to_url,
+  c.command_id
 FROM operator_command c;
 
 UPDATE queue_schema SET version = 6;

@@ -13,6 +13,10 @@ DROP VIEW merchant_health;
 DROP INDEX callback_due;
 DROP INDEX callback_held;
 ALTER TABLE callback_queue DROP COLUMN held;
+ALTER TABLE callback_queue ADD COLUMN to_url TEXT;
+ALTER TABLE callback_attempt ADD COLUMN to_url TEXT;
+ALTER TABLE operator_command ADD COLUMN to_url TEXT;
+ALTER TABLE operator_command ADD COLUMN command_id INTEGER;
 
 CREATE INDEX callback_due ON callback_queue (app_id, origin, next_attempt_at)
   WHERE state = 'pending' AND leased_until IS NULL;
@@ -111,6 +115,18 @@ WHERE type = 'table' AND name = 'operator_command';
 UPDATE sqlite_schema SET sql = replace(sql,
   'CHECK (action IN (''resend'', ''cancel'')', 'CHECK (action IN (''resend'', ''cancel'', ''prune'')')
 WHERE type = 'table' AND name = 'operator_command';
+UPDATE sqlite_schema SET sql = replace(replace(sql, 'state, since, until) IS NOT NULL', 'state, since, until, command_id) IS NOT NULL'),
+  '  CONSTRAINT actor_is_not_empty', '  CONSTRAINT command_id_is_for_a_cancel
+    CHECK (command_id IS NULL OR action = ''cancel''),
+  CONSTRAINT to_url_is_for_the_resend_of_one_order
+    CHECK (to_url IS NULL OR (action = ''resend'' AND coalesce(callback_id, order_number) IS NOT NULL)),
+  CONSTRAINT to_url_is_an_absolute_http_or_https_url
+    CHECK (to_url IS NULL OR (length(to_url) <= 2048
+      AND (lower(substr(to_url, 1, 8)) = ''https://'' OR lower(substr(to_url, 1, 7)) = ''http://'')
+      AND instr(''/?#\:@'', substr(to_url, instr(to_url, ''://'') + 3, 1)) = 0
+      AND to_url NOT GLOB (''*['' || char(1) || ''-'' || char(32) || char(127) || '']*'') AND instr(to_url, char(0)) = 0)),
+  CONSTRAINT actor_is_not_empty')
+WHERE type = 'table' AND name = 'operator_command';
 PRAGMA writable_schema = RESET;
 
 -- The marks of a transfer have new names, and so have the triggers that are made with them. Those of a
@@ -178,13 +194,15 @@ BEGIN
   UPDATE callback_queue
   SET origin = (
     SELECT rtrim(replace(authority || '/', CASE WHEN authority LIKE 'https:%' THEN ':443/' ELSE ':80/' END, '/'), '/')
-    FROM (SELECT lower(substr(NEW.callback_url, 1, 7 + instr(
-      replace(replace(replace(substr(NEW.callback_url, 9), '?', '/'), '#', '/'), '\', '/') || '/', '/'))) AS authority))
+    FROM (SELECT lower(substr(url, 1, 7 + instr(
+      replace(replace(replace(substr(url, 9), '?', '/'), '#', '/'), '\', '/') || '/', '/'))) AS authority
+      FROM (SELECT coalesce(NEW.to_url, NEW.callback_url) AS url)))
   WHERE id = NEW.id;
 END;
 
 CREATE TRIGGER callback_queue_keep_origin
-BEFORE UPDATE OF origin ON callback_queue WHEN OLD.origin <> '' AND OLD.origin IS NOT NEW.origin
+BEFORE UPDATE OF origin ON callback_queue
+WHEN OLD.origin <> '' AND OLD.origin IS NOT NEW.origin AND OLD.to_url IS NEW.to_url
 BEGIN
   SELECT RAISE(ABORT, 'callback_queue: the origin is that of callback_url, which does not change after the INSERT');
 END;
@@ -211,7 +229,8 @@ SELECT
   strftime('%Y-%m-%dT%H:%M:%fZ', q.created_at / 1000.0, 'unixepoch')                        AS created_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.next_attempt_at / 1000.0, 'unixepoch')                   AS next_attempt_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.finished_at / 1000.0, 'unixepoch')                       AS finished_at,
-  q.callback_url
+  q.callback_url,
+  q.to_url
 FROM callback_queue q;
 
 CREATE VIEW callback_exhausted AS
@@ -230,7 +249,8 @@ SELECT
   (SELECT a.detail FROM callback_attempt a WHERE a.callback_id = q.id AND a.seq = q.attempt_seq)
                                                                                             AS last_detail,
   strftime('%Y-%m-%dT%H:%M:%fZ', q.finished_at / 1000.0, 'unixepoch')                       AS exhausted_at,
-  q.callback_url
+  q.callback_url,
+  q.to_url
 FROM callback_queue q
 WHERE q.state = 'exhausted' AND q.finished_at IS NOT NULL;
 
@@ -275,6 +295,33 @@ END;
 
 ALTER TABLE operator_command RENAME COLUMN looked_up_to TO scan_position;
 ALTER TABLE operator_command RENAME COLUMN looks_up_to TO scan_end;
+DROP TRIGGER operator_command_is_immutable;
+CREATE TRIGGER operator_command_is_immutable
+BEFORE UPDATE ON operator_command
+WHEN OLD.finished_at IS NOT NULL
+  OR OLD.id IS NOT NEW.id OR OLD.action IS NOT NEW.action OR OLD.callback_id IS NOT NEW.callback_id
+  OR OLD.order_number IS NOT NEW.order_number OR OLD.app_id IS NOT NEW.app_id OR OLD.origin IS NOT NEW.origin
+  OR OLD.state IS NOT NEW.state OR OLD.since IS NOT NEW.since OR OLD.until IS NOT NEW.until
+  OR OLD.include_acknowledged IS NOT NEW.include_acknowledged OR OLD.dry_run IS NOT NEW.dry_run
+  OR OLD.rate IS NOT NEW.rate OR OLD.actor IS NOT NEW.actor OR OLD.reason IS NOT NEW.reason
+  OR OLD.created_at IS NOT NEW.created_at OR OLD.to_url IS NOT NEW.to_url
+  OR OLD.command_id IS NOT NEW.command_id
+BEGIN
+  SELECT RAISE(ABORT, 'operator_command: neither a request nor a given answer changes; insert another one');
+END;
+DROP TRIGGER callback_attempt_is_append_only;
+CREATE TRIGGER callback_attempt_is_append_only
+BEFORE UPDATE ON callback_attempt
+WHEN NOT (OLD.counted = 1 AND NEW.counted = 0 AND substr(NEW.detail, 1, length(OLD.detail)) = OLD.detail
+  AND OLD.callback_id IS NEW.callback_id AND OLD.seq IS NEW.seq AND OLD.started_at IS NEW.started_at
+  AND OLD.duration_ms IS NEW.duration_ms AND OLD.outcome IS NEW.outcome AND OLD.http_status IS NEW.http_status
+  AND OLD.response_excerpt IS NEW.response_excerpt AND OLD.remote_addr IS NEW.remote_addr
+  AND OLD.sent_timestamp IS NEW.sent_timestamp AND OLD.sign IS NEW.sign AND OLD.key_id IS NEW.key_id
+  AND OLD.body_sha256 IS NEW.body_sha256 AND OLD.phase IS NEW.phase AND OLD.phases IS NEW.phases
+  AND OLD.to_url IS NEW.to_url)
+BEGIN
+  SELECT RAISE(ABORT, 'callback_attempt: what happened does not change');
+END;
 
 -- What belongs to a callback is pruned with it.
 CREATE INDEX reconciliation_open_by_callback ON reconciliation_open (callback_id);
@@ -337,5 +384,7 @@ SELECT
   c.answer,
   strftime('%Y-%m-%dT%H:%M:%fZ', c.created_at / 1000.0, 'unixepoch')                          AS created_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', c.started_at / 1000.0, 'unixepoch')                          AS started_at,
-  strftime('%Y-%m-%dT%H:%M:%fZ', c.finished_at / 1000.0, 'unixepoch')                         AS finished_at
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.finished_at / 1000.0, 'unixepoch')                         AS finished_at,
+  c.to_url,
+  c.command_id
 FROM operator_command c;

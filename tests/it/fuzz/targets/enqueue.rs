@@ -126,6 +126,7 @@ impl Rows {
             .map(|(id, it): (CallbackId, NewCallback)| Callback {
                 id,
                 callback_url: it.callback_url,
+                to_url: None,
                 message: it.message,
             })
             .collect();

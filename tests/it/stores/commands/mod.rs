@@ -1,9 +1,11 @@
 //! What dispatchers make of operators' commands, and what they answer.
 
+mod elsewhere;
 mod pausing;
 mod progress;
 mod selecting;
 mod several;
+mod stopping;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -77,7 +79,11 @@ impl Fixture {
     async fn carry_out(&self, now: Timestamp) -> BTreeSet<String> {
         let mut due = BTreeSet::new();
         loop {
-            let batch = self.queue.carry_out(now).await.expect("carried out");
+            let batch = self
+                .queue
+                .carry_out(now, &|_| Ok(()))
+                .await
+                .expect("carried out");
             due.extend(
                 batch
                     .due
@@ -243,7 +249,11 @@ async fn callbacks_in_flight_are_judged_when_their_attempts_have_ended(kind: Sto
     fixture.insert(&[("a", "pending", "6", ONE), ("b", "pending", "6", ONE)]);
     let claimed = fixture.claim(ONE, 2, at(5)).await;
     let id = fixture.ask(Action::Cancel, app("6")).await;
-    let batch = fixture.queue.carry_out(at(10)).await.expect("carried out");
+    let batch = fixture
+        .queue
+        .carry_out(at(10), &|_| Ok(()))
+        .await
+        .expect("carried out");
     assert_eq!(batch.remaining, Remaining::Attempts);
     assert_eq!(fixture.answer(id).await, "running|2|0|0|{}|");
     // Nor does it hold up a younger one.

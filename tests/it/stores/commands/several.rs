@@ -31,7 +31,10 @@ async fn several_dispatchers_do_each_callback_once() {
         let queue = fixture.backend.queue().await;
         working.spawn(async move {
             loop {
-                let batch = queue.carry_out(at(10)).await.expect("carried out");
+                let batch = queue
+                    .carry_out(at(10), &|_| Ok(()))
+                    .await
+                    .expect("carried out");
                 if batch.remaining == Remaining::Nothing {
                     break;
                 }
