@@ -235,7 +235,7 @@ fn each_failure_says_what_to_fix() {
             "delivery.",
             "signing.",
             "Some(",
-            "operator:",
+            "; operator: ",
         ] {
             assert!(!advice.contains(technical), "{technical} in: {advice}");
         }

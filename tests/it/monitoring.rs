@@ -166,6 +166,29 @@ fn every_alert_says_how_urgent_it_is_and_what_to_do() {
     }
 }
 
+/// What inhibits, and what is inhibited: `CallbackDispatcherA`, or `CallbackDispatcher(A|B)`.
+#[test]
+fn every_alert_that_is_kept_quiet_exists() {
+    let names: BTreeSet<String> = alerts().into_iter().map(|(name, _)| name).collect();
+    let rules = text("alertmanager.yml");
+    let mut known = 0;
+    for after in rules.split("CallbackDispatcher").skip(1) {
+        let alternatives = match after.strip_prefix('(') {
+            Some(group) => group.split_once(')').expect("the group ends").0,
+            None => after
+                .split(|c: char| !c.is_alphanumeric())
+                .next()
+                .unwrap_or_default(),
+        };
+        for name in alternatives.split('|').filter(|name| !name.is_empty()) {
+            let name = format!("CallbackDispatcher{name}");
+            assert!(names.contains(&name), "{name}");
+            known += 1;
+        }
+    }
+    assert!(known > 10, "{known}");
+}
+
 #[test]
 fn every_alert_is_tested_both_ways() {
     let tests = text("alerts.test.yml");

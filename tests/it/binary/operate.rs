@@ -187,7 +187,7 @@ fn wrong_requests_are_refused_before_anything_is_written(store: StoreKind) {
         (
             &["cancel", "--state", "in_flight", "--reason", "r"],
             2,
-            "pending, delivered, exhausted or cancelled",
+            "pending, delivered, exhausted, cancelled",
         ),
         (
             &["resend", "nobody", "--reason", "r"],
