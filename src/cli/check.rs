@@ -47,7 +47,7 @@ pub(super) fn run(inputs: &Inputs, out: &mut dyn Write) -> CommandResult {
             Ok(database) => good.push(format!("database: {database}")),
             Err(failure) => match failure.open_error() {
                 Some(OpenError::Older { .. }) => {
-                    beware.push(format!("{failure}, or start the daemon"))
+                    beware.push(format!("{failure}, or start the daemon"));
                 }
                 Some(OpenError::Missing { .. }) => {
                     faults.push(format!(
