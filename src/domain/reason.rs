@@ -9,7 +9,7 @@ pub const FOR_OPERATOR: &str = "; operator: ";
 /// Stands in the detail of an attempt whose request was sent twice, before the timestamp of the first. What the
 /// attempt records of its message is the second.
 pub const SENT_BEFORE: &str =
-    "sent before, on a kept connection that the server was closing, with timestamp ";
+    "sent before, on a kept connection that was no longer good, with timestamp ";
 
 /// The half of `detail` that says why, without advice to the operator.
 ///

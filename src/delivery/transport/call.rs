@@ -8,12 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use hyper::body::Bytes;
-use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use reqwest::{Body, Response, StatusCode};
 use tokio::time::timeout;
 
-use super::connector::{ends, ends_of};
+use super::connector::{ends_along, ends_in};
 use super::fault::{self, Circumstances};
 use super::lookup::{LookupError, LookupFailure};
 use super::own_proxy::OwnProxy;
@@ -102,7 +101,7 @@ impl Transport {
                     None => exchange,
                 };
                 if !is_acknowledged(&exchange) {
-                    pool.retire();
+                    pool.spoil(progress.along());
                 }
                 exchange
             }
@@ -156,7 +155,9 @@ impl Transport {
                 _ => {}
             }
         }
-        if gave_up(&answer).is_some_and(|ends| progress.is_kept(ends))
+        let spoiled = || ends_of_end(&answer).filter(|ends| to.pool.is_spoiled(*ends));
+        let unfit = gave_up(&answer).or_else(spoiled);
+        if unfit.is_some_and(|ends| progress.is_kept(ends))
             && let Some(second) = (requests.again)()
         {
             progress.resend();
@@ -384,15 +385,13 @@ fn gave_up(answer: &Result<Response, Broken>) -> Option<Ends> {
     }
 }
 
-/// The ends of the connection that an answer came along.
-fn ends_along(response: &Response) -> Option<Ends> {
-    response.extensions().get::<HttpInfo>().map(ends_of)
-}
-
-/// The ends of the connection that broke, if there was one.
-fn ends_in(error: &reqwest::Error) -> Option<Ends> {
-    let error = fault::find::<hyper_util::client::legacy::Error>(error)?;
-    ends(error.connect_info()?)
+/// The ends of the connection that an answer, or an error, came along.
+fn ends_of_end(answer: &Result<Response, Broken>) -> Option<Ends> {
+    match answer {
+        Ok(response) => ends_along(response),
+        Err(Broken::Request(error)) => ends_in(error),
+        Err(Broken::ConnectDeadline) => None,
+    }
 }
 
 /// Adds as much as the cap lets in, and notes if that is not all.

@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpInfo};
 use tower::util::ServiceExt as _;
 use tower::{Layer, Service};
 
+use super::fault;
 use super::progress::{self, Ends};
 use super::resolver;
 use crate::delivery::egress::{Forbidden, Policy};
@@ -108,14 +109,24 @@ fn check(policy: Option<&Policy>, ends: Option<Ends>) -> Result<(), Forbidden> {
 }
 
 /// The two ends of a connection, as hyper knows it.
-pub(super) fn ends(connected: &Connected) -> Option<Ends> {
+fn ends(connected: &Connected) -> Option<Ends> {
     let mut extras = Extensions::new();
     connected.get_extras(&mut extras);
     extras.get::<HttpInfo>().map(ends_of)
 }
 
-/// The two ends that an answer came along.
-pub(super) fn ends_of(info: &HttpInfo) -> Ends {
+/// The ends of the connection that an answer came along.
+pub(super) fn ends_along(response: &reqwest::Response) -> Option<Ends> {
+    response.extensions().get::<HttpInfo>().map(ends_of)
+}
+
+/// The ends of the connection that broke, if there was one.
+pub(super) fn ends_in(error: &reqwest::Error) -> Option<Ends> {
+    let error = fault::find::<hyper_util::client::legacy::Error>(error)?;
+    ends(error.connect_info()?)
+}
+
+fn ends_of(info: &HttpInfo) -> Ends {
     Ends {
         local: info.local_addr(),
         remote: info.remote_addr(),

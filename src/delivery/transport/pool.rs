@@ -6,7 +6,9 @@
 //! - A pool ends after [`AGE_MAX`], and with the first exchange that is not acknowledged: what comes then
 //!   is looked up and connected again. So a merchant's move is noticed, a server that is going away gets no
 //!   more requests, and what an answer leaves behind on its connection is never read as the next one.
-//! - Exchanges that are under way end on the connections that they have.
+//! - Exchanges that are under way end on the connections that they have. One of them may have waited for a connection
+//!   and been given that of an exchange that is not acknowledged: what comes along it is not taken for an answer
+//!   ([`Pool::is_spoiled`]).
 //!
 //! Absent: a task that closes pools. hyper closes idle connections by itself, and a pool's connections go
 //! with its last exchange.
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use url::Position;
 
+use super::progress::Ends;
 use super::route::Route;
 use crate::clock::Stopwatch;
 use crate::delivery::egress::Target;
@@ -36,6 +39,8 @@ pub(super) struct Pool {
     origin: Box<str>,
     age: Stopwatch,
     is_retired: AtomicBool,
+    /// The connections of exchanges that are not acknowledged.
+    spoiled: Mutex<Vec<Ends>>,
     /// Known when the name is resolved.
     routes: OnceLock<Routes>,
 }
@@ -47,6 +52,7 @@ impl Pool {
             origin: origin.into(),
             age: Stopwatch::start(),
             is_retired: AtomicBool::new(false),
+            spoiled: Mutex::default(),
             routes: OnceLock::new(),
         }
     }
@@ -57,12 +63,26 @@ impl Pool {
     }
 
     fn is_open(&self) -> bool {
-        !self.is_retired.load(Ordering::Relaxed) && self.age.elapsed() < AGE_MAX
+        !self.is_retired.load(Ordering::Acquire) && self.age.elapsed() < AGE_MAX
     }
 
     /// No exchange begins on it any more.
     pub(super) fn retire(&self) {
-        self.is_retired.store(true, Ordering::Relaxed);
+        self.is_retired.store(true, Ordering::Release);
+    }
+
+    /// The same; and what may still come along the connection with these ends is no answer to a later request.
+    pub(super) fn spoil(&self, ends: Option<Ends>) {
+        let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+        spoiled.extend(ends);
+        drop(spoiled);
+        self.retire();
+    }
+
+    /// Whether an exchange on the connection with these ends was not acknowledged.
+    pub(super) fn is_spoiled(&self, ends: Ends) -> bool {
+        let spoiled = || self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_retired.load(Ordering::Acquire) && spoiled().contains(&ends)
     }
 
     /// The ways to the origin, if it was resolved.

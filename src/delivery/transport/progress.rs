@@ -67,6 +67,8 @@ struct Marks {
     made: Option<Ends>,
     dialled: Option<SocketAddr>,
     head: Option<(Duration, u16)>,
+    /// The connection that the answer came along.
+    along: Option<Ends>,
     ended: Option<Duration>,
     retry_after: Option<Duration>,
     waits_for_place: bool,
@@ -195,6 +197,7 @@ impl Progress {
         let now = self.watch.elapsed();
         let mut marks = self.marks();
         marks.head = Some((now, status));
+        marks.along = ends;
         marks.dialled = ends.map(|ends| ends.remote);
         if ends != marks.made {
             marks.forget_connector();
@@ -210,6 +213,11 @@ impl Progress {
     /// Whether a connection with these ends was made before this exchange wanted one.
     pub(super) fn is_kept(&self, ends: Ends) -> bool {
         self.marks().made != Some(ends)
+    }
+
+    /// The connection that an answer has come along.
+    pub(super) fn along(&self) -> Option<Ends> {
+        self.marks().along
     }
 
     /// The status of the answer whose head has come.
@@ -262,6 +270,7 @@ impl Marks {
         *self = Self {
             sent_at: self.sent_at,
             head: self.head,
+            along: self.along,
             dialled: self.dialled,
             dns_begun: self.dns_begun,
             dns_ended: self.dns_ended,

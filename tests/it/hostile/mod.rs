@@ -28,6 +28,7 @@ mod framing;
 mod gateway;
 mod handshakes;
 mod kept;
+mod leftovers;
 mod memory;
 mod names;
 mod phases;

@@ -30,6 +30,8 @@ pub(super) enum Act {
         /// Between two waves.
         pause: Duration,
     },
+    /// Say nothing for this long.
+    Pause(Duration),
     /// Say nothing until the other side goes.
     Hang,
     /// End with a reset.
@@ -201,6 +203,7 @@ async fn play(mut wire: impl Wire, acts: Vec<Act>, seen: &Seen) -> io::Result<()
                 write(&mut wire, &wave, seen).await?;
                 tokio::time::sleep(pause).await;
             },
+            Act::Pause(time) => tokio::time::sleep(time).await,
             Act::Hang => gone(&mut wire).await?,
             Act::Reset => return wire.tcp().set_zero_linger(),
             Act::Cut => return Ok(()),

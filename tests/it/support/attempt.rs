@@ -10,7 +10,7 @@ use callback_dispatcher::store::{
 
 /// The timestamp of a first sending that met a closing connection, as an attempt's detail has it.
 pub(crate) fn sent_before(detail: &str) -> Option<i64> {
-    let words = "sent before, on a kept connection that the server was closing, with timestamp ";
+    let words = "sent before, on a kept connection that was no longer good, with timestamp ";
     let rest = detail.split_once(words)?.1;
     let timestamp = rest.split(';').next().unwrap_or_default();
     Some(timestamp.parse().expect("a number"))
