@@ -124,6 +124,7 @@ fn open_exit(error: &OpenError) -> Exit {
         OpenError::Held { .. } => Exit::Held,
         OpenError::Missing { .. }
         | OpenError::Elsewhere { .. }
+        | OpenError::Pooler { .. }
         | OpenError::Foreign { .. }
         | OpenError::Newer { .. }
         | OpenError::Older { .. }

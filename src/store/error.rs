@@ -16,6 +16,15 @@ pub enum OpenError {
         /// What the holder wrote there of itself.
         holder: String,
     },
+    /// A pooler that gives each transaction another session.
+    #[error(
+        "{database} is a pooler that gives each transaction another session, and a dispatcher needs sessions \
+         of its own; name the server itself in store.url, or set the pooler to session mode"
+    )]
+    Pooler {
+        /// The database.
+        database: String,
+    },
     /// There is no such database.
     #[error(
         "{database} does not exist; check store.url, and the working directory if it is relative"
@@ -142,8 +151,8 @@ impl OpenError {
 /// Why the database did not do what was asked. Nothing was changed by it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
-    /// Another process has held the write lock for longer than we wait at a time.
-    #[error("another process holds the database's write lock: {0}")]
+    /// Somebody else has held a lock for longer than we wait at a time.
+    #[error("the database is busy: {0}")]
     Busy(String),
     /// Another session has locked some of the rows.
     #[error("another session has locked rows of the queue: {0}")]
@@ -151,8 +160,8 @@ pub enum StoreError {
     /// No space is left.
     #[error("the disk or the database is full: {0}; free some space")]
     Full(String),
-    /// The file can't be written.
-    #[error("the database is read-only: {0}; check its owner and mode and its file system")]
+    /// It takes no writes.
+    #[error("the database is read-only: {0}")]
     ReadOnly(String),
     /// Reading or writing the file failed.
     #[error("the database file can't be read or written: {0}")]

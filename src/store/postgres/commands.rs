@@ -6,7 +6,7 @@
 use deadpool_postgres::Transaction;
 use serde_json::Value as Json;
 
-use super::connection::{Database, Pool, User};
+use super::connection::{Database, Pool};
 use super::listener::notice;
 use super::{PostgresQueue, arrivals, schema};
 use crate::store::command::BatchSession;
@@ -29,7 +29,7 @@ impl PostgresCommands {
     ///
     /// The server can't be reached, or the schema is not of this version.
     pub async fn open(database: &Database) -> Result<Self, OpenError> {
-        let pool = database.pool(User::People);
+        let pool = database.people();
         schema::require_current(database, &pool).await?;
         Ok(Self { pool })
     }

@@ -30,7 +30,9 @@ pub(super) fn store_error(error: &tokio_postgres::Error) -> StoreError {
     }
     match said.code() {
         code if *code == SqlState::DISK_FULL => StoreError::Full(text),
-        code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => StoreError::ReadOnly(text),
+        code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => StoreError::ReadOnly(format!(
+            "{text}; it is a standby, or default_transaction_read_only is on"
+        )),
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => StoreError::Denied(text),
         code if *code == SqlState::RAISE_EXCEPTION => StoreError::Refused(text),
         code if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::QUERY_CANCELED => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::connection::{Database, Pool, User};
+use super::connection::{Database, Pool};
 use super::{arrivals, schema};
 use crate::domain::Timestamp;
 use crate::store::reading::Reader;
@@ -38,7 +38,7 @@ impl PostgresInspection {
     ///
     /// The server can't be reached, or the schema is not of this version.
     pub async fn open(database: &Database) -> Result<Self, OpenError> {
-        let pool = database.pool(User::People);
+        let pool = database.people();
         schema::require_current(database, &pool).await?;
         Ok(Self { pool })
     }

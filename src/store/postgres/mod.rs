@@ -107,6 +107,8 @@ impl PostgresQueue {
         timing: FleetTiming,
         observer: Arc<dyn CommitObserver>,
     ) -> Result<Self, OpenError> {
+        let people = database.people();
+        database.require_sessions(&people).await?;
         schema::migrate_older(database).await?;
         let pool = database.pool(User::Dispatcher);
         let failed = |error| database.open_error(error);
@@ -125,10 +127,9 @@ impl PostgresQueue {
             return Err(error);
         }
         let listener = Listener::start(database.clone()).await.map_err(failed)?;
-        let slow_pool = database.pool(User::People);
         Ok(Self {
-            closing: Closing::new(slow_pool.clone()),
-            slow_pool,
+            closing: Closing::new(people.clone()),
+            slow_pool: people,
             pool,
             fleet,
             listener,
@@ -160,7 +161,8 @@ impl PostgresQueue {
 ///
 /// What is wrong with it.
 pub async fn check(database: &Database) -> Result<String, OpenError> {
-    let pool = database.pool(User::People);
+    let pool = database.people();
+    database.require_sessions(&pool).await?;
     schema::require_current(database, &pool).await?;
     transfer::require_in_use(database, &pool).await?;
     let failed = |error| database.open_error(error);
@@ -191,7 +193,7 @@ impl PostgresProducer {
     ///
     /// The server can't be reached, or the schema is not of this version.
     pub async fn open(database: &Database) -> Result<Self, OpenError> {
-        let pool = database.pool(User::People);
+        let pool = database.people();
         schema::require_current(database, &pool).await?;
         transfer::require_in_use(database, &pool).await?;
         Ok(Self { pool })
@@ -395,6 +397,5 @@ impl Queue for PostgresQueue {
         self.listener.stop();
         self.fleet.leave().await;
         self.pool.close();
-        self.slow_pool.close();
     }
 }

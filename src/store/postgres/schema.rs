@@ -101,7 +101,7 @@ async fn missing(database: &Database, pool: &Pool) -> OpenError {
 /// Migrates an older schema. Deliberately makes none: where this role does not look, there may be
 /// the queue that is meant.
 pub(super) async fn migrate_older(database: &Database) -> Result<(), OpenError> {
-    let pool = database.pool(User::People);
+    let pool = database.people();
     let found = found(&pool).await;
     let found = found.map_err(|error| database.open_error(error))?;
     if found.is_some_and(|version| version < SCHEMA_VERSION) {

@@ -30,9 +30,13 @@ pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
         return StoreError::Other(text);
     };
     match code.code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Busy(text),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            StoreError::Busy(format!("another process holds its write lock: {text}"))
+        }
         ErrorCode::DiskFull => StoreError::Full(text),
-        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StoreError::ReadOnly(text),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StoreError::ReadOnly(format!(
+            "{text}; check its owner and mode and its file system"
+        )),
         ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => StoreError::Io(text),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(text),
         ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig => {

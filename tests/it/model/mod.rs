@@ -6,12 +6,14 @@
 
 mod protocol;
 mod rules;
+mod setting;
 mod state;
 
 use stateright::{Checker as _, HasDiscoveries, Model as _, Property};
 
-use protocol::{Faults, Omission, Protocol, Sharing};
+use protocol::Protocol;
 use rules::Breach;
+use setting::{Faults, Omission, Sharing};
 use state::{RowState, Stage, State};
 
 /// The rules between one state and the next, as [`Breach`] has them, and those of single states.

@@ -8,6 +8,7 @@ mod clocks;
 mod hosts;
 mod locks;
 mod records;
+mod slots;
 mod snapshots;
 mod stalls;
 mod world;

@@ -12,28 +12,33 @@
 mod hosts;
 mod lent;
 mod parameters;
+mod sessions;
+mod tls;
+mod url_error;
+mod user;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt as _;
-use thiserror::Error;
+use deadpool_postgres::{
+    Client, Hook, HookError, Manager, ManagerConfig, PoolError, RecyclingMethod,
+};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{cause, store_error};
+use crate::clock::{Stopwatch, until};
 use crate::store::{OpenError, StoreError};
 
 use hosts::Hosts;
 pub(super) use lent::Lent;
 use parameters::Parameters;
+use tls::tls;
+pub use url_error::UrlError;
+pub(super) use user::User;
 
 /// How long an address is tried, unless the URL has a `connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,139 +46,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection for notifications is waited for.
 const LISTENER_WAIT: Duration = Duration::from_secs(6);
 
+/// Between two looks for a connection that is free again, while the server has no more of them.
+const SLOT_WAIT: Duration = Duration::from_millis(200);
+
 /// After so long without an answer to what was sent, a connection is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
-
-/// How every session of ours is set up. A commit that we have told anyone of survives a crash of
-/// the server; nothing waits for ever for a lock, nor holds one.
-const SESSION: &[(&str, &str)] = &[
-    ("synchronous_commit", "on"),
-    ("default_transaction_isolation", "read committed"),
-    ("lock_timeout", "5s"),
-    ("timezone", "UTC"),
-    // With `off`, a backslash in a rule of the schema would be lost.
-    ("standard_conforming_strings", "on"),
-    ("client_min_messages", "warning"),
-];
-
-/// Keeps the planner to the indexes.
-const INDEXES_ONLY: &[(&str, &str)] = &[
-    ("enable_seqscan", "off"),
-    ("enable_bitmapscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("plan_cache_mode", "force_generic_plan"),
-    ("jit", "off"),
-];
-
-/// What a pool of connections is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum User {
-    /// The dispatcher: short statements, each by its index. The planner would scan a table that was
-    /// empty when it was last analysed, and by the time it is analysed again, the queue stands still.
-    Dispatcher,
-    /// The heartbeat of a dispatcher, and the renewal of its leases. Nothing else, since leases expire
-    /// while it waits.
-    Heartbeat,
-    /// People and housekeeping: searches and counts, which may take longer.
-    People,
-}
-
-impl User {
-    const fn settings(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            // A dispatcher that is stopped inside a transaction holds its locks for as long.
-            Self::Dispatcher => &[
-                ("statement_timeout", "6s"),
-                ("lock_timeout", "2s"),
-                ("idle_in_transaction_session_timeout", "5s"),
-            ],
-            Self::Heartbeat => &[
-                ("statement_timeout", "3s"),
-                ("lock_timeout", "1s"),
-                ("idle_in_transaction_session_timeout", "5s"),
-            ],
-            Self::People => &[
-                ("statement_timeout", "60s"),
-                ("idle_in_transaction_session_timeout", "60s"),
-            ],
-        }
-    }
-
-    /// How long an answer is waited for: a little longer than the server tries.
-    const fn deadline(self) -> Duration {
-        match self {
-            Self::Dispatcher => Duration::from_secs(8),
-            Self::Heartbeat => Duration::from_secs(4),
-            Self::People => Duration::from_secs(65),
-        }
-    }
-
-    /// How long a connection is waited for, a free one or a new one.
-    const fn wait_max(self) -> Duration {
-        match self {
-            Self::Dispatcher => Duration::from_secs(6),
-            Self::Heartbeat => Duration::from_secs(4),
-            Self::People => Duration::from_secs(30),
-        }
-    }
-
-    const fn plans(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Dispatcher | Self::Heartbeat => INDEXES_ONLY,
-            Self::People => &[],
-        }
-    }
-
-    /// All of a session's settings, in one statement.
-    pub(super) fn set_up(self) -> String {
-        let settings = SESSION.iter().chain(self.settings()).chain(self.plans());
-        let each = settings.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
-        let settings = each.collect::<Vec<_>>().join(", ");
-        // Only newer servers have this one: a connection may have nothing to do for long.
-        format!(
-            "SELECT {settings};
-             SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
-        )
-    }
-
-    const fn connections_max(self) -> usize {
-        match self {
-            Self::Dispatcher | Self::People => 4,
-            Self::Heartbeat => 1,
-        }
-    }
-}
-
-/// What is wrong with a URL. Never quotes it: there may be a password in it.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum UrlError {
-    /// It can't be read.
-    #[error("not a PostgreSQL URL ({0}); write postgres://USER@HOST:PORT/DATABASE")]
-    Unreadable(String),
-    /// The file of root certificates is unusable.
-    #[error("sslrootcert {}: {reason}; it must be PEM", path.display())]
-    Roots {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// A client certificate is unusable.
-    #[error("sslcert and sslkey: {0}; both must be PEM, and each needs the other")]
-    ClientCertificate(String),
-    /// A parameter has a value that libpq knows and we do not.
-    #[error("{parameter} has a value that is not supported; supported are {supported}")]
-    Unsupported {
-        /// The parameter.
-        parameter: &'static str,
-        /// The values that are.
-        supported: &'static str,
-    },
-    /// There is no way to verify a server.
-    #[error("TLS can't be set up: {0}; install ca-certificates or name sslrootcert")]
-    Tls(String),
-}
 
 /// A database on a server, by its URL.
 #[derive(Clone)]
@@ -181,6 +58,7 @@ pub struct Database {
     config: Config,
     hosts: Hosts,
     name: Arc<str>,
+    people: Pool,
 }
 
 impl fmt::Debug for Database {
@@ -235,9 +113,11 @@ impl Database {
             .keepalives_idle(SILENCE_MAX / 2)
             .keepalives_interval(SILENCE_MAX / 4)
             .keepalives_retries(2);
-        let hosts = Hosts::of(&config, MakeRustlsConnect::new(tls(&parameters, &config)?));
+        let uses_tls = config.get_ssl_mode() != SslMode::Disable;
+        let hosts = Hosts::of(&config, MakeRustlsConnect::new(tls(&parameters, uses_tls)?));
         let name = name(&config).into();
         Ok(Self {
+            people: Pool::new(&config, &hosts, User::People),
             config,
             hosts,
             name,
@@ -251,25 +131,12 @@ impl Database {
 
     /// A pool of connections for `user`. None is made before it is asked for.
     pub(super) fn pool(&self, user: User) -> Pool {
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let manager = Manager::from_connect(self.config.clone(), self.hosts.clone(), recycling);
-        let inner = deadpool_postgres::Pool::builder(manager)
-            .max_size(user.connections_max())
-            .runtime(deadpool_postgres::Runtime::Tokio1)
-            .post_create(Hook::async_fn(move |client, _| {
-                Box::pin(async move {
-                    let settings = user.set_up();
-                    client
-                        .batch_execute(&settings)
-                        .await
-                        .map_err(HookError::Backend)
-                })
-            }))
-            .build()
-            .expect("a pool with a runtime is complete");
-        Pool { inner, user }
+        Pool::new(&self.config, &self.hosts, user)
+    }
+
+    /// The one pool for people that all parts of a process share: connections are few.
+    pub(super) fn people(&self) -> Pool {
+        self.people.clone()
     }
 
     /// One connection past the pools, for notifications, set up as those are.
@@ -309,11 +176,45 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
+    fn new(config: &Config, hosts: &Hosts, user: User) -> Self {
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_connect(config.clone(), hosts.clone(), recycling);
+        let inner = deadpool_postgres::Pool::builder(manager)
+            .max_size(user.connections_max())
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .post_create(Hook::async_fn(move |client, _| {
+                Box::pin(async move {
+                    let settings = user.set_up();
+                    client
+                        .batch_execute(&settings)
+                        .await
+                        .map_err(HookError::Backend)
+                })
+            }))
+            .build()
+            .expect("a pool with a runtime is complete");
+        Self { inner, user }
+    }
+
+    /// A connection, free or new. If the server has no more of them, one that is in use is waited for.
+    async fn get(&self) -> Result<Client, PoolError> {
+        loop {
+            let got = self.inner.get().await;
+            let are_too_many = matches!(&got, Err(PoolError::Backend(error))
+                if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS));
+            if !are_too_many || self.inner.status().size == 0 {
+                return got;
+            }
+            until(Some(Stopwatch::start().deadline(SLOT_WAIT))).await;
+        }
+    }
+
     /// A connection that stands.
     pub(super) async fn client(&self) -> Result<Lent, StoreError> {
-        use deadpool_postgres::PoolError;
         let wait_max = self.user.wait_max();
-        match tokio::time::timeout(wait_max, self.inner.get()).await {
+        match tokio::time::timeout(wait_max, self.get()).await {
             Ok(Ok(client)) => Ok(Lent::new(client, self.user.deadline())),
             Ok(Err(error)) => Err(match error {
                 PoolError::Backend(error)
@@ -359,53 +260,6 @@ fn name(config: &Config) -> String {
     let hosts: Vec<String> = hosts.collect();
     let database = config.get_dbname().unwrap_or_default();
     format!("postgres://{}/{database}", hosts.join(","))
-}
-
-fn tls(parameters: &Parameters, config: &Config) -> Result<ClientConfig, UrlError> {
-    let setup = |error: rustls::Error| UrlError::Tls(error.to_string());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(setup)?;
-    let builder = match parameters.sslrootcert.as_deref() {
-        Some(path) => builder.with_root_certificates(read_roots(path)?),
-        // Never asked.
-        None if config.get_ssl_mode() == SslMode::Disable => {
-            builder.with_root_certificates(RootCertStore::empty())
-        }
-        None => builder.with_platform_verifier().map_err(setup)?,
-    };
-    let (certificate, key) = match (&parameters.sslcert, &parameters.sslkey) {
-        (None, None) => return Ok(builder.with_no_client_auth()),
-        (Some(certificate), Some(key)) => (certificate, key),
-        _ => return Err(UrlError::ClientCertificate("one is missing".to_owned())),
-    };
-    let fault = |error: &dyn fmt::Display| UrlError::ClientCertificate(error.to_string());
-    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
-    let chain = chain.map_err(|error| fault(&error))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(&error))?;
-    builder
-        .with_client_auth_cert(chain, key)
-        .map_err(|error| fault(&error))
-}
-
-fn read_roots(path: &Path) -> Result<RootCertStore, UrlError> {
-    let fault = |reason: String| UrlError::Roots {
-        path: path.to_owned(),
-        reason,
-    };
-    let mut roots = RootCertStore::empty();
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))?;
-    for certificate in found {
-        let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| fault(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(fault("no certificate in it".to_owned()));
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]

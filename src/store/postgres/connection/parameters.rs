@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use url::form_urlencoded;
 
-use super::UrlError;
+use super::url_error::UrlError;
 
 /// What is taken out of a URL before tokio-postgres reads it.
 #[derive(Debug, Default, PartialEq, Eq)]
