@@ -234,7 +234,7 @@ impl Transport {
             match chunk {
                 Ok(Some(chunk)) => add_capped(&mut body, &chunk, self.max_response_bytes),
                 Ok(None) => break,
-                Err(error) => return self.failed(progress, target, &Broken::Request(error)),
+                Err(error) => return self.failed(progress, target, &Broken::Request(error.into())),
             }
         }
         progress.ended();
@@ -248,13 +248,13 @@ impl Transport {
 
     fn failed(&self, progress: &Progress, target: &Target, broken: &Broken) -> Exchange {
         let error = match broken {
-            Broken::Request(error) => error,
+            Broken::Request(error) => &**error,
             Broken::ConnectDeadline => return self.no_connection(progress, target),
         };
         if let Some(forbidden) = fault::forbidden(error) {
             return blocked(forbidden);
         }
-        if error.is_builder() {
+        if fault::is_unsendable(error) {
             // Before anything was sent: a URL that is none in HTTP's own grammar.
             let reason = "the callback URL does not fit into a request; correct it".to_owned();
             return Exchange::Blocked { reason };
@@ -379,7 +379,7 @@ fn is_acknowledged(exchange: &Exchange) -> bool {
 /// some servers end an idle connection (RFC 9110, 15.5.9). Either may cross the request.
 fn gave_up(answer: &Result<Response, Broken>) -> Option<Ends> {
     match answer {
-        Err(Broken::Request(error)) if fault::is_closed_unanswered(error) => ends_in(error),
+        Err(Broken::Request(error)) if fault::is_closed_unanswered(&**error) => ends_in(&**error),
         Ok(response) if response.status() == StatusCode::REQUEST_TIMEOUT => ends_along(response),
         _ => None,
     }
@@ -389,7 +389,7 @@ fn gave_up(answer: &Result<Response, Broken>) -> Option<Ends> {
 fn ends_of_end(answer: &Result<Response, Broken>) -> Option<Ends> {
     match answer {
         Ok(response) => ends_along(response),
-        Err(Broken::Request(error)) => ends_in(error),
+        Err(Broken::Request(error)) => ends_in(&**error),
         Err(Broken::ConnectDeadline) => None,
     }
 }

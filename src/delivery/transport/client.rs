@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use rustls::ClientConfig;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::CertificateDer;
@@ -102,12 +103,15 @@ pub enum TransportError {
     /// The proxy's URL is of no use.
     #[error("egress.proxy is not usable: {0}; give one like http://proxy.internal:3128")]
     Proxy(#[source] reqwest::Error),
+    /// A header can't have this text.
+    #[error("delivery.user_agent is not usable: {0}; give printable ASCII")]
+    UserAgent(#[source] InvalidHeaderValue),
     /// reqwest refuses the settings.
     #[error("cannot set up the HTTP client: {0}")]
     Client(#[source] reqwest::Error),
 }
 
-/// The real [`Post`](super::Post), on reqwest. Made once; it holds the pools of connections.
+/// The real [`Post`](super::Post). Made once; it holds the pools of connections.
 pub struct Transport {
     pub(super) policy: Arc<Policy>,
     pub(super) url_cache: Arc<UrlCache>,
@@ -178,11 +182,16 @@ impl Transport {
         let own_proxy = settings.proxy.as_ref();
         let own_proxy = own_proxy.and_then(|url| OwnProxy::new(url, Arc::clone(&lookups)));
         let proxy = settings.proxy.map(reqwest::Proxy::all).transpose();
+        let user_agent = match settings.user_agent.as_str() {
+            // Each request has a copy: this one has no count that all of them would share.
+            USER_AGENT => Ok(HeaderValue::from_static(USER_AGENT)),
+            other => HeaderValue::from_str(other),
+        };
         let maker = ClientMaker {
             watch: WatchLayer {
                 policy: own_proxy.is_none().then_some(connector_policy),
             },
-            user_agent: settings.user_agent,
+            user_agent: user_agent.map_err(TransportError::UserAgent)?,
             proxy: proxy.map_err(TransportError::Proxy)?,
             proxy_resolver: Arc::new(ProxyResolver {
                 lookups: Arc::clone(&lookups),
@@ -191,7 +200,7 @@ impl Transport {
             }),
         };
         // One that is made now shows that all others can be.
-        let made = maker.client(None, tls.clone());
+        let made = maker.proxied(tls.clone());
         made.map_err(TransportError::Client)?;
         Ok(Self {
             policy: Arc::new(settings.policy),

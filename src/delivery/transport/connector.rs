@@ -20,6 +20,9 @@ use super::progress::{self, Ends};
 use super::resolver;
 use crate::delivery::egress::{Forbidden, Policy};
 
+/// Whatever a client says of what went wrong.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
 /// Puts a [`Watched`] around a connector.
 #[derive(Clone, Debug)]
 pub(super) struct WatchLayer {
@@ -57,11 +60,11 @@ impl<S> Clone for Watched<S> {
     }
 }
 
-type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Error + Send + Sync>>> + Send>>;
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 impl<S, R> Service<R> for Watched<S>
 where
-    S: Service<R, Error = Box<dyn Error + Send + Sync>> + Clone + Send + 'static,
+    S: Service<R, Error = BoxError> + Clone + Send + 'static,
     S::Response: Connection,
     S::Future: Send + 'static,
     R: Send + 'static,
@@ -121,7 +124,7 @@ pub(super) fn ends_along(response: &reqwest::Response) -> Option<Ends> {
 }
 
 /// The ends of the connection that broke, if there was one.
-pub(super) fn ends_in(error: &reqwest::Error) -> Option<Ends> {
+pub(super) fn ends_in(error: &(dyn Error + 'static)) -> Option<Ends> {
     let error = fault::find::<hyper_util::client::legacy::Error>(error)?;
     ends(error.connect_info()?)
 }

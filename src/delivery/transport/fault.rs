@@ -10,6 +10,7 @@ use std::iter::successors;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
+use hyper::http::uri::InvalidUri;
 use rustls::CertificateError;
 use rustls::pki_types::{InvalidDnsNameError, UnixTime};
 
@@ -61,6 +62,12 @@ pub(super) struct Circumstances {
 /// The policy's verdict, if that is what the error is about.
 pub(super) fn forbidden<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Forbidden> {
     find(error)
+}
+
+/// Whether nothing was sent because the URL is none in HTTP's own grammar.
+pub(super) fn is_unsendable(error: &(dyn Error + 'static)) -> bool {
+    find::<InvalidUri>(error).is_some()
+        || find::<reqwest::Error>(error).is_some_and(reqwest::Error::is_builder)
 }
 
 /// Whether the error is how a connection shows that the other side closed it: what a kept

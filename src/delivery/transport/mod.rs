@@ -3,12 +3,13 @@
 //! | part | purpose |
 //! |---|---|
 //! | [`Post`] | the interface for the dispatcher; tests replace it by a scripted one |
-//! | [`Transport`] | the real one, on reqwest |
+//! | [`Transport`] | the real one |
 //! | `call` | one exchange: send, perhaps once more, read the answer up to the cap |
 //! | `progress` | how far an exchange has come, as its parts report it |
 //! | [`Permit`] | asked right before the request is written |
 //! | `lookup`, `resolver` | from a name to its addresses, and to those that may be called |
 //! | `pool`, `route` | an app's connections to an origin, and to each of its addresses |
+//! | `direct` | the client of an address, which bounds interim answers; behind a proxy it is reqwest's |
 //! | `race` | attempts at the addresses, staggered |
 //! | `own_proxy` | whether `egress.proxy` answers at all |
 //! | `connector`, `tls` | the parts that a connection passes through; the first checks the dialled address |
@@ -36,6 +37,7 @@ mod certificate;
 mod client;
 mod client_certificates;
 mod connector;
+mod direct;
 mod fault;
 mod listed;
 mod lookup;

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use reqwest::{Body, Method, Request, Response};
+use reqwest::{Body, Response};
 use tokio::time::{Sleep, sleep};
 
+use super::connector::BoxError;
 use super::fault;
 use super::pool::Routes;
 use super::progress::Progress;
@@ -35,8 +36,8 @@ const LIMIT_MIN: Duration = Duration::from_secs(1);
 /// Why no answer came.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// reqwest's error.
-    Request(reqwest::Error),
+    /// The client's error.
+    Request(BoxError),
     /// No connection came about within the limit.
     ConnectDeadline,
 }
@@ -102,7 +103,7 @@ struct Race<'a> {
 struct Attempt {
     route: Arc<Route>,
     progress: Arc<Progress>,
-    sending: BoxFuture<'static, Result<Response, reqwest::Error>>,
+    sending: BoxFuture<'static, Result<Response, BoxError>>,
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -119,9 +120,7 @@ impl Race<'_> {
             }
         };
         progress.dials(route.address());
-        let mut request = Request::new(Method::POST, target.url.clone());
-        *request.body_mut() = Some(body);
-        let sending = route.client().execute(request);
+        let sending = route.client().post(target.url.clone(), body);
         let following = Arc::clone(&progress);
         self.running.push(Attempt {
             route: Arc::clone(route),
@@ -206,7 +205,7 @@ impl Broken {
     fn is_local(&self, progress: &Progress) -> bool {
         let dialled = progress.remote_addr().map(|address| address.ip());
         match self {
-            Self::Request(error) => fault::is_of_this_host(error, dialled),
+            Self::Request(error) => fault::is_of_this_host(&**error, dialled),
             Self::ConnectDeadline => false,
         }
     }

@@ -75,18 +75,6 @@ fn is_own(address: IpAddr) -> bool {
     called_from.is_ok_and(|from| from.ip().to_canonical() == address.to_canonical())
 }
 
-/// Answers with the address that a route leads to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PinnedResolver(pub(super) IpAddr);
-
-impl Resolve for PinnedResolver {
-    fn resolve(&self, _: Name) -> Resolving {
-        // Port 0 stands for the URL's.
-        let address = SocketAddr::new(self.0, 0);
-        Box::pin(async move { Ok(Box::new(std::iter::once(address)) as Addrs) })
-    }
-}
-
 /// Resolves the proxy's name, and for `socks5` those of merchants.
 #[derive(Debug)]
 pub(super) struct ProxyResolver {

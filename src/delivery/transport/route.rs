@@ -1,6 +1,6 @@
-//! The way to one address of an origin: a reqwest client of its own, which dials nothing else.
+//! The way to one address of an origin: a client of its own, which dials nothing else.
 //!
-//! reqwest keeps connections and TLS sessions by host name. With a client for each app, origin and address
+//! Clients keep connections and TLS sessions by host name. With a client for each app, origin and address
 //! they are kept by these.
 
 #![expect(
@@ -10,24 +10,20 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use reqwest::Client;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use reqwest::header::{self, ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Body, Method, Request, Response};
 use rustls::ClientConfig;
+use url::Url;
 
-use super::connector::WatchLayer;
-use super::resolver::{PinnedResolver, ProxyResolver};
+use super::connector::{BoxError, WatchLayer};
+use super::direct::{DirectClient, POOL_IDLE_PER_HOST_MAX, POOL_IDLE_TIMEOUT};
+use super::resolver::ProxyResolver;
 
 /// Whose requests they are, unless the settings say otherwise.
 pub(super) const USER_AGENT: &str = concat!("callback-dispatcher/", env!("CARGO_PKG_VERSION"));
-
-/// Merchants' servers close idle connections: gunicorn after 2 s, Node and Apache after 5 s.
-/// Giving them up sooner makes it rare that a request meets a closed one.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// More than are ever in flight to one merchant, so that none is closed for want of room.
-const POOL_IDLE_PER_HOST_MAX: usize = 1024;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -39,7 +35,7 @@ const JSON_OR_ANYTHING: HeaderValue = HeaderValue::from_static("application/json
 #[derive(Debug)]
 pub(super) struct ClientMaker {
     pub(super) watch: WatchLayer,
-    pub(super) user_agent: String,
+    pub(super) user_agent: HeaderValue,
     pub(super) proxy: Option<reqwest::Proxy>,
     /// What resolves names for the proxy.
     pub(super) proxy_resolver: Arc<ProxyResolver>,
@@ -47,13 +43,21 @@ pub(super) struct ClientMaker {
 
 impl ClientMaker {
     /// A client that dials `address`, or the proxy.
-    pub(super) fn client(
-        &self,
-        address: Option<IpAddr>,
-        tls: ClientConfig,
-    ) -> Result<Client, reqwest::Error> {
+    fn client(&self, address: Option<IpAddr>, tls: ClientConfig) -> Result<Client, reqwest::Error> {
+        match address {
+            Some(address) if self.proxy.is_none() => {
+                let headers = self.headers();
+                let client = DirectClient::new(address, tls, &self.watch, headers);
+                Ok(Client::Direct(Arc::new(client)))
+            }
+            _ => self.proxied(tls).map(Client::Proxied),
+        }
+    }
+
+    /// A client that dials the proxy.
+    pub(super) fn proxied(&self, tls: ClientConfig) -> Result<reqwest::Client, reqwest::Error> {
         // First no proxy at all, so that none is taken from the environment.
-        let mut builder = Client::builder()
+        let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             // Zero as well, or each request is cloned for a retry that never comes.
@@ -63,27 +67,50 @@ impl ClientMaker {
             // As browsers and curl write them: some servers read only these.
             .http1_title_case_headers()
             .tcp_nodelay(true)
-            .default_headers(HeaderMap::from_iter([
-                (CONTENT_TYPE, JSON),
-                (ACCEPT, JSON_OR_ANYTHING),
-            ]))
+            .default_headers(self.headers())
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(POOL_IDLE_PER_HOST_MAX)
             .connector_layer(self.watch.clone())
+            .dns_resolver(Arc::clone(&self.proxy_resolver))
             .tls_backend_preconfigured(tls);
-        builder = match address {
-            Some(address) => builder.dns_resolver(Arc::new(PinnedResolver(address))),
-            None => builder.dns_resolver(Arc::clone(&self.proxy_resolver)),
-        };
-        builder = match self.user_agent.as_str() {
-            // Each request has a copy: this one has no count that all of them would share.
-            USER_AGENT => builder.user_agent(HeaderValue::from_static(USER_AGENT)),
-            other => builder.user_agent(other),
-        };
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.clone());
         }
         builder.build()
+    }
+
+    fn headers(&self) -> HeaderMap {
+        HeaderMap::from_iter([
+            (CONTENT_TYPE, JSON),
+            (ACCEPT, JSON_OR_ANYTHING),
+            (header::USER_AGENT, self.user_agent.clone()),
+        ])
+    }
+}
+
+/// Dials an address, or the proxy.
+#[derive(Clone, Debug)]
+pub(super) enum Client {
+    Direct(Arc<DirectClient>),
+    Proxied(reqwest::Client),
+}
+
+impl Client {
+    /// Sends a POST, and returns with the head of the answer.
+    pub(super) fn post(
+        &self,
+        url: Url,
+        body: Body,
+    ) -> BoxFuture<'static, Result<Response, BoxError>> {
+        match self.clone() {
+            Self::Direct(client) => async move { client.post(&url, body).await }.boxed(),
+            Self::Proxied(client) => {
+                let mut request = Request::new(Method::POST, url);
+                *request.body_mut() = Some(body);
+                let sending = client.execute(request);
+                async move { Ok(sending.await?) }.boxed()
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod egress;
 mod fault;
+mod floods;
 mod kept;
 mod permit;
 mod race;
