@@ -19,7 +19,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::Verifier;
 
-use super::listed::ListedVerifier;
+use super::listed::{ListedVerifier, is_authority};
 use super::progress;
 use super::secp521r1::Secp521r1;
 
@@ -54,19 +54,25 @@ pub fn accepted_cipher_suites() -> Vec<String> {
     names.map(|name| name.replace("TLS13_", "TLS_")).collect()
 }
 
-/// Judges certificates by the platform's roots and `extra_roots`.
+/// Judges certificates by the platform's roots and the listed certificates.
 pub(super) fn verifier(
-    extra_roots: Vec<CertificateDer<'static>>,
+    listed: Vec<CertificateDer<'static>>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-    let listed = extra_roots.clone();
-    match Verifier::new_with_extra_roots(extra_roots, Arc::new(provider())) {
-        Ok(verifier) => Ok(Arc::new(ListedVerifier {
-            verifier: Arc::new(verifier),
-            listed,
-        })),
-        Err(rustls::Error::General(why)) => Err(TlsError::NoRoots(why)),
-        Err(error) => Err(TlsError::NoRoots(error.to_string())),
-    }
+    let provider = Arc::new(provider());
+    let extra_roots = listed.iter().filter(|listed| is_authority(listed)).cloned();
+    let authorities: Option<Arc<dyn ServerCertVerifier>> =
+        match Verifier::new_with_extra_roots(extra_roots, Arc::clone(&provider)) {
+            Ok(verifier) => Some(Arc::new(verifier)),
+            // There is no authority, yet some servers' own certificates are trusted.
+            Err(rustls::Error::General(_)) if !listed.is_empty() => None,
+            Err(rustls::Error::General(why)) => return Err(TlsError::NoRoots(why)),
+            Err(error) => return Err(TlsError::NoRoots(error.to_string())),
+        };
+    Ok(Arc::new(ListedVerifier {
+        authorities,
+        listed,
+        provider,
+    }))
 }
 
 /// The TLS configuration of every connection, with `verifier` as the judge of certificates.

@@ -153,6 +153,32 @@ fn verify_does_not_trust_a_sign_that_holds_for_another_message_as_well() {
     assert!(!said.out.contains("holds      with"), "{said:?}");
 }
 
+#[test]
+fn verify_does_not_trust_a_message_with_a_member_dropped() {
+    let place = Place::bare();
+    for (dropped, into, text) in [
+        (
+            "transStatus",
+            "transInfo",
+            "Transaction Success&transStatus=0",
+        ),
+        ("extra", "currency", "LAK&extra="),
+    ] {
+        let mut forged: Value = serde_json::from_str(VECTOR).expect("JSON");
+        forged[into] = text.into();
+        let members = forged.as_object_mut().expect("an object");
+        members.remove(dropped).expect("it was there");
+        let said = place.feed(&["verify"], &forged.to_string());
+        assert_eq!(said.code, Some(1), "{said:?}");
+        let why = format!("not to be trusted: {into} holds \"&{dropped}=\"");
+        assert!(said.out.contains(&why), "{said:?}");
+        assert!(
+            said.out.contains(CANONICAL_FORMS[0]),
+            "the same text: {said:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_mock_merchant_answers_and_keeps_a_journal() {
     let place = Place::bare();

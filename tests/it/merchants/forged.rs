@@ -115,7 +115,12 @@ fn tampered_with() -> Vec<Forgery> {
         // The text that is signed stays the same.
         (
             "a member that has moved into another's text",
-            swallowed(&failed),
+            swallowed(&failed, "transStatus", "transInfo", "Transaction Success"),
+            400,
+        ),
+        (
+            "a member that may be empty, moved into another's text",
+            swallowed(&paid, "extra", "currency", "LAK"),
             400,
         ),
         (
@@ -147,14 +152,15 @@ fn timestamp_of(body: &[u8]) -> String {
     message["timestamp"].as_str().expect("text").to_owned()
 }
 
-/// Without `transStatus`, whose text stands at the end of `transInfo`.
-fn swallowed(failed: &[u8]) -> Vec<u8> {
-    let body = tampered(failed, "transStatus", Value::Null);
-    tampered(
-        &body,
-        "transInfo",
-        json!("Transaction Success&transStatus=1"),
-    )
+/// Without the member `dropped`, which stands at the end of the text of `into` instead.
+fn swallowed(body: &[u8], dropped: &str, into: &str, text: &str) -> Vec<u8> {
+    let message: Value = serde_json::from_slice(body).expect("JSON");
+    let value = match &message[dropped] {
+        Value::String(value) => value.clone(),
+        value => value.to_string(),
+    };
+    let body = tampered(body, dropped, Value::Null);
+    tampered(&body, into, json!(format!("{text}&{dropped}={value}")))
 }
 
 /// Signed with a secret, true or false, and all the same not to be taken.

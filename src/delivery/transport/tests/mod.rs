@@ -5,6 +5,7 @@ mod egress;
 mod fault;
 mod floods;
 mod kept;
+mod listed;
 mod permit;
 mod race;
 mod scripted;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::{NamedGroup, ServerConfig};
 
 use super::scripted::{ACK, Found, LOOPBACK, Merchant, Step, answer, send};
@@ -81,15 +81,15 @@ impl Authority {
     }
 }
 
-fn params(name: &str) -> CertificateParams {
+pub(super) fn params(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).expect("a good name")
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub(super) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
+pub(super) fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(key.serialize_der().into())
 }
 
@@ -97,7 +97,10 @@ fn tls_transport(settings: TransportSettings) -> Transport {
     resolving(settings, [Found::Addresses(vec![LOOPBACK])])
 }
 
-async fn post_to(server: ServerConfig, settings: TransportSettings) -> (PostReport, Merchant) {
+pub(super) async fn post_to(
+    server: ServerConfig,
+    settings: TransportSettings,
+) -> (PostReport, Merchant) {
     let merchant = Merchant::tls(server, vec![vec![Step::Request, Step::Ack]]).await;
     let transport = tls_transport(settings);
     let report = transport
@@ -216,60 +219,6 @@ async fn a_merchant_that_wants_a_client_certificate_gets_that_of_the_app() {
         let report = post_as(&transport, "7", &url, "", None).await;
         assert_fault(&report, Phase::Tls, Cause::Remote, "alert");
     }
-}
-
-/// As `openssl req -x509` makes it: an authority by its own word, which shows itself.
-fn self_signed(name: &str, names: &[&str]) -> (ServerConfig, CertificateDer<'static>) {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = CertificateParams::new(names).expect("good names");
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let certificate = params.self_signed(&key).expect("a certificate");
-    let server = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(rustls::ALL_VERSIONS)
-        .expect("good versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private(&key))
-        .expect("a good certificate");
-    (server, certificate.der().clone())
-}
-
-#[tokio::test]
-async fn a_listed_certificate_is_trusted_as_it_is_for_the_names_in_it() {
-    let table = [
-        (self_signed("merchant.test", &[]), ""),
-        (self_signed("Shop", &["merchant.test"]), ""),
-        (
-            self_signed("other.test", &[]),
-            "not valid for this host name",
-        ),
-        (
-            self_signed("merchant.test", &["other.test"]),
-            "not valid for this host name",
-        ),
-    ];
-    for ((server, certificate), why) in table {
-        let listed = TransportSettings {
-            extra_roots: vec![certificate],
-            ..settings()
-        };
-        let (report, merchant) = post_to(server, listed).await;
-        match why {
-            "" => assert_eq!(report.exchange, answered(merchant.address, 200, ACK)),
-            why => assert_fault(&report, Phase::Tls, Cause::Remote, why),
-        }
-    }
-    // One that is not listed is not trusted, whoever else is.
-    let (server, _) = self_signed("merchant.test", &["merchant.test"]);
-    let (_, another) = self_signed("merchant.test", &["merchant.test"]);
-    let listed = TransportSettings {
-        extra_roots: vec![another],
-        ..settings()
-    };
-    let (report, merchant) = post_to(server, listed).await;
-    assert_fault(&report, Phase::Tls, Cause::Remote, "the certificate");
-    assert!(merchant.requests().is_empty());
 }
 
 #[tokio::test]
