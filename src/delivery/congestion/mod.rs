@@ -16,6 +16,8 @@
 //! every answer. The limit may grow around them, so that an app that hangs does not hold up the other
 //! apps of its origin.
 //!
+//! An origin that answers 429 limits the rate, whatever is in flight: attempts begin further apart, see [`pace`].
+//!
 //! A limit that is not reached is forgotten, by half each minute: what comes after a pause, an
 //! outage or a resend begins low.
 //!
@@ -25,6 +27,7 @@
 //! Deliberately absent: when a callback is due. A failed one keeps its schedule.
 
 mod floor;
+mod pace;
 mod round;
 mod signal;
 
@@ -35,6 +38,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use floor::LatencyFloor;
+use pace::Pace;
 use round::Round;
 pub(super) use round::RoundId;
 pub(super) use signal::Signal;
@@ -115,6 +119,9 @@ pub(super) struct LearnedLimit {
     /// When each attempt that timed out is taken to be over.
     echoes: VecDeque<Duration>,
     braked_until: Option<Duration>,
+    pace: Pace,
+    /// With a pace: until then no attempt begins.
+    paced_until: Option<Duration>,
 }
 
 impl Default for LearnedLimit {
@@ -128,6 +135,8 @@ impl Default for LearnedLimit {
             held: None,
             echoes: VecDeque::new(),
             braked_until: None,
+            pace: Pace::default(),
+            paced_until: None,
         }
     }
 }
@@ -152,7 +161,7 @@ impl LearnedLimit {
 
     /// How many attempts may be in flight, as of the last [`LearnedLimit::advance`].
     pub(super) fn slots(&self, ceiling: usize, now: Duration) -> usize {
-        match self.is_braked() {
+        match self.is_braked() || self.paced_until.is_some() {
             true => 0,
             false => self
                 .limit(now)
@@ -168,11 +177,13 @@ impl LearnedLimit {
 
     /// When there will be more slots even if no attempt ends.
     pub(super) fn reopens_at(&self) -> Option<Duration> {
-        self.braked_until.or(self.echoes.front().copied())
+        let closed_until = self.braked_until.max(self.paced_until);
+        closed_until.or(self.echoes.front().copied())
     }
 
-    /// Forgets the echoes and the brake that are over.
+    /// Forgets the echoes, the brake and the gap that are over.
     pub(super) fn advance(&mut self, now: Duration) {
+        self.paced_until = self.paced_until.filter(|until| now < *until);
         self.braked_until = self.braked_until.filter(|until| now < *until);
         while self.echoes.front().is_some_and(|until| *until <= now) {
             self.echoes.pop_front();
@@ -191,6 +202,7 @@ impl LearnedLimit {
             self.reached_at = now;
             self.round.limit_was_reached = true;
         }
+        self.paced_until = self.pace.next(now);
         self.round.enter(self.round_size())
     }
 
@@ -215,6 +227,9 @@ impl LearnedLimit {
         self.round.count(ending.signal, ending.latency);
         let size = self.round_size();
         if let Some(reason) = self.round.loss(size) {
+            if reason == Reason::Throttled {
+                self.pace.slow_down();
+            }
             self.fall(self.limit / 2, now);
             return Some(reason);
         }
@@ -226,6 +241,7 @@ impl LearnedLimit {
 
     fn judge_latency(&mut self, bounds: Bounds, now: Duration) -> Option<Reason> {
         let Bounds { ceiling, deadline } = bounds;
+        self.pace.speed_up();
         let next = self.round.next();
         let round = std::mem::replace(&mut self.round, next);
         let slack = deadline / SLACK_DIVISOR;

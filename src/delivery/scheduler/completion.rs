@@ -62,10 +62,10 @@ impl<T> Scheduler<T> {
     }
 
     /// The origin of `id` learns from an attempt.
-    fn learn(&mut self, id: Id, ending: Ending, limits: Limits) -> Option<Fall> {
-        // During an outage of our own only that is to be found out.
+    fn learn(&mut self, id: Id, mut ending: Ending, limits: Limits) -> Option<Fall> {
+        // An outage of our own says nothing of the origin. But a round ends only when each of its attempts has.
         if limits.is_probing {
-            return None;
+            ending.signal = Signal::Silent;
         }
         let (fell, fall) = self.endpoints.learn(id, ending, limits);
         if fell {

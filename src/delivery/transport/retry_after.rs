@@ -9,7 +9,7 @@ use hyper::header::{DATE, HeaderName, RETRY_AFTER};
 /// Seconds, or a moment by the server's own clock: without a `Date` a moment says nothing.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Too many digits for a number are a long time.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
@@ -38,6 +38,8 @@ mod tests {
             ("Sun, 06 Nov 1994 08:50:07 GMT", None, None),
             ("-5", Some(date), None),
             ("soon", Some(date), None),
+            ("", Some(date), None),
+            (" ", None, None),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, retry.parse().expect("a header"));

@@ -35,6 +35,8 @@ pub(super) struct Merchant {
     pub(super) slower_from: Duration,
     /// One request in so many is never answered, and takes no worker. 0: none.
     pub(super) hangs_each: u64,
+    /// A request that comes sooner after the last that was let in is answered with 429.
+    pub(super) one_each: Duration,
 }
 
 impl Merchant {
@@ -47,6 +49,7 @@ impl Merchant {
             down_until: Duration::ZERO,
             slower_from: Duration::MAX,
             hangs_each: 0,
+            one_each: Duration::ZERO,
         }
     }
 
@@ -72,6 +75,7 @@ pub(super) struct Report {
     pub(super) timed_out: u64,
     pub(super) took: Duration,
     pub(super) in_flight_most: usize,
+    pub(super) throttled: u64,
 }
 
 /// xorshift64
@@ -118,6 +122,7 @@ pub(super) struct Simulation {
     scheduled: u64,
     /// The newest that is scheduled.
     reopens_at: Duration,
+    let_in_at: Duration,
     report: Report,
 }
 
@@ -137,6 +142,7 @@ impl Simulation {
             events: BTreeMap::new(),
             scheduled: 0,
             reopens_at: Duration::ZERO,
+            let_in_at: Duration::ZERO,
             report: Report::default(),
         }
     }
@@ -206,6 +212,11 @@ impl Simulation {
         if self.now < down_until || hangs {
             return;
         }
+        if self.now < self.let_in_at + self.merchant.one_each {
+            self.end(request, Signal::Throttled(None));
+            return;
+        }
+        self.let_in_at = self.now;
         if self.busy < workers {
             self.serve(request);
         } else if self.backlog.len() < backlog {
@@ -267,6 +278,7 @@ impl Simulation {
             self.unfinished -= 1;
             return;
         }
+        self.report.throttled += u64::from(signal == Signal::Throttled(None));
         self.report.timed_out += u64::from(signal == Signal::TimedOut);
         if attempt < ATTEMPTS_MAX {
             self.at(began_at + RETRY_WAIT, Event::DueAgain(attempt));

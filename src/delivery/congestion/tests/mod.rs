@@ -344,6 +344,25 @@ fn a_merchant_that_comes_back_after_an_hour_exhausts_nothing() {
 }
 
 #[test]
+fn a_merchant_that_limits_the_rate_exhausts_nothing() {
+    for (per_second, callbacks) in [(1, 300), (5, 300), (10, 1_000), (100, 10_000)] {
+        let merchant = Merchant {
+            one_each: seconds(1) / per_second,
+            ..Merchant::new(8, millis(5), Spread::Even)
+        };
+        let report = deliver(merchant, callbacks);
+        assert_eq!(report.exhausted, 0, "{per_second}");
+        let most = callbacks / 20 + 10;
+        assert!(report.throttled <= most, "{per_second}: {report:?}");
+        let ideal = seconds(callbacks) / per_second;
+        assert!(
+            report.took <= ideal * 5 / 2 + seconds(310),
+            "{per_second}: {report:?}"
+        );
+    }
+}
+
+#[test]
 fn a_small_backlog_is_not_overrun() {
     let merchant = Merchant {
         backlog: 2,

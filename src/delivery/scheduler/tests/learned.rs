@@ -33,6 +33,28 @@ fn an_unknown_origin_gets_two_at_a_time_and_more_as_it_answers() {
 }
 
 #[test]
+fn a_limit_grows_after_an_outage_of_our_own_that_ended_attempts() {
+    let mut scheduler = Scheduler::default();
+    due(&mut scheduler, &["a@1"], roomy(0));
+    let probing = Limits {
+        is_probing: true,
+        ..roomy(1)
+    };
+    for (_, slot) in saturate(&mut scheduler, roomy(0)) {
+        scheduler.completed(slot, SOON, Signal::Failed, probing);
+    }
+    let mut open = Vec::new();
+    for millis in 1..200 {
+        for (_, slot) in std::mem::take(&mut open) {
+            answered(&mut scheduler, slot, SOON, roomy(millis));
+        }
+        open = fill(&mut scheduler, roomy(millis));
+        open.extend(saturate(&mut scheduler, roomy(millis)));
+    }
+    assert_eq!(open.len(), 64);
+}
+
+#[test]
 fn what_waits_for_its_own_origin_takes_no_slot_from_another() {
     let mut scheduler = proven(&["small@1", "large@2"]);
     due(&mut scheduler, &["small@1"], at(100));
@@ -68,7 +90,11 @@ fn an_origin_that_asks_for_less_gets_nothing_until_it_reopens() {
         assert_eq!(scheduler.next_due(moment(millis)), Some(reopens));
     }
     assert!(scheduler.has_use_for_a_claim(roomy(30_201)));
-    assert_eq!(saturate(&mut scheduler, roomy(30_201)).len(), 32);
+    assert_eq!(
+        saturate(&mut scheduler, roomy(30_201)).len(),
+        1,
+        "one by one at first"
+    );
     assert_eq!(scheduler.next_due(moment(30_201)), None);
 }
 
