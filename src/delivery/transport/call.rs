@@ -8,24 +8,26 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use hyper::body::Bytes;
-use reqwest::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use reqwest::{Body, Response, StatusCode};
 use tokio::time::timeout;
 
+use super::answer::{
+    add_capped, ends_of_end, ends_with_connection, gave_up, is_acknowledged, is_complete,
+};
 use super::connector::{ends_along, ends_in};
 use super::fault::{self, Circumstances};
 use super::lookup::{LookupError, LookupFailure};
 use super::own_proxy::OwnProxy;
 use super::permit::{Permit, Permitted};
 use super::pool::{Pool, Routes};
-use super::progress::{Ends, Progress};
+use super::progress::Progress;
 use super::race::{self, Broken};
 use super::resolver;
 use super::worker_cache::WorkerCache;
 use super::{Post, PostReport, Requests, Transport};
 use crate::clock::Stopwatch;
 use crate::delivery::egress::{Forbidden, Target, TargetHost};
-use crate::domain::{Answer, CappedBody, Cause, Exchange, ExchangeFault, Phase, read_answer};
+use crate::domain::{CappedBody, Cause, Exchange, ExchangeFault, Phase};
 
 /// How long a server that leaves a connection open, though its answer ends with it, is waited for once the
 /// JSON object is whole.
@@ -234,6 +236,14 @@ impl Transport {
             match chunk {
                 Ok(Some(chunk)) => add_capped(&mut body, &chunk, self.max_response_bytes),
                 Ok(None) => break,
+                // A rough end is an end too, once nothing is missing.
+                Err(error)
+                    if ends_with_connection
+                        && fault::is_closed(&error)
+                        && is_complete(&body.bytes) =>
+                {
+                    break;
+                }
                 Err(error) => return self.failed(progress, target, &Broken::Request(error.into())),
             }
         }
@@ -349,55 +359,4 @@ fn failed_lookup(error: &LookupError) -> Exchange {
         status: None,
         remote_addr: None,
     })
-}
-
-/// Whether the body has no length of its own: it ends when the connection does.
-fn ends_with_connection(response: &Response) -> bool {
-    let headers = response.headers();
-    !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
-}
-
-/// Whether a body is one whole JSON object.
-fn is_complete(body: &[u8]) -> bool {
-    !matches!(read_answer(body), Answer::Unreadable(_))
-}
-
-/// Only an acknowledgement lets its connection be taken again. What some servers send later, after
-/// an answer that refuses, would be read as the answer to the next request.
-fn is_acknowledged(exchange: &Exchange) -> bool {
-    match exchange {
-        Exchange::Answered { status, body, .. } => {
-            (200..300).contains(status)
-                && !body.oversized
-                && matches!(read_answer(&body.bytes), Answer::Acknowledged)
-        }
-        Exchange::Failed(_) | Exchange::Blocked { .. } => false,
-    }
-}
-
-/// The connection, if the other side gave it up: closed without an answer, or with a 408, by which
-/// some servers end an idle connection (RFC 9110, 15.5.9). Either may cross the request.
-fn gave_up(answer: &Result<Response, Broken>) -> Option<Ends> {
-    match answer {
-        Err(Broken::Request(error)) if fault::is_closed_unanswered(&**error) => ends_in(&**error),
-        Ok(response) if response.status() == StatusCode::REQUEST_TIMEOUT => ends_along(response),
-        _ => None,
-    }
-}
-
-/// The ends of the connection that an answer, or an error, came along.
-fn ends_of_end(answer: &Result<Response, Broken>) -> Option<Ends> {
-    match answer {
-        Ok(response) => ends_along(response),
-        Err(Broken::Request(error)) => ends_in(&**error),
-        Err(Broken::ConnectDeadline) => None,
-    }
-}
-
-/// Adds as much as the cap lets in, and notes if that is not all.
-fn add_capped(body: &mut CappedBody, chunk: &[u8], cap: usize) {
-    let room = cap.saturating_sub(body.bytes.len());
-    body.oversized = chunk.len() > room;
-    body.bytes
-        .extend_from_slice(&chunk[..chunk.len().min(room)]);
 }

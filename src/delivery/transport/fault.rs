@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use hyper::http::uri::InvalidUri;
-use rustls::CertificateError;
 use rustls::pki_types::{InvalidDnsNameError, UnixTime};
+use rustls::{AlertDescription, CertificateError};
 
 use super::lookup::LookupError;
 use crate::delivery::egress::Forbidden;
@@ -71,9 +71,9 @@ pub(super) fn is_unsendable(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Whether the error is how a connection shows that the other side closed it: what a kept
-/// connection does that was closed while nobody looked. The head of an answer has not come; that
-/// a part of it had come can't be told, and would make no difference.
-pub(super) fn is_closed_unanswered(error: &(dyn Error + 'static)) -> bool {
+/// connection does that was closed while nobody looked. That a part of the head of an answer had come
+/// can't be told before the head is whole, and would make no difference.
+pub(super) fn is_closed(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|error| {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             return error.is_incomplete_message() || error.is_closed() || error.is_canceled();
@@ -108,15 +108,15 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
         };
     } else if let Some(tls_error) = find::<rustls::Error>(error) {
         // Under TLS 1.3 the server's refusal comes when the client thinks the handshake over.
-        finding.phase = if around.phase == Phase::Body {
-            Phase::Body
+        if around.phase < Phase::Head || around.phase == Phase::Head && is_refusal(tls_error) {
+            finding.phase = Phase::Tls;
+            if matches!(tls_error, rustls::Error::InvalidMessage(_)) {
+                finding.cause = Cause::NotTls;
+            }
+            finding.detail = tls_detail(tls_error);
         } else {
-            Phase::Tls
-        };
-        if matches!(tls_error, rustls::Error::InvalidMessage(_)) && finding.phase == Phase::Tls {
-            finding.cause = Cause::NotTls;
+            finding.detail = broken_tls_detail(tls_error);
         }
-        finding.detail = tls_detail(tls_error);
     } else if find::<InvalidDnsNameError>(error).is_some() {
         finding.phase = Phase::Tls;
         finding.detail = "no certificate can be valid for this host name".to_owned();
@@ -259,11 +259,52 @@ fn io_detail(error: &io::Error) -> String {
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable) => kind.to_string(),
+        io::ErrorKind::UnexpectedEof => "the server cut the connection off".to_owned(),
         // Without the number: "Connection timed out (os error 110)".
         _ => match error.to_string().split_once(" (os error ") {
             Some((words, _)) => words.to_owned(),
             None => error.to_string(),
         },
+    }
+}
+
+/// Whether the server refuses what the client's last part of the handshake told: its certificate, as a rule.
+fn is_refusal(error: &rustls::Error) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            Alert::HandshakeFailure
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::CertificateRequired
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::DecryptError
+        )
+    )
+}
+
+/// Why a connection broke after its handshake.
+fn broken_tls_detail(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::AlertReceived(why) => {
+            let name = words_of_name(&format!("{why:?}"));
+            format!("the server ended the connection with the alert: {name}")
+        }
+        rustls::Error::DecryptError => {
+            "the server's answer is not valid TLS: it can't be decrypted".to_owned()
+        }
+        rustls::Error::InvalidMessage(_) | rustls::Error::PeerSentOversizedRecord => {
+            tls_detail(error)
+        }
+        other => {
+            let name = words_of_name(&format!("{other:?}"));
+            format!("the server's answer is not valid TLS: {name}")
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`Post`] | the interface for the dispatcher; tests replace it by a scripted one |
 //! | [`Transport`] | the real one |
 //! | `call` | one exchange: send, perhaps once more, read the answer up to the cap |
+//! | `answer` | what an answer says of its exchange and its connection |
 //! | `progress` | how far an exchange has come, as its parts report it |
 //! | [`Permit`] | asked right before the request is written |
 //! | `lookup`, `resolver` | from a name to its addresses, and to those that may be called |
@@ -32,6 +33,7 @@
 //! Absent: redirects, cookies, referers, content codings, HTTP/2, and the proxy variables of the
 //! environment.
 
+mod answer;
 mod call;
 mod certificate;
 mod client;

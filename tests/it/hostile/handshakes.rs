@@ -214,16 +214,40 @@ fn broken_handshakes(authority: &Authority) -> Vec<Case> {
             [Act::Request, ack()],
             Ending::of("protocol", ""),
         ),
-        // Whoever sits between could have cut a body that ends with the connection.
         case(
-            "no goodbye after a body without a length",
+            "no goodbye after a whole object without a length",
             Target::Tls(server.clone()),
             [
                 Act::Request,
                 send("HTTP/1.0 200 OK\r\n\r\n{\"transResult\":\"SUCCESS\"}"),
                 Act::Cut,
             ],
-            Ending::answered("protocol", "close_notify"),
+            Ending::acknowledged(),
+        ),
+        case(
+            "no goodbye after a part of an object without a length",
+            Target::Tls(server.clone()),
+            [
+                Act::Request,
+                send("HTTP/1.0 200 OK\r\n\r\n{\"transResult\":\"SUCC"),
+                Act::Cut,
+            ],
+            Ending::answered("protocol", "the server cut the connection off"),
+        ),
+        case(
+            "plain HTTP on the connection after the request",
+            Target::Tls(server.clone()),
+            [
+                Act::Request,
+                Act::Bare(b"HTTP/1.1 200 OK\r\n\r\n"[..].into()),
+            ],
+            Ending::of("protocol", "not valid TLS"),
+        ),
+        case(
+            "a bad record after the request",
+            Target::Tls(server.clone()),
+            [Act::Request, Act::Bare(record(23, &[0; 64]).into())],
+            Ending::of("protocol", "can't be decrypted"),
         ),
         case(
             "no goodbye after a body with a length",

@@ -134,6 +134,15 @@ fn breaking() -> Vec<Case> {
             lost(),
         ),
         plain("resets in the head", head, lost()),
+        plain(
+            "resets after a whole object without a length",
+            [
+                Act::Request,
+                send("HTTP/1.0 200 OK\r\n\r\n{\"transResult\":\"SUCCESS\"}"),
+                Act::Reset,
+            ],
+            Ending::acknowledged(),
+        ),
     ]);
     cases
 }

@@ -34,6 +34,8 @@ pub(super) enum Act {
     Pause(Duration),
     /// Say nothing until the other side goes.
     Hang,
+    /// Send this on the TCP connection itself, below TLS.
+    Bare(Arc<[u8]>),
     /// End with a reset.
     Reset,
     /// End TCP without a word of TLS.
@@ -205,6 +207,11 @@ async fn play(mut wire: impl Wire, acts: Vec<Act>, seen: &Seen) -> io::Result<()
             },
             Act::Pause(time) => tokio::time::sleep(time).await,
             Act::Hang => gone(&mut wire).await?,
+            Act::Bare(bytes) => {
+                // The send buffer is empty, or nearly.
+                wire.tcp().writable().await?;
+                assert_eq!(wire.tcp().try_write(&bytes)?, bytes.len());
+            }
             Act::Reset => return wire.tcp().set_zero_linger(),
             Act::Cut => return Ok(()),
         }

@@ -144,6 +144,35 @@ fn a_late_refusal_of_tls_is_still_one_of_tls() {
 }
 
 #[test]
+fn what_breaks_after_the_handshake_is_no_fault_of_the_handshake() {
+    use rustls::{AlertDescription, InvalidMessage, PeerMisbehaved};
+    let errors = [
+        rustls::Error::DecryptError,
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType),
+        rustls::Error::PeerSentOversizedRecord,
+        rustls::Error::PeerMisbehaved(PeerMisbehaved::KeyEpochWithPendingFragment),
+        rustls::Error::AlertReceived(AlertDescription::InternalError),
+    ];
+    for error in errors {
+        let wrapped = io::Error::new(io::ErrorKind::InvalidData, error);
+        for phase in [Phase::Head, Phase::Body] {
+            let finding = during(phase, &wrapped);
+            assert_eq!((finding.phase, finding.cause), (phase, Cause::Remote));
+            assert!(!finding.detail.contains("handshake"), "{finding:?}");
+        }
+        assert_eq!(during(Phase::Tls, &wrapped).phase, Phase::Tls);
+    }
+}
+
+#[test]
+fn no_link_is_in_a_detail() {
+    let words = "peer closed connection without sending TLS close_notify: https://docs.rs/";
+    let cut = io::Error::new(io::ErrorKind::UnexpectedEof, words);
+    let detail = during(Phase::Body, &cut).detail;
+    assert_eq!(detail, "the server cut the connection off");
+}
+
+#[test]
 fn a_proxy_that_refuses_is_this_hosts_fault() {
     let refused = io::Error::from_raw_os_error(111);
     let behind_proxy = Circumstances {
