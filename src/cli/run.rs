@@ -63,7 +63,7 @@ async fn serve(configuration: Configuration, inputs: &Inputs, log: &LogHandle) -
     let started = Service::start(configuration, Arc::new(SystemClock)).await;
     starting.abort();
     let mut service = started?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?store, "dispatching");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), store = %store.name(), "dispatching");
     notify::ready();
     loop {
         match events.next(&mut service).await {
