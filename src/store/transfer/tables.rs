@@ -41,7 +41,7 @@ impl Table {
 }
 
 /// What a queue consists of, in the order in which the schema's guards take it. A dispatcher's own
-/// notes stay behind: internal tables, and `dispatcher` on PostgreSQL.
+/// notes stay behind: internal tables, `learned_limit`, and `dispatcher` on PostgreSQL.
 pub static TABLES: [Table; 7] = [
     table("callback_queue", &["id"]),
     table("callback_attempt", &["callback_id", "seq"]),
