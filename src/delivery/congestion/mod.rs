@@ -13,8 +13,8 @@
 //! that ends. It occupies a slot for as long again: its echo.
 //!
 //! A few attempts that hang while the others are answered in time are not congestion: a queue delays
-//! every answer. The limit may grow around them, so that an app that hangs does not hold up the other
-//! apps of its origin.
+//! every answer. The limit may grow around them, so that an app of which a few hang does not hold up the other
+//! apps of its origin. (One that hangs with a backlog of its own does: what is learned is the origin's.)
 //!
 //! An origin that answers 429 limits the rate, whatever is in flight: attempts begin further apart, see [`pace`].
 //!

@@ -100,7 +100,8 @@ pub(super) fn classify(error: &(dyn Error + 'static), around: Circumstances) -> 
     };
     let io_error = io_error(error);
     if let Some(lookup_error) = find::<LookupError>(error) {
-        // Only a proxy's name, or one for the proxy, is looked up on the way to a connection.
+        // What is looked up on the way to a connection is the proxy's name, or with socks5:// a merchant's, whose
+        // faults are taken for ours as well.
         finding = Finding {
             phase: Phase::Dns,
             cause: Cause::Local,

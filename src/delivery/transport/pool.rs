@@ -5,10 +5,13 @@
 //! - A connection serves one app, and one address of one origin.
 //! - A pool ends after [`AGE_MAX`], and with the first exchange that is not acknowledged: what comes then
 //!   is looked up and connected again. So a merchant's move is noticed, a server that is going away gets no
-//!   more requests, and what an answer leaves behind on its connection is never read as the next one.
+//!   more requests, and what an answer that refuses leaves behind on its connection is never read as the next one.
 //! - Exchanges that are under way end on the connections that they have. One of them may have waited for a connection
 //!   and been given that of an exchange that is not acknowledged: what comes along it is not taken for an answer
 //!   ([`Pool::is_spoiled`]).
+//!
+//! Not prevented: a server that answers one request twice, first with an acknowledgement, has its second answer taken
+//! for that of the next request. HTTP/1.1 has nothing that tells them apart.
 //!
 //! Absent: a task that closes pools. hyper closes idle connections by itself, and a pool's connections go
 //! with its last exchange.
