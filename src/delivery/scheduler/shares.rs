@@ -7,7 +7,7 @@
 //! endpoint answers first is what is to be found out.
 //!
 //! What is claimed ahead and waits for its own origin takes no slot from others, so it is no part of
-//! any share. (Else small merchants, for whom much waits, would keep the free slots from large ones.)
+//! any share. (Else small merchants with much that waits would keep the free slots from large ones.)
 //!
 //! Of these parts one app takes at most [`APP_FACTOR`] times what it leaves free. So however many
 //! endpoints of an app hang, the first endpoint of another app finds a slot, and so does the next

@@ -17,8 +17,7 @@
 //! long as their dispatcher's heartbeats (see `fleet`); those of a dispatcher that has fallen silent
 //! are taken over (see `reclaim`). What was taken over is past recording, but for an acknowledgement
 //! of what was sent last. All this goes by steady clocks, each compared with itself alone. What is
-//! due when is a matter of the dispatcher's clock, as with SQLite: a host whose clock is ahead by a
-//! second sends a retry a second early.
+//! due when goes by the server's clock, however wrong a dispatcher's own is.
 //!
 //! A dispatcher that could not reach the database for a while takes over nothing at first: those
 //! that were cut off with it have answers to record.

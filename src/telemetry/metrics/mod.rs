@@ -11,6 +11,7 @@
 //! merchants send may not multiply series; `merchant_health` answers for single merchants.
 
 mod config;
+mod limits;
 mod process;
 mod store;
 
@@ -26,6 +27,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 use self::config::ConfigSeries;
+use self::limits::LimitSeries;
 use self::process::ProcessSeries;
 use self::store::StoreSeries;
 use super::commits::Commits;
@@ -65,18 +67,6 @@ const LAG_BOUNDS: [f64; 18] = [
     3600.0, 21600.0, 86400.0,
 ];
 
-/// The upper bounds of the steps in which learned limits are shown, and their labels.
-const LIMIT_BOUNDS: [(usize, &str); 8] = [
-    (1, "1"),
-    (2, "2"),
-    (4, "4"),
-    (8, "8"),
-    (16, "16"),
-    (32, "32"),
-    (64, "64"),
-    (256, "256"),
-];
-
 type OneLabel = [(&'static str, &'static str); 1];
 type TwoLabels = [(&'static str, &'static str); 2];
 
@@ -94,8 +84,7 @@ pub struct Metrics {
     queue_callbacks: [Gauge; ShownState::ALL.len()],
     in_flight: Gauge,
     own_outage: Gauge,
-    /// By [`LIMIT_BOUNDS`]; the last is for what is beyond them.
-    learned_limits: [Gauge; LIMIT_BOUNDS.len() + 1],
+    learned_limits: LimitSeries,
     oldest_due: Mutex<Option<Timestamp>>,
     oldest_due_at: Gauge<f64, AtomicU64>,
     /// Set when the metrics are read, so that an age is never an old one.
@@ -147,12 +136,6 @@ impl Metrics {
             into,
             "troubles",
             "Things that need a person, by kind, as the console's front page lists them; endpoints are those of the whole queue",
-            Family::<OneLabel, Gauge>::default(),
-        );
-        let learned_limits = registered(
-            into,
-            "learned_limit_origins",
-            "Origins by how many callbacks each gets at a time, as learned from its answers: at_most is the upper bound of a step, as of the last 15 s",
             Family::<OneLabel, Gauge>::default(),
         );
         let spans = SpanCounters {
@@ -218,10 +201,7 @@ impl Metrics {
                 "1 while no merchant can be reached and the fault is taken for our own, else 0",
                 Gauge::default(),
             ),
-            learned_limits: std::array::from_fn(|step| {
-                let at_most = LIMIT_BOUNDS.get(step).map_or("more", |(_, label)| label);
-                learned_limits.get_or_create_owned(&[("at_most", at_most)])
-            }),
+            learned_limits: LimitSeries::new(into),
             oldest_due: Mutex::default(),
             oldest_due_at: registered(
                 into,
@@ -393,14 +373,7 @@ impl Observer for Metrics {
     }
 
     fn learned_limits(&self, limits: &[usize]) {
-        let mut origins = [0; LIMIT_BOUNDS.len() + 1];
-        for limit in limits {
-            let step = LIMIT_BOUNDS.iter().position(|(bound, _)| limit <= bound);
-            origins[step.unwrap_or(LIMIT_BOUNDS.len())] += 1;
-        }
-        for (gauge, origins) in self.learned_limits.iter().zip(origins) {
-            gauge.set(origins);
-        }
+        self.learned_limits.set(limits);
     }
 
     fn own_outage(&self, is_on: bool) {

@@ -102,7 +102,7 @@ impl Exporter {
             return;
         }
         let attempts = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        match self.insist(&self.request_body(batch)).await {
+        match self.send_with_retries(&self.request_body(batch)).await {
             Ok(()) => {
                 self.counters.exported.inc_by(attempts);
                 if std::mem::take(&mut self.is_failing) {
@@ -123,7 +123,7 @@ impl Exporter {
     }
 
     /// Tries again when the collector asks for that.
-    async fn insist(&self, body: &Bytes) -> Result<(), String> {
+    async fn send_with_retries(&self, body: &Bytes) -> Result<(), String> {
         let mut tries = 1;
         loop {
             match self.post(body.clone()).await {
